@@ -1,0 +1,36 @@
+/* A growing byte buffer with a mandatory maximum, for wire texts and JSON. */
+#ifndef WALFERRY_BASE_BUFFER_H
+#define WALFERRY_BASE_BUFFER_H
+
+#include "bridge/base/slice.h"
+
+struct buffer {
+  char *data;
+  size_t len;
+  size_t capacity;
+  size_t max;    /* bytes */
+  bool overflow; /* latched: something did not fit; the content is then incomplete and must not be used */
+};
+
+#define BUFFER_MAX_ROW ((size_t)1 << 30) /* Postgres' own limit of a value */
+
+void buffer_init(struct buffer *buf, size_t max);
+void buffer_free(struct buffer *buf);
+/* Empties it and keeps the memory. */
+void buffer_clear(struct buffer *buf);
+
+void buffer_append(struct buffer *buf, const void *data, size_t len);
+void buffer_append_slice(struct buffer *buf, struct slice s);
+void buffer_append_text(struct buffer *buf, const char *text);
+void buffer_append_char(struct buffer *buf, char c);
+void buffer_printf(struct buffer *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* As a JSON string with its quotes (RFC 8259): escapes ", \ and control characters, passes UTF-8 through. */
+void buffer_append_json(struct buffer *buf, struct slice s);
+/* As base64 (RFC 4648, padded). */
+void buffer_append_base64(struct buffer *buf, struct slice s);
+
+static inline struct slice buffer_slice(const struct buffer *buf) {
+  return slice_from(buf->data == NULL ? "" : buf->data, buf->len);
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* The command line: what was asked for. */
+#ifndef WALFERRY_CLI_H
+#define WALFERRY_CLI_H
+
+#include <stdio.h>
+
+#include "bridge/base/error.h"
+#include "bridge/base/log.h"
+
+enum command {
+  COMMAND_HELP = 1, /* help is printed already where cli_parse says so */
+  COMMAND_VERSION,
+  COMMAND_RELAY,
+  COMMAND_INBOX,
+  COMMAND_INIT
+};
+
+struct cli {
+  enum command command;
+  enum command help_for; /* with COMMAND_HELP: 0 for the program, else a command */
+  const char *config_path;
+  const char *until; /* relay: NULL, "now" or an LSN, checked */
+  bool adopt_slot;   /* relay */
+  bool print;        /* init */
+  const char *admin; /* init: conninfo, or NULL */
+  bool log_format_given;
+  enum log_format log_format;
+};
+
+/* ERROR_CONFIG names the word that was not understood, and what would be. */
+bool cli_parse(int argc, char **argv, struct cli *cli, struct error *err);
+void cli_print_help(enum command command, FILE *out);
+
+#endif

@@ -1,0 +1,99 @@
+/* An event: one outbox row, or one transactional logical message, by role instead of by column. Pure: no I/O. */
+#ifndef WALFERRY_EVENT_EVENT_H
+#define WALFERRY_EVENT_EVENT_H
+
+#include "bridge/base/error.h"
+#include "decoders/change.h"
+
+/* The roles that a column of an outbox table, or a member of a message envelope, can have. */
+enum event_field {
+  FIELD_ID = 0,
+  FIELD_TYPE,
+  FIELD_KEY,
+  FIELD_AGGREGATE,
+  FIELD_PAYLOAD,
+  FIELD_OCCURRED_AT,
+  FIELD_VERSION,
+  FIELD_SOURCE,
+  FIELD_CORRELATION_ID,
+  FIELD_CAUSATION_ID,
+  FIELD_TRACE_ID,
+  FIELD_TRACEPARENT,
+  FIELD_TENANT_ID,
+  FIELD_ACTOR_ID,
+  FIELD_ACTOR_TYPE,
+  FIELD_TOPIC,
+  FIELD_PARTITION,
+  FIELD_HEADERS,
+  FIELD_CONTENT_TYPE,
+  FIELD_COUNT
+};
+
+/* "id", "type", "key", ...: the names in the config's `columns` map. NULL-safe lookups; -1 if unknown. */
+const char *event_field_name(enum event_field field);
+int event_field_find(const char *name);
+
+/* How the payload's bytes are to be read. */
+enum payload_form {
+  PAYLOAD_JSON = 1, /* json or jsonb column: known to be JSON */
+  PAYLOAD_TEXT,     /* any other type's text: to be checked where an envelope embeds it */
+  PAYLOAD_BYTEA     /* "\x6869": bytes in Postgres' hex form */
+};
+
+struct event {
+  const char *origin;               /* "public.outbox", or a message prefix */
+  struct slice fields[FIELD_COUNT]; /* absent where NULL or not there; borrowed */
+  enum payload_form payload_form;
+  int64_t occurred_at_us;   /* Unix microseconds: the occurred_at column, else the commit's time */
+  bool occurred_at_invalid; /* there is a text, but it is no timestamp */
+  lsn_t commit_lsn;
+  int64_t commit_time_us;
+  uint32_t xid;
+  uint64_t index; /* among the counted changes of its transaction, from 0 */
+};
+
+/* One configured outbox table. columns[f] is the configured column name of a role, or NULL: then the default name is
+ * used if the table has such a column. Defaults are Debezium's for the first five (id, type, aggregateid,
+ * aggregatetype, payload) and the role's own name for the others. */
+struct table_spec {
+  char *schema;
+  char *table;
+  char *columns[FIELD_COUNT];
+};
+
+/* Where each role of a table stands in its current relation. */
+struct binding {
+  const struct table_spec *spec;
+  char *origin; /* "schema.table" */
+  uint64_t relation_serial;
+  int position[FIELD_COUNT]; /* column index, or -1 */
+  uint32_t payload_type_oid;
+};
+
+void binding_init(struct binding *b, const struct table_spec *spec);
+void binding_free(struct binding *b);
+
+/* Looks the roles up by column name when relation is not the one seen last (by serial). A required column (id, type,
+ * key, aggregate, payload, or any that the config names) that the table lacks is ERROR_REFUSED "column_missing". */
+bool binding_update(struct binding *b, const struct relation *relation, struct error *err);
+
+/* Fills event's fields from an insert whose relation the binding was updated to; the caller fills commit_lsn, xid,
+ * index and commit_time_us first. An occurred_at that is not a timestamp with time zone in ISO form is left to
+ * record_build to report (fields[] keeps the text, occurred_at_us is the commit's time). UNCHANGED values cannot occur
+ * in an insert; one is ERROR_FATAL. */
+bool event_from_insert(const struct binding *b, const struct change *change, struct event *event, struct error *err);
+
+/* A message's content: a `standard` envelope plus aggregate, key, topic, partition, headers, traceparent, tenant_id,
+ * content_type. Strings are unescaped, numbers and booleans stand as written, null is as if left out, unknown members
+ * are passed over; without key, metadata.partition_key serves. The slices of the event point into content and scratch
+ * (until its next use); payload and headers are the verbatim texts of their members.
+ * Content that is no JSON object, that names a member twice or has an object where a string belongs is reported through
+ * *problem (a static code as in record.h; NULL when all is well), not as an error: the row is then quarantined, with
+ * the whole content as its payload. The caller fills commit_lsn, xid, index and commit_time_us first. */
+struct message_scratch;
+struct message_scratch *message_scratch_new(void);
+void message_scratch_free(struct message_scratch *scratch);
+void event_from_message(struct message_scratch *scratch, const char *prefix, struct slice content, struct event *event,
+                        const char **problem);
+
+#endif

@@ -1,0 +1,153 @@
+/* See headers.h. */
+#include "bridge/event/headers.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bridge/base/memory.h"
+#include "bridge/event/envelope.h"
+#include "bridge/event/jsontext.h"
+
+#define UNESCAPED_KEEP ((size_t)1 << 20)
+
+static const struct {
+  const char *name;
+  enum event_field field;
+} own_headers[] = {{"id", FIELD_ID},
+                   {"type", FIELD_TYPE},
+                   {"source", FIELD_SOURCE},
+                   {"correlation_id", FIELD_CORRELATION_ID},
+                   {"causation_id", FIELD_CAUSATION_ID},
+                   {"trace_id", FIELD_TRACE_ID},
+                   {"traceparent", FIELD_TRACEPARENT},
+                   {"tenant_id", FIELD_TENANT_ID},
+                   {HEADER_CONTENT_TYPE, FIELD_CONTENT_TYPE}};
+#define OWN_HEADER_COUNT (sizeof own_headers / sizeof *own_headers)
+
+void header_list_init(struct header_list *list) {
+  *list = (struct header_list){0};
+}
+
+void header_list_free(struct header_list *list) {
+  free(list->unescaped);
+  *list = (struct header_list){0};
+}
+
+static void add(struct header_list *list, const char *name, struct slice value) {
+  list->items[list->count++] = (struct record_header){.name = name, .value = value};
+}
+
+void header_list_transaction(struct header_list *list, const struct event *event, struct slice *lsn, struct slice *tx) {
+  if (!list->transaction_known || list->lsn != event->commit_lsn || list->xid != event->xid) {
+    list->transaction_known = true;
+    list->lsn = event->commit_lsn;
+    list->xid = event->xid;
+    list->lsn_text = lsn_format(event->commit_lsn);
+    snprintf(list->xid_text, sizeof list->xid_text, "%" PRIu32, event->xid);
+  }
+  *lsn = slice_of(list->lsn_text.text);
+  *tx = slice_of(list->xid_text);
+}
+
+static void collect_own(struct header_list *list, const struct event *event, struct slice source) {
+  list->count = 0;
+  for (size_t i = 0; i < OWN_HEADER_COUNT; i++) {
+    struct slice value = event->fields[own_headers[i].field];
+    if (!slice_present(value) && own_headers[i].field == FIELD_SOURCE)
+      value = source;
+    if (!slice_present(value) && own_headers[i].field == FIELD_CONTENT_TYPE)
+      value = slice_of("application/json");
+    if (slice_present(value))
+      add(list, own_headers[i].name, value);
+  }
+  struct slice lsn, tx;
+  header_list_transaction(list, event, &lsn, &tx);
+  add(list, HEADER_LSN, lsn);
+  add(list, HEADER_TX, tx);
+  list->own = list->count;
+}
+
+/* Room for all unescaped texts, made once so that none moves: each is shorter than its JSON, quotes included. */
+static void unescaped_reset(struct header_list *list, size_t needed) {
+  list->unescaped_used = 0;
+  if (needed > list->unescaped_capacity || list->unescaped_capacity > UNESCAPED_KEEP) {
+    free(list->unescaped);
+    list->unescaped = memory_resize(NULL, needed);
+    list->unescaped_capacity = needed;
+  }
+}
+
+/* With a NUL behind it, for which the quotes made room. */
+static struct slice unescape(struct header_list *list, struct slice body) {
+  char *to = list->unescaped + list->unescaped_used;
+  size_t len = jsontext_unescape(body, to);
+  to[len] = '\0';
+  list->unescaped_used += len + 1;
+  return slice_from(to, len);
+}
+
+static struct record_header *find(struct header_list *list, const char *name) {
+  for (int i = 0; i < list->count; i++)
+    if (strcmp(list->items[i].name, name) == 0)
+      return &list->items[i];
+  return NULL;
+}
+
+/* NULL, or what is wrong with this header. */
+static const char *add_custom(struct header_list *list, const struct event *event,
+                              const struct jsontext_member *member) {
+  struct slice name = unescape(list, member->name);
+  if (name.len == 0 || memchr(name.data, '\0', name.len) != NULL)
+    return "a header's name is empty or holds a NUL character";
+  struct slice value = member->value;
+  switch (jsontext_kind_of(value)) {
+  case JSONTEXT_NULL:
+    return NULL;
+  case JSONTEXT_OBJECT:
+  case JSONTEXT_ARRAY:
+    return "a header's value is an object or an array";
+  case JSONTEXT_STRING:
+    value = unescape(list, jsontext_string_body(value));
+    break;
+  case JSONTEXT_NUMBER:
+  case JSONTEXT_BOOL:
+    break;
+  }
+  struct record_header *same = find(list, name.data);
+  if (same == NULL) {
+    if (strncmp(name.data, "wf_", 3) == 0)
+      return "a header's name begins with wf_, which is kept for walferry's own";
+    if (list->count == list->own + HEADERS_CUSTOM_MAX)
+      return "more than 100 headers";
+    add(list, name.data, value);
+    return NULL;
+  }
+  if (same - list->items >= list->own)
+    return "a header stands there twice";
+  if (strcmp(same->name, HEADER_CONTENT_TYPE) == 0 && !slice_present(event->fields[FIELD_CONTENT_TYPE]))
+    same->value = value;
+  return slice_equal(same->value, value) ? NULL : "a header contradicts the event's own field of that name";
+}
+
+bool header_list_collect(struct header_list *list, const struct event *event, struct slice source,
+                         struct problem *problem) {
+  collect_own(list, event, source);
+  struct slice text = event->fields[FIELD_HEADERS];
+  if (!slice_present(text))
+    return true;
+  if (!jsontext_check(text, NULL) || jsontext_kind_of(text) != JSONTEXT_OBJECT) {
+    problem_set(problem, "headers_invalid", "headers is not a JSON object");
+    return false;
+  }
+  unescaped_reset(list, text.len);
+  struct jsontext_members walk = jsontext_members_of(text);
+  for (struct jsontext_member member; jsontext_members_next(&walk, &member);) {
+    const char *wrong = add_custom(list, event, &member);
+    if (wrong != NULL) {
+      problem_set(problem, "headers_invalid", "%s", wrong);
+      return false;
+    }
+  }
+  return true;
+}

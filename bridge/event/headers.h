@@ -1,0 +1,42 @@
+/* The headers of an event's record: walferry's own and those of the row's headers column. */
+#ifndef WALFERRY_EVENT_HEADERS_H
+#define WALFERRY_EVENT_HEADERS_H
+
+#include "bridge/event/record.h"
+
+#define HEADERS_OWN_MAX 11
+#define HEADERS_CUSTOM_MAX 100
+
+#define HEADER_LSN "wf_lsn"
+#define HEADER_TX "wf_tx"
+#define HEADER_CONTENT_TYPE "content-type"
+
+struct header_list {
+  struct record_header items[HEADERS_OWN_MAX + HEADERS_CUSTOM_MAX];
+  int count;
+  int own; /* the first so many are walferry's own, with literal names */
+
+  /* Private: texts that items may point to. */
+  bool transaction_known;
+  lsn_t lsn;
+  uint32_t xid;
+  struct lsn_text lsn_text;
+  char xid_text[11];
+  char *unescaped;
+  size_t unescaped_capacity;
+  size_t unescaped_used;
+};
+
+void header_list_init(struct header_list *list);
+void header_list_free(struct header_list *list);
+
+/* Fills the list anew; the items are borrowed from the event, source and the list. A custom header may set what the
+ * event lacks (traceparent, the content type), may repeat what it has, and may not contradict it.
+ * false: problem is "headers_invalid". */
+bool header_list_collect(struct header_list *list, const struct event *event, struct slice source,
+                         struct problem *problem);
+
+/* The commit LSN and the transaction id as header texts, kept until another transaction comes. */
+void header_list_transaction(struct header_list *list, const struct event *event, struct slice *lsn, struct slice *tx);
+
+#endif

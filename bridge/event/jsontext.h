@@ -1,0 +1,49 @@
+/* JSON as text (the prefix keeps clear of jansson): whether it is JSON, and where the members of an object stand, so
+ * that payloads and numbers travel byte for byte. A parser that builds a tree would need many times a large row's
+ * memory and would not keep numbers (1e400, 0.10) as they were written; this needs none and copies nothing. */
+#ifndef WALFERRY_EVENT_JSONTEXT_H
+#define WALFERRY_EVENT_JSONTEXT_H
+
+#include "bridge/base/buffer.h"
+
+#define JSONTEXT_DEPTH_MAX 2048 /* nested deeper it counts as no JSON; jansson's limit too */
+
+/* Whether text is one JSON value (RFC 8259) in valid UTF-8, blanks around it allowed, no lone surrogates.
+ * If not, *error_at (may be NULL) says at which byte that shows. */
+bool jsontext_check(struct slice text, size_t *error_at);
+
+enum jsontext_kind {
+  JSONTEXT_OBJECT = 1,
+  JSONTEXT_ARRAY,
+  JSONTEXT_STRING,
+  JSONTEXT_NUMBER,
+  JSONTEXT_BOOL,
+  JSONTEXT_NULL
+};
+
+/* What follows takes only what jsontext_check accepted. */
+enum jsontext_kind jsontext_kind_of(struct slice value);
+
+struct jsontext_member {
+  struct slice name;  /* between its quotes, as written: maybe with escapes */
+  struct slice value; /* as written, without blanks around it */
+};
+
+struct jsontext_members {
+  const char *at;
+};
+
+/* Walks the members of an object in their order. */
+struct jsontext_members jsontext_members_of(struct slice object);
+bool jsontext_members_next(struct jsontext_members *members, struct jsontext_member *member);
+
+/* What stands between a string value's quotes, as written. */
+struct slice jsontext_string_body(struct slice string);
+/* Resolves the escapes of a string's body into to, which has room for body.len bytes; returns the length. */
+size_t jsontext_unescape(struct slice body, char *to);
+
+bool utf8_valid(struct slice text);
+/* As a JSON string; bytes that are no UTF-8 become U+FFFD each, so that the result is always JSON. */
+void jsontext_append_lossy(struct buffer *buf, struct slice text);
+
+#endif

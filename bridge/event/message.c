@@ -1,0 +1,175 @@
+/* The event of a transactional logical message; see event.h. The content is checked once and then walked in place:
+ * only strings with escapes are copied. */
+#include <stdlib.h>
+
+#include "bridge/base/memory.h"
+#include "bridge/event/event.h"
+#include "bridge/event/jsontext.h"
+#include "bridge/event/timestamp.h"
+
+/* Unescaped strings are never longer than the content, so that room is made once and nothing moves afterwards. */
+struct message_scratch {
+  char *data;
+  size_t capacity;
+  size_t used;
+};
+
+#define SCRATCH_KEEP ((size_t)1 << 20) /* more than this is not kept for the next message */
+
+struct message_scratch *message_scratch_new(void) {
+  return memory_alloc(sizeof(struct message_scratch));
+}
+
+void message_scratch_free(struct message_scratch *scratch) {
+  if (scratch == NULL)
+    return;
+  free(scratch->data);
+  free(scratch);
+}
+
+static void scratch_reset(struct message_scratch *scratch, size_t needed) {
+  scratch->used = 0;
+  if (needed > scratch->capacity || scratch->capacity > SCRATCH_KEEP) {
+    free(scratch->data);
+    scratch->data = memory_resize(NULL, needed);
+    scratch->capacity = needed;
+  }
+}
+
+static struct slice unescape(struct message_scratch *scratch, struct slice body) {
+  if (memchr(body.data, '\\', body.len) == NULL)
+    return body;
+  char *to = scratch->data + scratch->used;
+  size_t len = jsontext_unescape(body, to);
+  scratch->used += len;
+  return slice_from(to, len);
+}
+
+/* What a member is taken for. The two nested objects are no roles of their own. */
+enum { MEMBER_ACTOR = FIELD_COUNT, MEMBER_METADATA, MEMBER_PARTITION_KEY, MEMBER_COUNT };
+
+struct member_role {
+  const char *name;
+  int role;
+};
+
+static const struct member_role top_members[] = {{"id", FIELD_ID},
+                                                 {"type", FIELD_TYPE},
+                                                 {"version", FIELD_VERSION},
+                                                 {"occurred_at", FIELD_OCCURRED_AT},
+                                                 {"source", FIELD_SOURCE},
+                                                 {"correlation_id", FIELD_CORRELATION_ID},
+                                                 {"causation_id", FIELD_CAUSATION_ID},
+                                                 {"trace_id", FIELD_TRACE_ID},
+                                                 {"traceparent", FIELD_TRACEPARENT},
+                                                 {"actor", MEMBER_ACTOR},
+                                                 {"payload", FIELD_PAYLOAD},
+                                                 {"metadata", MEMBER_METADATA},
+                                                 {"aggregate", FIELD_AGGREGATE},
+                                                 {"key", FIELD_KEY},
+                                                 {"topic", FIELD_TOPIC},
+                                                 {"partition", FIELD_PARTITION},
+                                                 {"headers", FIELD_HEADERS},
+                                                 {"tenant_id", FIELD_TENANT_ID},
+                                                 {"content_type", FIELD_CONTENT_TYPE},
+                                                 {NULL, 0}};
+static const struct member_role actor_members[] = {{"id", FIELD_ACTOR_ID}, {"type", FIELD_ACTOR_TYPE}, {NULL, 0}};
+static const struct member_role metadata_members[] = {
+    {"partition_key", MEMBER_PARTITION_KEY}, {"tenant_id", FIELD_TENANT_ID}, {NULL, 0}};
+
+/* The values of one object by role; absent where the member is missing or null. */
+struct members {
+  struct slice values[MEMBER_COUNT];
+};
+
+/* false: a member of interest stands there twice, so that it is not known which is meant. */
+static bool collect(struct message_scratch *scratch, struct slice object, const struct member_role *roles,
+                    struct members *found) {
+  *found = (struct members){0};
+  uint64_t seen = 0;
+  struct jsontext_members walk = jsontext_members_of(object);
+  for (struct jsontext_member member; jsontext_members_next(&walk, &member);) {
+    struct slice name = unescape(scratch, member.name);
+    const struct member_role *r = roles;
+    while (r->name != NULL && !slice_is(name, r->name))
+      r++;
+    if (r->name == NULL)
+      continue;
+    if (seen >> r->role & 1)
+      return false;
+    seen |= UINT64_C(1) << r->role;
+    if (jsontext_kind_of(member.value) != JSONTEXT_NULL)
+      found->values[r->role] = member.value;
+  }
+  return true;
+}
+
+/* Writes the value's text; an object or array is not one, and false. */
+static bool take_text(struct message_scratch *scratch, struct slice value, struct slice *text) {
+  if (!slice_present(value))
+    return true;
+  switch (jsontext_kind_of(value)) {
+  case JSONTEXT_STRING:
+    *text = unescape(scratch, jsontext_string_body(value));
+    return true;
+  case JSONTEXT_NUMBER:
+  case JSONTEXT_BOOL:
+    *text = value;
+    return true;
+  case JSONTEXT_OBJECT:
+  case JSONTEXT_ARRAY:
+  case JSONTEXT_NULL:
+    break;
+  }
+  return false;
+}
+
+static bool take_nested(struct message_scratch *scratch, struct slice object, const struct member_role *roles,
+                        struct members *found) {
+  *found = (struct members){0};
+  if (!slice_present(object))
+    return true;
+  return jsontext_kind_of(object) == JSONTEXT_OBJECT && collect(scratch, object, roles, found);
+}
+
+static bool fill(struct message_scratch *scratch, struct slice content, struct event *event) {
+  if (!jsontext_check(content, NULL) || jsontext_kind_of(content) != JSONTEXT_OBJECT)
+    return false;
+  struct members top, actor, metadata;
+  bool ok = collect(scratch, content, top_members, &top);
+  for (int f = 0; f < FIELD_COUNT; f++) {
+    if (f == FIELD_PAYLOAD || f == FIELD_HEADERS)
+      event->fields[f] = top.values[f];
+    else
+      ok &= take_text(scratch, top.values[f], &event->fields[f]);
+  }
+  ok &= take_nested(scratch, top.values[MEMBER_ACTOR], actor_members, &actor);
+  ok &= take_text(scratch, actor.values[FIELD_ACTOR_ID], &event->fields[FIELD_ACTOR_ID]);
+  ok &= take_text(scratch, actor.values[FIELD_ACTOR_TYPE], &event->fields[FIELD_ACTOR_TYPE]);
+  ok &= take_nested(scratch, top.values[MEMBER_METADATA], metadata_members, &metadata);
+  if (!slice_present(event->fields[FIELD_KEY]))
+    ok &= take_text(scratch, metadata.values[MEMBER_PARTITION_KEY], &event->fields[FIELD_KEY]);
+  if (!slice_present(event->fields[FIELD_TENANT_ID]))
+    ok &= take_text(scratch, metadata.values[FIELD_TENANT_ID], &event->fields[FIELD_TENANT_ID]);
+  return ok;
+}
+
+void event_from_message(struct message_scratch *scratch, const char *prefix, struct slice content, struct event *event,
+                        const char **problem) {
+  event->origin = prefix;
+  event->payload_form = PAYLOAD_JSON;
+  event->occurred_at_us = event->commit_time_us;
+  event->occurred_at_invalid = false;
+  for (int f = 0; f < FIELD_COUNT; f++)
+    event->fields[f] = SLICE_ABSENT;
+  scratch_reset(scratch, content.len);
+  *problem = NULL;
+  if (!fill(scratch, content, event)) {
+    *problem = "message_not_json";
+    event->fields[FIELD_PAYLOAD] = content;
+    event->payload_form = PAYLOAD_TEXT;
+  }
+  struct slice occurred_at = event->fields[FIELD_OCCURRED_AT];
+  if (slice_present(occurred_at))
+    event->occurred_at_invalid = !timestamp_parse(occurred_at, &event->occurred_at_us);
+}

@@ -1,0 +1,287 @@
+/* Quarantine records; see record.h. What goes in must come out as JSON whatever the row holds, so that texts which are
+ * no UTF-8 are repaired (jsontext_append_lossy) or travel as base64; the record's key keeps its exact bytes. */
+#include <inttypes.h>
+
+#include "bridge/event/assemble.h"
+#include "bridge/event/builder.h"
+#include "bridge/event/jsontext.h"
+#include "bridge/event/timestamp.h"
+
+#define TOO_LARGE_TEXT_MAX ((size_t)1024)
+#define TOO_LARGE_KEY_MAX ((size_t)64 * 1024)
+#define QUARANTINE_HEADERS_MAX 7
+
+/* "name":  with the comma before it, but at the start of an object. */
+static void put_name(struct buffer *out, const char *name) {
+  if (out->len > 0 && out->data[out->len - 1] != '{')
+    buffer_append_char(out, ',');
+  buffer_append_json(out, slice_of(name));
+  buffer_append_char(out, ':');
+}
+
+/* null for an absent one. */
+static void put_text(struct buffer *out, const char *name, struct slice text) {
+  put_name(out, name);
+  if (slice_present(text))
+    jsontext_append_lossy(out, text);
+  else
+    buffer_append_text(out, "null");
+}
+
+static void put_number(struct buffer *out, const char *name, uint64_t number) {
+  put_name(out, name);
+  buffer_printf(out, "%" PRIu64, number);
+}
+
+static void put_json(struct buffer *out, const char *name, struct slice json) {
+  put_name(out, name);
+  buffer_append_slice(out, json);
+}
+
+static void put_base64(struct buffer *out, const char *name, struct slice bytes) {
+  put_name(out, name);
+  buffer_append_char(out, '"');
+  buffer_append_base64(out, bytes);
+  buffer_append_char(out, '"');
+}
+
+static void put_open(struct buffer *out, const char *name) {
+  put_name(out, name);
+  buffer_append_char(out, '{');
+}
+
+static void put_close(struct buffer *out) {
+  buffer_append_char(out, '}');
+}
+
+/* FNV-1a, 64 bits: tells rows apart, proves nothing. Source: draft-eastlake-fnv, section 5. */
+static uint64_t fnv1a(struct slice bytes) {
+  uint64_t hash = UINT64_C(0xcbf29ce484222325);
+  for (size_t i = 0; i < bytes.len; i++)
+    hash = (hash ^ (unsigned char)bytes.data[i]) * UINT64_C(0x100000001b3);
+  return hash;
+}
+
+/* error, attempts and the times. omitted: what was left out for its size and stands in the details instead. */
+static void put_error(struct buffer *out, const struct problem *problem, struct slice omitted, int64_t failed_us) {
+  put_open(out, "error");
+  put_text(out, "code", slice_of(problem->code));
+  put_text(out, "message", slice_of(problem->message));
+  put_open(out, "details");
+  if (slice_present(omitted)) {
+    put_number(out, "size", omitted.len);
+    put_name(out, "hash");
+    buffer_printf(out, "\"%016" PRIx64 "\"", fnv1a(omitted));
+    put_text(out, "hash_algorithm", slice_of("fnv1a64"));
+  }
+  put_close(out);
+  put_close(out);
+  put_number(out, "attempts", 1);
+  char when[TIMESTAMP_TEXT_SIZE];
+  struct slice text = slice_from(when, timestamp_format(failed_us, when));
+  put_text(out, "first_failure", text);
+  put_text(out, "last_failure", text);
+}
+
+static void put_place(struct buffer *out, const char *origin, lsn_t lsn, uint64_t index) {
+  put_text(out, "origin", slice_of(origin));
+  put_text(out, "lsn", slice_of(lsn_format(lsn).text));
+  put_number(out, "index", index);
+}
+
+/* See record.h for the forms. */
+static void put_payload(struct record_builder *builder, const struct event *event) {
+  struct buffer *out = &builder->text;
+  struct slice payload = event->fields[FIELD_PAYLOAD];
+  if (!slice_present(payload)) {
+    put_json(out, "payload", slice_of("null"));
+    return;
+  }
+  enum payload_form form = event->payload_form;
+  buffer_clear(&builder->bytes);
+  if (form == PAYLOAD_BYTEA && !bytea_decode(payload, &builder->bytes))
+    form = PAYLOAD_TEXT; /* not in hex form: kept as it came */
+  switch (form) {
+  case PAYLOAD_JSON:
+    put_text(out, "payload_form", slice_of("json"));
+    put_json(out, "payload", payload);
+    break;
+  case PAYLOAD_TEXT:
+    put_text(out, "payload_form", slice_of("text"));
+    if (!utf8_valid(payload))
+      put_base64(out, "payload_base64", payload);
+    else if (jsontext_check(payload, NULL) && jsontext_kind_of(payload) != JSONTEXT_STRING)
+      put_json(out, "payload", payload);
+    else
+      put_text(out, "payload", payload);
+    break;
+  case PAYLOAD_BYTEA:
+    put_text(out, "payload_form", slice_of("bytea"));
+    put_base64(out, "payload_base64", buffer_slice(&builder->bytes));
+    break;
+  }
+}
+
+/* The rest of the row, so that it can be put right and sent without the database. */
+static void put_fields(struct buffer *out, const struct event *event) {
+  put_open(out, "fields");
+  for (int f = 0; f < FIELD_COUNT; f++)
+    if (f != FIELD_ID && f != FIELD_KEY && f != FIELD_PAYLOAD && slice_present(event->fields[f]))
+      put_text(out, event_field_name((enum event_field)f), event->fields[f]);
+  put_close(out);
+}
+
+static void put_topic_if_known(struct record_builder *builder, const struct event *event) {
+  char why[200];
+  buffer_clear(&builder->topic);
+  struct slice source = builder_source(builder, event->origin);
+  if (router_topic(builder->rules->router, event, source, &builder->topic, why, sizeof why) && !builder->topic.overflow)
+    put_text(&builder->text, "original_topic", buffer_slice(&builder->topic));
+}
+
+static void write_row(struct record_builder *builder, const struct event *event, const struct problem *problem,
+                      bool with_payload) {
+  struct buffer *out = &builder->text;
+  buffer_clear(out);
+  buffer_append_char(out, '{');
+  put_topic_if_known(builder, event);
+  put_place(out, event->origin, event->commit_lsn, event->index);
+  put_text(out, "id", event->fields[FIELD_ID]);
+  put_text(out, "original_key", event->fields[FIELD_KEY]);
+  put_fields(out, event);
+  if (with_payload)
+    put_payload(builder, event);
+  put_error(out, problem, with_payload ? SLICE_ABSENT : event->fields[FIELD_PAYLOAD], event->commit_time_us);
+  put_close(out);
+}
+
+struct header_draft {
+  struct record_header items[QUARANTINE_HEADERS_MAX];
+  int count;
+};
+
+static void add_header(struct header_draft *draft, const char *name, struct slice value) {
+  if (slice_present(value))
+    draft->items[draft->count++] = (struct record_header){.name = name, .value = value};
+}
+
+static void add_error_headers(struct header_draft *draft, const struct problem *problem, const char *origin) {
+  add_header(draft, "wf_error_code", slice_of(problem->code));
+  add_header(draft, "wf_error_message", slice_of(problem->message));
+  add_header(draft, "wf_origin", slice_of(origin));
+}
+
+struct record *record_build_quarantine(struct record_builder *builder, const struct event *event,
+                                       const struct problem *problem) {
+  write_row(builder, event, problem, true);
+  if (builder->text.overflow) /* as base64 or escaped, the payload passed the limit of a buffer */
+    write_row(builder, event, problem, false);
+
+  struct header_draft headers = {.count = 0};
+  struct slice lsn, tx;
+  header_list_transaction(&builder->headers, event, &lsn, &tx);
+  add_header(&headers, "id", event->fields[FIELD_ID]);
+  add_header(&headers, "type", event->fields[FIELD_TYPE]);
+  add_header(&headers, HEADER_LSN, lsn);
+  add_header(&headers, HEADER_TX, tx);
+  add_error_headers(&headers, problem, event->origin);
+  struct record *record = record_assemble(&(struct record_draft){
+      .topic = slice_of(builder->rules->quarantine_topic),
+      .key = event->fields[FIELD_KEY],
+      .value = {buffer_slice(&builder->text)},
+      .headers = headers.items,
+      .header_count = headers.count,
+      .static_names = headers.count,
+      .timestamp_ms = timestamp_floor_ms(event->commit_time_us),
+      .partition = RECORD_PARTITION_BY_KEY,
+      .quarantined = true,
+      .origin = event->origin,
+      .id = event->fields[FIELD_ID],
+      .commit_lsn = event->commit_lsn,
+      .xid = event->xid,
+      .index = event->index,
+  });
+  scratch_trim(&builder->text);
+  scratch_trim(&builder->bytes);
+  return record;
+}
+
+static struct slice cut(struct slice s, size_t max) {
+  return slice_from(s.data, s.len < max ? s.len : max);
+}
+
+static struct slice header_value(const struct record *record, const char *name) {
+  for (int i = 0; i < record->header_count; i++)
+    if (strcmp(record->headers[i].name, name) == 0)
+      return record->headers[i].value;
+  return SLICE_ABSENT;
+}
+
+static void put_refused_value(struct buffer *out, const struct record *refused) {
+  if (!slice_present(refused->value))
+    put_json(out, "envelope", slice_of("null"));
+  else if (jsontext_check(refused->value, NULL))
+    put_json(out, "envelope", refused->value);
+  else
+    put_base64(out, "payload_base64", refused->value);
+  put_open(out, "original_headers");
+  for (int i = 0; i < refused->header_count; i++)
+    put_text(out, refused->headers[i].name, refused->headers[i].value);
+  put_close(out);
+}
+
+static void write_refused(struct buffer *out, const struct record *refused, const struct problem *problem,
+                          bool too_large) {
+  size_t text_max = too_large ? TOO_LARGE_TEXT_MAX : SIZE_MAX;
+  buffer_clear(out);
+  buffer_append_char(out, '{');
+  if (!refused->quarantined) {
+    put_text(out, "original_topic", slice_of(refused->topic));
+    if (refused->partition != RECORD_PARTITION_BY_KEY)
+      put_number(out, "original_partition", (uint64_t)refused->partition);
+  }
+  put_place(out, refused->origin, refused->commit_lsn, refused->index);
+  put_text(out, "id", cut(refused->id, text_max));
+  put_text(out, "original_key", cut(refused->key, text_max));
+  if (!too_large)
+    put_refused_value(out, refused);
+  put_error(out, problem, too_large ? refused->value : SLICE_ABSENT, refused->timestamp_ms * 1000);
+  put_close(out);
+}
+
+struct record *record_quarantine(const struct record *refused, const char *quarantine_topic,
+                                 const struct problem *problem) {
+  bool too_large = strcmp(problem->code, "record_too_large") == 0;
+  struct buffer text;
+  buffer_init(&text, BUFFER_MAX_ROW);
+  write_refused(&text, refused, problem, too_large);
+  if (text.overflow) {
+    too_large = true;
+    write_refused(&text, refused, problem, true);
+  }
+  size_t text_max = too_large ? TOO_LARGE_TEXT_MAX : SIZE_MAX;
+  struct header_draft headers = {.count = 0};
+  add_header(&headers, "id", cut(refused->id, text_max));
+  add_header(&headers, "type", cut(header_value(refused, "type"), text_max));
+  add_header(&headers, HEADER_LSN, header_value(refused, HEADER_LSN));
+  add_header(&headers, HEADER_TX, header_value(refused, HEADER_TX));
+  add_error_headers(&headers, problem, refused->origin);
+  struct record *record = record_assemble(&(struct record_draft){
+      .topic = slice_of(quarantine_topic),
+      .key = too_large && refused->key.len > TOO_LARGE_KEY_MAX ? SLICE_ABSENT : refused->key,
+      .value = {buffer_slice(&text)},
+      .headers = headers.items,
+      .header_count = headers.count,
+      .static_names = headers.count,
+      .timestamp_ms = 0,
+      .partition = RECORD_PARTITION_BY_KEY,
+      .quarantined = true,
+      .origin = refused->origin,
+      .id = refused->id,
+      .commit_lsn = refused->commit_lsn,
+      .xid = refused->xid,
+      .index = refused->index,
+  });
+  buffer_free(&text);
+  return record;
+}

@@ -1,0 +1,111 @@
+/* See record.h: the record of an event that is as it should be. */
+#include "bridge/event/record.h"
+
+#include <stdlib.h>
+
+#include "bridge/base/memory.h"
+#include "bridge/base/number.h"
+#include "bridge/event/assemble.h"
+#include "bridge/event/builder.h"
+#include "bridge/event/timestamp.h"
+
+#define TOPIC_SCRATCH_MAX 4096 /* above Kafka's 249, so that what overflows is illegal anyway */
+
+struct record_builder *record_builder_new(const struct record_rules *rules) {
+  struct record_builder *builder = memory_alloc(sizeof *builder);
+  builder->rules = rules;
+  builder->envelope = envelope_new(rules->layout);
+  header_list_init(&builder->headers);
+  buffer_init(&builder->topic, TOPIC_SCRATCH_MAX);
+  buffer_init(&builder->text, BUFFER_MAX_ROW);
+  buffer_init(&builder->bytes, BUFFER_MAX_ROW);
+  buffer_init(&builder->source, BUFFER_MAX_ROW);
+  return builder;
+}
+
+void record_builder_free(struct record_builder *builder) {
+  if (builder == NULL)
+    return;
+  envelope_free(builder->envelope);
+  header_list_free(&builder->headers);
+  buffer_free(&builder->topic);
+  buffer_free(&builder->text);
+  buffer_free(&builder->bytes);
+  buffer_free(&builder->source);
+  free(builder->source_origin);
+  free(builder);
+}
+
+struct slice builder_source(struct record_builder *builder, const char *origin) {
+  if (builder->source_origin == NULL || strcmp(builder->source_origin, origin) != 0) {
+    free(builder->source_origin);
+    builder->source_origin = memory_string(origin);
+    buffer_clear(&builder->source);
+    buffer_append_text(&builder->source, builder->rules->instance);
+    buffer_append_char(&builder->source, '.');
+    buffer_append_text(&builder->source, origin);
+  }
+  return buffer_slice(&builder->source);
+}
+
+/* The fields that every record needs, and those that have to be of a form. */
+static bool check_fields(const struct event *event, int32_t *partition, struct problem *problem) {
+  if (event->fields[FIELD_ID].len == 0)
+    problem_set(problem, "missing_id", "the id is NULL or empty");
+  else if (event->fields[FIELD_TYPE].len == 0)
+    problem_set(problem, "missing_type", "the type is NULL or empty");
+  else if (!slice_present(event->fields[FIELD_KEY]))
+    problem_set(problem, "missing_key", "the key is NULL");
+  else if (event->occurred_at_invalid)
+    problem_set(problem, "occurred_at_invalid",
+                "occurred_at is not a timestamp of the years 1 to 9999 in ISO form or RFC 3339");
+  struct slice text = event->fields[FIELD_PARTITION];
+  int64_t number = RECORD_PARTITION_BY_KEY;
+  if (problem->code == NULL && slice_present(text) && !number_parse(text, 0, INT32_MAX, &number))
+    problem_set(problem, "partition_invalid", "partition is not a number from 0 to %d", INT32_MAX);
+  *partition = (int32_t)number;
+  return problem->code == NULL;
+}
+
+static bool find_topic(struct record_builder *builder, const struct event *event, struct slice source,
+                       struct problem *problem) {
+  char why[200];
+  buffer_clear(&builder->topic);
+  if (!router_topic(builder->rules->router, event, source, &builder->topic, why, sizeof why)) {
+    problem_set(problem, "unroutable", "%s", why);
+    return false;
+  }
+  if (builder->topic.overflow || !topic_name_legal(buffer_slice(&builder->topic))) {
+    problem_set(problem, "topic_illegal",
+                "the topic's name is not 1 to 249 letters, digits, dots, underscores and hyphens");
+    return false;
+  }
+  return true;
+}
+
+struct record *record_build(struct record_builder *builder, const struct event *event, struct problem *problem) {
+  problem->code = NULL;
+  problem->message[0] = '\0';
+  int32_t partition;
+  struct envelope_text value;
+  struct slice source = builder_source(builder, event->origin);
+  if (!check_fields(event, &partition, problem) || !find_topic(builder, event, source, problem) ||
+      !header_list_collect(&builder->headers, event, source, problem) ||
+      !envelope_write(builder->envelope, event, source, &value, problem))
+    return NULL;
+  return record_assemble(&(struct record_draft){
+      .topic = buffer_slice(&builder->topic),
+      .key = event->fields[FIELD_KEY],
+      .value = {value.head, value.payload, value.tail},
+      .headers = builder->headers.items,
+      .header_count = builder->headers.count,
+      .static_names = builder->headers.own,
+      .timestamp_ms = timestamp_floor_ms(event->occurred_at_us),
+      .partition = partition,
+      .origin = event->origin,
+      .id = event->fields[FIELD_ID],
+      .commit_lsn = event->commit_lsn,
+      .xid = event->xid,
+      .index = event->index,
+  });
+}

@@ -1,0 +1,83 @@
+/* A finished Kafka record: topic, key, value, headers, timestamp; and what is needed to quarantine it later.
+ * One allocation each; everything in it lives as long as the record. */
+#ifndef WALFERRY_EVENT_RECORD_H
+#define WALFERRY_EVENT_RECORD_H
+
+#include "bridge/event/event.h"
+#include "bridge/event/router.h"
+
+struct record_header {
+  const char *name; /* NUL-terminated */
+  struct slice value;
+};
+
+#define RECORD_PARTITION_BY_KEY (-1)
+
+struct record {
+  struct record *next; /* for whoever holds a list of them */
+  const char *topic;   /* NUL-terminated */
+  struct slice key;    /* absent: no key */
+  struct slice value;  /* absent: a tombstone */
+  struct record_header *headers;
+  int header_count;
+  int64_t timestamp_ms; /* Unix */
+  int32_t partition;    /* RECORD_PARTITION_BY_KEY, or the explicit one */
+  bool quarantined;     /* already a quarantine record: topic is the quarantine topic */
+
+  const char *origin; /* "public.outbox" or the message prefix; NUL-terminated, in the record */
+  struct slice id;    /* absent where the row had none */
+  lsn_t commit_lsn;
+  uint32_t xid;
+  uint64_t index; /* among the counted changes of its transaction, from 0 */
+  size_t size;    /* bytes it holds, for budgets */
+};
+
+void record_free(struct record *record); /* accepts NULL */
+
+/* What is wrong with a row (static codes; `walferry explain` knows them):
+ * "payload_not_json", "missing_id", "missing_type", "missing_key", "unroutable", "topic_illegal", "record_too_large",
+ * "record_refused", "message_not_json", "occurred_at_invalid", "partition_invalid", "headers_invalid". */
+struct problem {
+  const char *code; /* NULL: nothing wrong */
+  char message[256];
+};
+
+enum envelope_layout { ENVELOPE_STANDARD = 1 };
+
+struct record_rules {
+  const char *instance; /* for the default source "<instance>.<schema>.<table>" */
+  enum envelope_layout layout;
+  const struct router *router;
+  const char *quarantine_topic;
+};
+
+/* Keeps scratch memory between records; one per thread. */
+struct record_builder;
+struct record_builder *record_builder_new(const struct record_rules *rules); /* rules are borrowed */
+void record_builder_free(struct record_builder *builder);
+
+/* Builds the record of an event: envelope, headers, topic, key. Never fails for what is wrong with the row: then
+ * problem is filled and NULL returned, and the caller quarantines (record_build_quarantine) or stops. */
+struct record *record_build(struct record_builder *builder, const struct event *event, struct problem *problem);
+
+/* The quarantine record of a row (design.md section 7): key = the original's; value = JSON {original_topic (if known),
+ * origin, lsn, index, id, original_key, fields, payload_form, payload | payload_base64, error{code,message,details},
+ * attempts: 1, first_failure, last_failure}; headers: id, type, wf_lsn, wf_tx, wf_error_code, wf_error_message,
+ * wf_origin. Both times are the commit's; fields holds the row's other columns by role, as text.
+ * payload by payload_form: "json" verbatim; "text" verbatim if it is JSON, but no string, else the text as a string (in
+ * payload_base64 if it is no UTF-8); "bytea" in payload_base64. A NULL payload is null, and has no form. A payload too
+ * large for any of these gives way to its size and hash in details. */
+struct record *record_build_quarantine(struct record_builder *builder, const struct event *event,
+                                       const struct problem *problem);
+
+/* The same for a record that the broker (or a size limit) refused: with the envelope it would have had (payload_base64
+ * where the value is no JSON), original_partition (if explicit) and original_headers. For "record_too_large", with size
+ * and hash (FNV-1a 64, hex) in details instead of envelope and headers, id and type cut to 1 KiB, and no key above
+ * 64 KiB. Its timestamp_ms is 0, now: the record's own may be what the broker refused. */
+struct record *record_quarantine(const struct record *refused, const char *quarantine_topic,
+                                 const struct problem *problem);
+
+/* Whether a name is one that Kafka takes: 1 to 249 of [a-zA-Z0-9._-], not "." or "..". */
+bool topic_name_legal(struct slice name);
+
+#endif

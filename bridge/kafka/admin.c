@@ -1,0 +1,265 @@
+/* See admin.h. The handle is a consumer without a group: librdkafka's metadata requests of such a one never create
+ * topics. */
+#include "bridge/kafka/admin.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/clock.h"
+#include "bridge/base/memory.h"
+#include "bridge/base/number.h"
+#include "bridge/kafka/conf.h"
+
+#define RETRY_MS 50
+
+struct kafka_admin {
+  struct kafka_link link;
+  rd_kafka_t *rk;
+  rd_kafka_queue_t *queue; /* results of admin calls */
+};
+
+struct kafka_admin *kafka_admin_new(const struct kafka_settings *settings, struct error *err) {
+  struct kafka_admin *admin = memory_alloc(sizeof *admin);
+  kafka_link_init(&admin->link, KAFKA_ROLE_ADMIN);
+  rd_kafka_conf_t *conf = kafka_conf_new(settings, &admin->link, err);
+  admin->rk = conf == NULL ? NULL : kafka_handle_new(conf, &admin->link, err);
+  if (admin->rk == NULL) {
+    kafka_admin_free(admin);
+    return NULL;
+  }
+  admin->queue = rd_kafka_queue_new(admin->rk);
+  return admin;
+}
+
+void kafka_admin_free(struct kafka_admin *admin) {
+  if (admin == NULL)
+    return;
+  if (admin->queue != NULL)
+    rd_kafka_queue_destroy(admin->queue);
+  if (admin->rk != NULL)
+    rd_kafka_destroy(admin->rk);
+  free(admin);
+}
+
+static int left_ms(int64_t deadline) {
+  int64_t left = deadline - clock_monotonic_ms();
+  return left > 1 ? (int)left : 1;
+}
+
+static bool away(struct kafka_admin *admin, const char *doing, const char *text, struct error *err) {
+  return error_set(err, ERROR_RETRY, "%s: no answer from the brokers: %s%s", doing, text,
+                   kafka_link_hint(admin->rk, &admin->link).text);
+}
+
+static bool unauthorised(const char *topic, const char *operations, struct error *err) {
+  error_set(err, ERROR_RETRY, "topic %s: not authorised (needs %s)", topic, operations);
+  return error_remedy(err, "grant %s on topic %s to the user of walferry", operations, topic);
+}
+
+bool kafka_admin_reachable(struct kafka_admin *admin, int timeout_ms, struct error *err) {
+  const struct rd_kafka_metadata *metadata = NULL;
+  rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, NULL, &metadata, timeout_ms);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return away(admin, "brokers", rd_kafka_err2str(code), err);
+  rd_kafka_metadata_destroy(metadata);
+  return true;
+}
+
+/* What one metadata answer says of a topic. */
+struct topic_view {
+  rd_kafka_resp_err_t code;
+  int32_t partitions;
+  int32_t replication; /* the fewest replicas of any partition */
+  bool led;            /* each partition has a leader */
+};
+
+static bool view_topic(struct kafka_admin *admin, const char *topic, int64_t deadline, struct topic_view *view,
+                       struct error *err) {
+  rd_kafka_topic_t *rkt = rd_kafka_topic_new(admin->rk, topic, NULL);
+  if (rkt == NULL)
+    return error_set(err, ERROR_CONFIG, "\"%s\" is no name for a topic", topic);
+  const struct rd_kafka_metadata *metadata = NULL;
+  rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, rkt, &metadata, left_ms(deadline));
+  rd_kafka_topic_destroy(rkt);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    away(admin, "metadata", rd_kafka_err2str(code), err);
+    return error_wrap(err, "topic %s", topic);
+  }
+  *view = (struct topic_view){.code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART};
+  for (int i = 0; i < metadata->topic_cnt; i++) {
+    const rd_kafka_metadata_topic_t *t = &metadata->topics[i];
+    if (strcmp(t->topic, topic) != 0)
+      continue;
+    view->code = t->err;
+    view->partitions = t->partition_cnt;
+    view->led = t->partition_cnt > 0;
+    for (int j = 0; j < t->partition_cnt; j++) {
+      view->led = view->led && t->partitions[j].leader >= 0;
+      if (j == 0 || t->partitions[j].replica_cnt < view->replication)
+        view->replication = t->partitions[j].replica_cnt;
+    }
+  }
+  rd_kafka_metadata_destroy(metadata);
+  if (view->code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION)
+    return error_set(err, ERROR_CONFIG, "\"%s\" is no name for a topic", topic);
+  if (kafka_error_is_authorization(view->code))
+    return unauthorised(topic, "Describe", err);
+  return true;
+}
+
+/* Waits for the answer to the one admin call that is out. NULL when none comes: `err` is set. */
+static rd_kafka_event_t *await_result(struct kafka_admin *admin, rd_kafka_event_type_t type, const char *doing,
+                                      int64_t deadline, struct error *err) {
+  for (;;) {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(admin->queue, left_ms(deadline));
+    /* An earlier call that nobody waits for any more may still answer. */
+    if (event != NULL && rd_kafka_event_type(event) != type) {
+      rd_kafka_event_destroy(event);
+      continue;
+    }
+    if (event == NULL && clock_monotonic_ms() < deadline)
+      continue;
+    if (event == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      away(admin, doing, event == NULL ? "timed out" : rd_kafka_event_error_string(event), err);
+      rd_kafka_event_destroy(event);
+      return NULL;
+    }
+    return event;
+  }
+}
+
+static rd_kafka_AdminOptions_t *options_new(struct kafka_admin *admin, rd_kafka_admin_op_t op, int64_t deadline) {
+  char text[8];
+  rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(admin->rk, op);
+  rd_kafka_AdminOptions_set_request_timeout(options, left_ms(deadline), text, sizeof text);
+  return options;
+}
+
+static void take_config(struct kafka_topic_facts *facts, const char *name, const char *value) {
+  if (value == NULL)
+    return;
+  struct slice text = slice_of(value);
+  if (strcmp(name, "cleanup.policy") == 0) {
+    facts->compacted_only = strcmp(value, "compact") == 0;
+    facts->compacted = strstr(value, "compact") != NULL;
+  } else if (strcmp(name, "unclean.leader.election.enable") == 0) {
+    facts->unclean_election = strcmp(value, "true") == 0;
+  } else if (strcmp(name, "max.message.bytes") == 0) {
+    number_parse(text, 0, INT64_MAX, &facts->message_max);
+  } else if (strcmp(name, "min.insync.replicas") == 0) {
+    int64_t number = 0;
+    if (number_parse(text, 0, INT32_MAX, &number))
+      facts->min_insync = (int32_t)number;
+  }
+}
+
+static bool describe(struct kafka_admin *admin, const char *topic, int64_t deadline, struct kafka_topic_facts *facts,
+                     bool *known, struct error *err) {
+  rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+  rd_kafka_AdminOptions_t *options = options_new(admin, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, deadline);
+  rd_kafka_DescribeConfigs(admin->rk, &resource, 1, options, admin->queue);
+  rd_kafka_AdminOptions_destroy(options);
+  rd_kafka_ConfigResource_destroy(resource);
+  rd_kafka_event_t *event =
+      await_result(admin, RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT, "describing the topic's configs", deadline, err);
+  if (event == NULL)
+    return error_wrap(err, "topic %s", topic);
+
+  size_t count = 0, entries = 0;
+  const rd_kafka_ConfigResource_t **resources =
+      rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &count);
+  bool ok = true;
+  rd_kafka_resp_err_t code = count == 1 ? rd_kafka_ConfigResource_error(resources[0]) : RD_KAFKA_RESP_ERR__BAD_MSG;
+  *known = code == RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (*known) {
+    const rd_kafka_ConfigEntry_t **list = rd_kafka_ConfigResource_configs(resources[0], &entries);
+    for (size_t i = 0; i < entries; i++)
+      take_config(facts, rd_kafka_ConfigEntry_name(list[i]), rd_kafka_ConfigEntry_value(list[i]));
+  } else if (!kafka_error_is_authorization(code)) {
+    ok = error_set(err, ERROR_RETRY, "topic %s: describing its configs: %s", topic, rd_kafka_err2str(code));
+  }
+  rd_kafka_event_destroy(event);
+  return ok;
+}
+
+bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout_ms, struct kafka_topic_facts *facts,
+                       bool *configs_known, struct error *err) {
+  int64_t deadline = clock_monotonic_ms() + timeout_ms;
+  struct topic_view view;
+  for (;;) {
+    if (!view_topic(admin, topic, deadline, &view, err))
+      return false;
+    if (view.code == RD_KAFKA_RESP_ERR_NO_ERROR || view.code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+      break;
+    if (clock_monotonic_ms() + RETRY_MS >= deadline)
+      return error_set(err, ERROR_RETRY, "topic %s: %s", topic, rd_kafka_err2str(view.code));
+    clock_sleep_ms(RETRY_MS);
+  }
+  struct kafka_topic_facts found = {.exists = view.code == RD_KAFKA_RESP_ERR_NO_ERROR};
+  bool known = false;
+  if (found.exists) {
+    found.partitions = view.partitions;
+    found.replication = view.replication;
+    if (!describe(admin, topic, deadline, &found, &known, err))
+      return false;
+  }
+  *facts = found;
+  if (configs_known != NULL)
+    *configs_known = known;
+  return true;
+}
+
+static bool created(const char *topic, rd_kafka_resp_err_t code, const char *text, struct error *err) {
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
+    return true;
+  if (kafka_error_is_authorization(code))
+    return unauthorised(topic, "Create", err);
+  bool config = code == RD_KAFKA_RESP_ERR_INVALID_CONFIG || code == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS ||
+                code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION || code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
+  return error_set(err, config ? ERROR_CONFIG : ERROR_RETRY, "topic %s: cannot be created: %s", topic,
+                   text != NULL ? text : rd_kafka_err2str(code));
+}
+
+static bool request_creation(struct kafka_admin *admin, rd_kafka_NewTopic_t *new_topic, const char *topic,
+                             int64_t deadline, struct error *err) {
+  rd_kafka_AdminOptions_t *options = options_new(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS, deadline);
+  rd_kafka_CreateTopics(admin->rk, &new_topic, 1, options, admin->queue);
+  rd_kafka_AdminOptions_destroy(options);
+  rd_kafka_event_t *event =
+      await_result(admin, RD_KAFKA_EVENT_CREATETOPICS_RESULT, "creating the topic", deadline, err);
+  if (event == NULL)
+    return error_wrap(err, "topic %s", topic);
+  size_t count = 0;
+  const rd_kafka_topic_result_t **results =
+      rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+  bool ok = count == 1 ? created(topic, rd_kafka_topic_result_error(results[0]),
+                                 rd_kafka_topic_result_error_string(results[0]), err)
+                       : created(topic, RD_KAFKA_RESP_ERR__BAD_MSG, NULL, err);
+  rd_kafka_event_destroy(event);
+  return ok;
+}
+
+bool kafka_admin_create_topic(struct kafka_admin *admin, const char *topic, int32_t partitions, int32_t replication,
+                              int config_count, const char *const (*configs)[2], int timeout_ms, struct error *err) {
+  int64_t deadline = clock_monotonic_ms() + timeout_ms;
+  char text[256] = "";
+  rd_kafka_NewTopic_t *new_topic = rd_kafka_NewTopic_new(topic, partitions, replication, text, sizeof text);
+  if (new_topic == NULL)
+    return error_set(err, ERROR_CONFIG, "topic %s: cannot be created: %s", topic, text);
+  for (int i = 0; i < config_count; i++)
+    rd_kafka_NewTopic_set_config(new_topic, configs[i][0], configs[i][1]);
+  bool ok = request_creation(admin, new_topic, topic, deadline, err);
+  rd_kafka_NewTopic_destroy(new_topic);
+  if (!ok)
+    return false;
+  for (;;) {
+    struct topic_view view;
+    if (!view_topic(admin, topic, deadline, &view, err))
+      return false;
+    if (view.code == RD_KAFKA_RESP_ERR_NO_ERROR && view.led)
+      return true;
+    if (clock_monotonic_ms() + RETRY_MS >= deadline)
+      return error_set(err, ERROR_RETRY, "topic %s: created, but it has no leader yet", topic);
+    clock_sleep_ms(RETRY_MS);
+  }
+}

@@ -1,0 +1,37 @@
+/* Topics: what they are, and making them. Each call is bounded by timeout_ms and owns no thread afterwards.
+ * Errors: a broker that is away is ERROR_RETRY; not authorised is ERROR_RETRY too and says so by name (an operator may
+ * grant it meanwhile). */
+#ifndef WALFERRY_KAFKA_ADMIN_H
+#define WALFERRY_KAFKA_ADMIN_H
+
+#include <stdbool.h>
+#include "bridge/kafka/client.h"
+
+struct kafka_admin;
+struct kafka_admin *kafka_admin_new(const struct kafka_settings *settings, struct error *err);
+void kafka_admin_free(struct kafka_admin *admin); /* accepts NULL */
+
+/* true when any broker answers a metadata request in time. */
+bool kafka_admin_reachable(struct kafka_admin *admin, int timeout_ms, struct error *err);
+
+struct kafka_topic_facts {
+  bool exists;
+  int32_t partitions;
+  int32_t replication;
+  bool compacted_only;   /* cleanup.policy is exactly "compact" */
+  bool compacted;        /* cleanup.policy contains "compact" */
+  bool unclean_election; /* unclean.leader.election.enable */
+  int64_t message_max;   /* max.message.bytes */
+  int32_t min_insync;    /* min.insync.replicas */
+};
+/* Metadata and DescribeConfigs. When the configs may not be read (not authorised), message_max is 0 (unknown), the
+ * booleans keep their harmless value, and configs_known is false. */
+bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout_ms, struct kafka_topic_facts *facts,
+                       bool *configs_known, struct error *err);
+
+/* configs: config_count pairs name, value; may be NULL. An existing topic is success. Returns after the topic is
+ * visible in metadata. */
+bool kafka_admin_create_topic(struct kafka_admin *admin, const char *topic, int32_t partitions, int32_t replication,
+                              int config_count, const char *const (*configs)[2], int timeout_ms, struct error *err);
+
+#endif

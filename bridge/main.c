@@ -1,0 +1,109 @@
+/* Wiring: builds the parts from the command line and the config, hands them to each other, and turns the outcome into
+ * an exit code. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bridge/cli.h"
+#include "bridge/kafka/client.h"
+#include "bridge/ops/init.h"
+#include "bridge/ops/signals.h"
+#include "bridge/postgres/conninfo.h"
+#include "bridge/settings.h"
+
+/* The top: logs an error once, under the event that its kind has. */
+static int report(const char *command, const struct error *err) {
+  int code = error_exit_code(err);
+  if (code == 0)
+    return 0;
+  char event[64];
+  snprintf(event, sizeof event, "%s.%s", command,
+           err->kind == ERROR_REFUSED  ? "refused"
+           : err->kind == ERROR_FENCED ? "fenced"
+                                       : "failed");
+  log_error_event(LOG_ERROR, event, err);
+  return code;
+}
+
+static bool run_relay(const struct cli *cli, struct settings *settings, const struct stop *stop, struct error *err) {
+  struct relay_settings *relay = &settings->relay;
+  relay->adopt_slot = cli->adopt_slot;
+  if (cli->until != NULL)
+    relay->until = lsn_parse(slice_of(cli->until), &relay->until_lsn) ? RELAY_UNTIL_LSN : RELAY_UNTIL_NOW;
+  return relay_run(relay, stop, err);
+}
+
+static bool run_init(const struct cli *cli, const struct settings *settings, const struct stop *stop,
+                     struct error *err) {
+  char *role = conninfo_value(settings->relay.conninfo, "user");
+  struct init_settings init = {.relay = &settings->relay, .admin_conninfo = cli->admin, .role = role};
+  bool ok = true;
+  if (cli->print)
+    init_print(&init, stdout);
+  else
+    ok = init_run(&init, stop, stdout, err);
+  free(role);
+  return ok;
+}
+
+static bool run_command(const struct cli *cli, const struct config *config, struct error *err) {
+  struct stop stop = {.requested = false};
+  signals_start(&stop);
+  struct settings settings;
+  if (!settings_init(&settings, config, err))
+    return false;
+  if (config->http.listen != NULL && cli->command == COMMAND_RELAY)
+    log_warn("http.unavailable", log_string("error", "http.listen is set, but this version serves no HTTP yet"));
+  bool ok = cli->command == COMMAND_INIT ? run_init(cli, &settings, &stop, err) : run_relay(cli, &settings, &stop, err);
+  settings_free(&settings);
+  return ok;
+}
+
+static int run(const struct cli *cli, const char *name, struct error *err) {
+  struct config *config = config_load(cli->config_path, err);
+  if (config == NULL)
+    return report("config", err);
+  enum log_level level;
+  if (log_level_parse(config->log.level, &level))
+    log_set_level(level);
+  bool ok;
+  if (cli->command == COMMAND_INBOX) {
+    ok = error_set(err, ERROR_CONFIG, "walferry inbox is not supported yet");
+    error_remedy(err, "this version relays outbox events to Kafka: walferry relay %s", cli->config_path);
+  } else {
+    log_info("process.started", log_string("version", WALFERRY_VERSION), log_string("command", name),
+             log_string("instance", config->name), log_string("librdkafka", kafka_library_version()));
+    ok = run_command(cli, config, err);
+  }
+  int code = ok ? 0 : report(name, err);
+  if (ok)
+    log_info("process.done");
+  config_free(config);
+  return code;
+}
+
+int main(int argc, char **argv) {
+  struct cli cli;
+  struct error err = {.kind = ERROR_NONE};
+  if (!cli_parse(argc, argv, &cli, &err)) {
+    fprintf(stderr, "walferry: %s (%s)\n", err.message, err.remedy);
+    return error_exit_code(&err);
+  }
+  enum log_format format = isatty(STDERR_FILENO) ? LOG_TEXT : LOG_JSON;
+  log_setup(LOG_INFO, cli.log_format_given ? cli.log_format : format);
+  switch (cli.command) {
+  case COMMAND_HELP:
+    cli_print_help(cli.help_for, stdout);
+    return 0;
+  case COMMAND_VERSION:
+    printf("walferry %s (librdkafka %s)\n", WALFERRY_VERSION, kafka_library_version());
+    return 0;
+  case COMMAND_RELAY:
+    return run(&cli, "relay", &err);
+  case COMMAND_INBOX:
+    return run(&cli, "inbox", &err);
+  case COMMAND_INIT:
+    return run(&cli, "init", &err);
+  }
+  return 2;
+}

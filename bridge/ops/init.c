@@ -1,0 +1,191 @@
+/* See init.h. */
+#include "bridge/ops/init.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/log.h"
+#include "bridge/base/memory.h"
+#include "bridge/kafka/client.h"
+#include "bridge/ops/init_sql.h"
+#include "bridge/postgres/connection.h"
+#include "bridge/relay/facts.h"
+
+#define TOPICS_MAX 64
+
+static const char *emit_prefix(const struct relay_settings *relay) {
+  return relay->intake.prefix_count > 0 ? relay->intake.prefixes[0] : "walferry";
+}
+
+/* Which columns an existing table has, by role. */
+static bool existing_columns(struct connection *conn, const struct table_spec *table, bool *exists,
+                             bool has[FIELD_COUNT], struct error *err) {
+  const char *params[] = {table->schema, table->table};
+  struct rows *rows = connection_query(conn,
+                                       "SELECT a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+                                       "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND "
+                                       "c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
+                                       2, params, err);
+  if (rows == NULL)
+    return false;
+  *exists = rows_count(rows) > 0;
+  for (enum event_field field = 0; field < FIELD_COUNT; field++) {
+    const char *wanted = init_column(table, field);
+    has[field] = false;
+    for (int i = 0; i < rows_count(rows) && !has[field]; i++)
+      has[field] = strcmp(rows_text(rows, i, 0), wanted) == 0;
+  }
+  rows_free(rows);
+  return true;
+}
+
+static bool run_sql(struct connection *conn, struct buffer *sql, struct error *err) {
+  buffer_append_char(sql, '\0');
+  return connection_run(conn, sql->data, err);
+}
+
+static bool make_table(struct connection *conn, const struct table_spec *table, bool emit, FILE *out,
+                       struct error *err) {
+  bool exists;
+  bool has[FIELD_COUNT];
+  if (!existing_columns(conn, table, &exists, has, err))
+    return false;
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  bool ok = true;
+  if (!exists) {
+    init_sql_table(&sql, table);
+    ok = run_sql(conn, &sql, err) && existing_columns(conn, table, &exists, has, err);
+    buffer_clear(&sql);
+  }
+  if (ok)
+    fprintf(out, "ok  table %s.%s\n", table->schema, table->table);
+  if (ok && emit) {
+    init_sql_emit(&sql, table, has);
+    ok = run_sql(conn, &sql, err);
+    if (ok)
+      fprintf(out, "ok  function walferry.emit (writes %s.%s)\n", table->schema, table->table);
+  }
+  buffer_free(&sql);
+  return ok || error_wrap(err, "table %s.%s", table->schema, table->table);
+}
+
+static bool make_functions_and_role(const struct init_settings *settings, struct connection *conn, FILE *out,
+                                    struct error *err) {
+  const struct relay_settings *relay = settings->relay;
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  init_sql_emit_message(&sql, emit_prefix(relay));
+  bool ok = run_sql(conn, &sql, err);
+  if (ok)
+    fprintf(out, "ok  function walferry.emit_message (prefix %s)\n", emit_prefix(relay));
+  if (ok && settings->admin_conninfo != NULL && settings->role != NULL) {
+    buffer_clear(&sql);
+    init_sql_role(&sql, settings->role, relay->intake.tables, relay->intake.table_count);
+    ok = run_sql(conn, &sql, err);
+    if (ok)
+      fprintf(out, "ok  role %s\n", settings->role);
+  }
+  buffer_free(&sql);
+  return ok;
+}
+
+static bool make_publication(const struct init_settings *settings, struct connection *conn, FILE *out,
+                             struct error *err) {
+  struct facts facts = {.server = {.version = 0}};
+  bool ok = facts_server(&facts, conn, settings->relay, err) && facts_publication(&facts, conn, settings->relay, err);
+  if (ok && !facts.publication.exists)
+    ok = facts_create_publication(conn, settings->relay, err) && facts_publication(&facts, conn, settings->relay, err);
+  ok = ok && facts_check_publication(&facts, settings->relay, err);
+  facts_free(&facts);
+  if (ok)
+    fprintf(out, "ok  publication %s\n", settings->relay->publication);
+  return ok;
+}
+
+static bool make_database_objects(const struct init_settings *settings, FILE *out, struct error *err) {
+  const struct relay_settings *relay = settings->relay;
+  const char *conninfo = settings->admin_conninfo != NULL ? settings->admin_conninfo : relay->conninfo;
+  struct connection *conn = connection_open(conninfo, relay->name, err);
+  if (conn == NULL)
+    return error_wrap(err, "connecting %s", settings->admin_conninfo != NULL ? "as admin" : "with postgres.conninfo");
+  bool ok = true;
+  for (int i = 0; ok && i < relay->intake.table_count; i++)
+    ok = make_table(conn, &relay->intake.tables[i], i == 0, out, err);
+  ok = ok && make_functions_and_role(settings, conn, out, err) && make_publication(settings, conn, out, err);
+  connection_close(conn);
+  return ok;
+}
+
+static int known_topics(const struct relay_settings *relay, const char *topics[TOPICS_MAX]) {
+  int count = router_literal_topics(relay->intake.record.router, topics, TOPICS_MAX - 1);
+  topics[count++] = relay->publisher.quarantine_topic;
+  return count;
+}
+
+static bool make_topics(const struct init_settings *settings, const struct stop *stop, FILE *out, struct error *err) {
+  const struct relay_settings *relay = settings->relay;
+  if (!relay->publisher.create_topics) {
+    fprintf(out, "--  topics (kafka.topics.create is false)\n");
+    return true;
+  }
+  const char *topics[TOPICS_MAX];
+  int count = known_topics(relay, topics);
+  struct publisher *publisher = publisher_new(&relay->publisher, stop);
+  bool ok = true;
+  for (int i = 0; ok && i < count; i++) {
+    ok = publisher_prepare_topic(publisher, topics[i], err);
+    if (ok)
+      fprintf(out, "ok  topic %s\n", topics[i]);
+  }
+  publisher_free(publisher);
+  return ok;
+}
+
+bool init_run(const struct init_settings *settings, const struct stop *stop, FILE *out, struct error *err) {
+  const struct relay_settings *relay = settings->relay;
+  if (!make_database_objects(settings, out, err))
+    return false;
+  struct relay_settings with_create = *relay;
+  with_create.create = true;
+  bool created;
+  if (!relay_establish(&with_create, stop, &created, err))
+    return false;
+  fprintf(out, "ok  slot %s and its position%s\n", relay->slot, created ? "" : " (were there)");
+  return make_topics(settings, stop, out, err);
+}
+
+void init_print(const struct init_settings *settings, FILE *out) {
+  const struct relay_settings *relay = settings->relay;
+  bool has[FIELD_COUNT];
+  for (enum event_field field = 0; field < FIELD_COUNT; field++)
+    has[field] = true;
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  buffer_append_text(&sql, "-- SQL, to be run by an owner of the tables\n");
+  for (int i = 0; i < relay->intake.table_count; i++)
+    init_sql_table(&sql, &relay->intake.tables[i]);
+  if (relay->intake.table_count > 0)
+    init_sql_emit(&sql, &relay->intake.tables[0], has);
+  init_sql_emit_message(&sql, emit_prefix(relay));
+  if (settings->role != NULL)
+    init_sql_role(&sql, settings->role, relay->intake.tables, relay->intake.table_count);
+  char *publication = facts_publication_sql(relay);
+  char *position_topic = kafka_position_topic(relay->name);
+  buffer_printf(&sql, "%s;\n", publication);
+  buffer_printf(&sql,
+                "-- The slot is made by walferry itself (`walferry init` or postgres.create: true), together with its "
+                "first position.\n\n"
+                "-- Topics: name, partitions, replication, settings\n"
+                "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
+                position_topic, relay->publisher.topic_replication);
+  const char *topics[TOPICS_MAX];
+  int count = known_topics(relay, topics);
+  for (int i = 0; i < count; i++)
+    buffer_printf(&sql, "-- %s, %d, %d\n", topics[i], relay->publisher.topic_partitions,
+                  relay->publisher.topic_replication);
+  fwrite(sql.data, 1, sql.len, out);
+  free(position_topic);
+  free(publication);
+  buffer_free(&sql);
+}

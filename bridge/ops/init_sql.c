@@ -1,0 +1,196 @@
+/* See init_sql.h. */
+#include "bridge/ops/init_sql.h"
+
+/* Column types of a table made by `init`, by role; the default name where the config gives none. */
+static const struct {
+  enum event_field field;
+  const char *name;
+  const char *definition;
+} columns[] = {
+    {FIELD_ID, "id", "uuid PRIMARY KEY DEFAULT gen_random_uuid()"},
+    {FIELD_AGGREGATE, "aggregatetype", "text NOT NULL"},
+    {FIELD_KEY, "aggregateid", "text NOT NULL"},
+    {FIELD_TYPE, "type", "text NOT NULL"},
+    {FIELD_PAYLOAD, "payload", "jsonb"},
+    {FIELD_OCCURRED_AT, "occurred_at", "timestamptz NOT NULL DEFAULT now()"},
+    {FIELD_VERSION, "version", "text"},
+    {FIELD_SOURCE, "source", "text"},
+    {FIELD_CORRELATION_ID, "correlation_id", "text"},
+    {FIELD_CAUSATION_ID, "causation_id", "text"},
+    {FIELD_TRACE_ID, "trace_id", "text"},
+    {FIELD_TRACEPARENT, "traceparent", "text"},
+    {FIELD_TENANT_ID, "tenant_id", "text"},
+    {FIELD_ACTOR_ID, "actor_id", "text"},
+    {FIELD_ACTOR_TYPE, "actor_type", "text"},
+    {FIELD_TOPIC, "topic", "text"},
+    {FIELD_PARTITION, "partition", "integer"},
+    {FIELD_HEADERS, "headers", "jsonb"},
+    {FIELD_CONTENT_TYPE, "content_type", "text"},
+};
+#define COLUMN_COUNT (sizeof columns / sizeof columns[0])
+
+static void quoted(struct buffer *sql, const char *text, char quote) {
+  buffer_append_char(sql, quote);
+  for (; *text != '\0'; text++) {
+    if (*text == quote)
+      buffer_append_char(sql, quote);
+    buffer_append_char(sql, *text);
+  }
+  buffer_append_char(sql, quote);
+}
+
+void init_sql_identifier(struct buffer *sql, const char *name) {
+  quoted(sql, name, '"');
+}
+
+/* Backslashes are plain in a literal under standard_conforming_strings, the default since Postgres 9.1. */
+void init_sql_literal(struct buffer *sql, const char *text) {
+  quoted(sql, text, '\'');
+}
+
+static void table_name(struct buffer *sql, const struct table_spec *table) {
+  init_sql_identifier(sql, table->schema);
+  buffer_append_char(sql, '.');
+  init_sql_identifier(sql, table->table);
+}
+
+const char *init_column(const struct table_spec *table, enum event_field field) {
+  if (table->columns[field] != NULL)
+    return table->columns[field];
+  for (size_t i = 0; i < COLUMN_COUNT; i++)
+    if (columns[i].field == field)
+      return columns[i].name;
+  return NULL;
+}
+
+void init_sql_table(struct buffer *sql, const struct table_spec *table) {
+  buffer_append_text(sql, "CREATE SCHEMA IF NOT EXISTS ");
+  init_sql_identifier(sql, table->schema);
+  buffer_append_text(sql, ";\nCREATE TABLE IF NOT EXISTS ");
+  table_name(sql, table);
+  buffer_append_text(sql, " (\n");
+  for (size_t i = 0; i < COLUMN_COUNT; i++) {
+    buffer_append_text(sql, "  ");
+    init_sql_identifier(sql, init_column(table, columns[i].field));
+    buffer_printf(sql, " %s,\n", columns[i].definition);
+  }
+  buffer_append_text(sql, "  CONSTRAINT payload_size CHECK (octet_length(");
+  init_sql_identifier(sql, init_column(table, FIELD_PAYLOAD));
+  buffer_printf(sql, "::text) <= %d)\n);\n", INIT_PAYLOAD_MAX_BYTES);
+}
+
+/* Parameters of both functions behind aggregate, type, key and payload, in this order. Where none is given, the ids of
+ * the event being handled (settings of the inbox) are carried on. */
+static const struct {
+  enum event_field field;
+  const char *parameter;
+  const char *type;
+  const char *setting; /* NULL: none */
+} options[] = {
+    {FIELD_VERSION, "version", "text", NULL},
+    {FIELD_CORRELATION_ID, "correlation_id", "text", "walferry.correlation_id"},
+    {FIELD_CAUSATION_ID, "causation_id", "text", "walferry.causation_id"},
+    {FIELD_TRACE_ID, "trace_id", "text", "walferry.trace_id"},
+    {FIELD_TRACEPARENT, "traceparent", "text", "walferry.traceparent"},
+    {FIELD_TENANT_ID, "tenant_id", "text", "walferry.tenant_id"},
+    {FIELD_ACTOR_ID, "actor_id", "text", NULL},
+    {FIELD_ACTOR_TYPE, "actor_type", "text", NULL},
+    {FIELD_TOPIC, "topic", "text", NULL},
+    {FIELD_HEADERS, "headers", "jsonb", NULL},
+};
+#define OPTION_COUNT (sizeof options / sizeof options[0])
+
+static void function_head(struct buffer *sql, const char *name) {
+  buffer_printf(sql,
+                "CREATE SCHEMA IF NOT EXISTS walferry;\n"
+                "CREATE OR REPLACE FUNCTION walferry.%s(aggregate text, type text, key text, payload jsonb",
+                name);
+  for (size_t i = 0; i < OPTION_COUNT; i++)
+    buffer_printf(sql, ",\n    %s %s DEFAULT NULL", options[i].parameter, options[i].type);
+  buffer_append_text(sql, ",\n    id uuid DEFAULT gen_random_uuid())\nRETURNS uuid LANGUAGE plpgsql AS $walferry$\n"
+                          "#variable_conflict use_variable\nBEGIN\n");
+}
+
+static void option_value(struct buffer *sql, const char *function, size_t i) {
+  if (options[i].setting != NULL)
+    buffer_printf(sql, "coalesce(%s.%s, nullif(current_setting('%s', true), ''))", function, options[i].parameter,
+                  options[i].setting);
+  else
+    buffer_printf(sql, "%s.%s", function, options[i].parameter);
+}
+
+void init_sql_emit(struct buffer *sql, const struct table_spec *table, const bool has[FIELD_COUNT]) {
+  static const enum event_field required[] = {FIELD_ID, FIELD_AGGREGATE, FIELD_TYPE, FIELD_KEY, FIELD_PAYLOAD};
+  function_head(sql, "emit");
+  buffer_append_text(sql, "  INSERT INTO ");
+  table_name(sql, table);
+  for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
+    buffer_append_text(sql, i == 0 ? " (" : ", ");
+    init_sql_identifier(sql, init_column(table, required[i]));
+  }
+  for (size_t i = 0; i < OPTION_COUNT; i++) {
+    if (!has[options[i].field])
+      continue;
+    buffer_append_text(sql, ", ");
+    init_sql_identifier(sql, init_column(table, options[i].field));
+  }
+  buffer_append_text(sql, ")\n  VALUES (emit.id, emit.aggregate, emit.type, emit.key, emit.payload");
+  for (size_t i = 0; i < OPTION_COUNT; i++) {
+    if (!has[options[i].field])
+      continue;
+    buffer_append_text(sql, ",\n    ");
+    option_value(sql, "emit", i);
+  }
+  buffer_append_text(sql, ");\n  RETURN emit.id;\nEND $walferry$;\n");
+}
+
+/* One member of the envelope's text; NULL where the option is absent, which concat_ws leaves out. */
+static void message_member(struct buffer *sql, size_t i) {
+  buffer_printf(sql, ",\n    '\"%s\":' || ", options[i].parameter);
+  if (options[i].field != FIELD_HEADERS)
+    buffer_append_text(sql, "to_json(");
+  option_value(sql, "emit_message", i);
+  buffer_append_text(sql, options[i].field != FIELD_HEADERS ? ")::text" : "::text");
+}
+
+void init_sql_emit_message(struct buffer *sql, const char *prefix) {
+  function_head(sql, "emit_message");
+  buffer_append_text(sql, "  PERFORM pg_logical_emit_message(true, ");
+  init_sql_literal(sql, prefix);
+  buffer_append_text(sql, ", '{' || concat_ws(',',\n"
+                          "    '\"id\":' || to_json(emit_message.id)::text,\n"
+                          "    '\"type\":' || to_json(emit_message.type)::text,\n"
+                          "    '\"aggregate\":' || to_json(emit_message.aggregate)::text,\n"
+                          "    '\"key\":' || to_json(emit_message.key)::text,\n"
+                          "    '\"occurred_at\":' || to_json(now())::text");
+  for (size_t i = 0; i < OPTION_COUNT; i++)
+    if (options[i].field != FIELD_ACTOR_ID && options[i].field != FIELD_ACTOR_TYPE)
+      message_member(sql, i);
+  buffer_append_text(sql, ",\n    CASE WHEN coalesce(emit_message.actor_id, emit_message.actor_type) IS NOT NULL THEN\n"
+                          "      '\"actor\":' || json_strip_nulls(json_build_object('id', emit_message.actor_id,\n"
+                          "        'type', emit_message.actor_type))::text END,\n"
+                          "    '\"payload\":' || coalesce(emit_message.payload::text, 'null')) || '}');\n"
+                          "  RETURN emit_message.id;\nEND $walferry$;\n");
+}
+
+void init_sql_role(struct buffer *sql, const char *role, const struct table_spec *tables, int table_count) {
+  buffer_append_text(sql, "DO $walferry$ BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ");
+  init_sql_literal(sql, role);
+  buffer_append_text(sql, ") THEN\n    CREATE ROLE ");
+  init_sql_identifier(sql, role);
+  buffer_append_text(sql, " LOGIN REPLICATION;\n  END IF;\nEND $walferry$;\n");
+  buffer_append_text(sql, "GRANT USAGE ON SCHEMA walferry TO ");
+  init_sql_identifier(sql, role);
+  buffer_append_text(sql, ";\n");
+  for (int i = 0; i < table_count; i++) {
+    buffer_append_text(sql, "GRANT USAGE ON SCHEMA ");
+    init_sql_identifier(sql, tables[i].schema);
+    buffer_append_text(sql, " TO ");
+    init_sql_identifier(sql, role);
+    buffer_append_text(sql, ";\nGRANT SELECT ON ");
+    table_name(sql, &tables[i]);
+    buffer_append_text(sql, " TO ");
+    init_sql_identifier(sql, role);
+    buffer_append_text(sql, ";\n");
+  }
+}

@@ -1,0 +1,28 @@
+/* The SQL that `init` runs or prints. Pure: texts from settings. */
+#ifndef WALFERRY_OPS_INIT_SQL_H
+#define WALFERRY_OPS_INIT_SQL_H
+
+#include "bridge/base/buffer.h"
+#include "bridge/event/event.h"
+
+/* The largest payload that the outbox's CHECK lets in: well below what the server can still decode (about 500 MB). */
+#define INIT_PAYLOAD_MAX_BYTES (64 << 20)
+
+void init_sql_identifier(struct buffer *sql, const char *name);
+void init_sql_literal(struct buffer *sql, const char *text);
+
+/* CREATE TABLE IF NOT EXISTS with a column per role and a size check. */
+void init_sql_table(struct buffer *sql, const struct table_spec *table);
+
+/* walferry.emit for a table; has[field]: the table has a column for the role. */
+void init_sql_emit(struct buffer *sql, const struct table_spec *table, const bool has[FIELD_COUNT]);
+/* walferry.emit_message for a prefix. */
+void init_sql_emit_message(struct buffer *sql, const char *prefix);
+
+/* Role (created without a password if missing, with LOGIN and REPLICATION) and its grants. */
+void init_sql_role(struct buffer *sql, const char *role, const struct table_spec *tables, int table_count);
+
+/* The column name of a role: configured or default. */
+const char *init_column(const struct table_spec *table, enum event_field field);
+
+#endif

@@ -1,0 +1,214 @@
+/* See catalog.h. */
+#include "bridge/postgres/catalog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bridge/base/memory.h"
+#include "bridge/base/number.h"
+
+static void copy_text(char *out, size_t size, const char *text) {
+  snprintf(out, size, "%s", text == NULL ? "" : text);
+}
+
+static bool cell_u32(const struct rows *rows, int column, uint32_t *value) {
+  uint64_t number;
+  const char *text = rows_text(rows, 0, column);
+  *value = 0;
+  if (text == NULL)
+    return true;
+  if (!number_parse_u64(slice_of(text), UINT32_MAX, &number))
+    return false;
+  *value = (uint32_t)number;
+  return true;
+}
+
+static bool cell_lsn(const struct rows *rows, int column, lsn_t *value) {
+  const char *text = rows_text(rows, 0, column);
+  *value = 0;
+  return text == NULL || lsn_parse(slice_of(text), value);
+}
+
+static bool fail_answer(const char *what, struct error *err) {
+  return error_set(err, ERROR_FATAL, "the server's answer about %s makes no sense", what);
+}
+
+/* output_plugin_libraries can be read by superusers and members of pg_read_all_settings only; asking without that right
+ * is an error, even with missing_ok. */
+static const char server_sql[] =
+    "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('wal_level'), "
+    "d.datname, d.oid, pg_catalog.pg_is_in_recovery(), "
+    "CASE WHEN pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') "
+    "THEN pg_catalog.current_setting('output_plugin_libraries', true) END "
+    "FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
+
+bool catalog_server(struct connection *conn, struct catalog_server *out, struct error *err) {
+  struct rows *rows = connection_query(conn, server_sql, 0, NULL, err);
+  if (rows == NULL)
+    return error_wrap(err, "reading the server's settings");
+  struct catalog_server facts = {.in_recovery = rows_count(rows) == 1 && rows_bool(rows, 0, 4)};
+  uint32_t version = 0;
+  bool ok = rows_count(rows) == 1 && cell_u32(rows, 0, &version) && version > 0 && version < 10000000 &&
+            cell_u32(rows, 3, &facts.database_oid);
+  if (ok) {
+    facts.version = (int)version;
+    copy_text(facts.wal_level, sizeof facts.wal_level, rows_text(rows, 0, 1));
+    copy_text(facts.database, sizeof facts.database, rows_text(rows, 0, 2));
+    facts.plugin_list_known = rows_text(rows, 0, 5) != NULL;
+    copy_text(facts.plugin_list, sizeof facts.plugin_list, rows_text(rows, 0, 5));
+    *out = facts;
+  }
+  rows_free(rows);
+  return ok || fail_answer("itself", err);
+}
+
+/* Through jsonb, a column that this version lacks is NULL instead of an error. */
+static const char slot_sql[] =
+    "SELECT s.slot_type = 'logical', s.plugin, s.database, s.active, s.active_pid, s.temporary, "
+    "s.confirmed_flush_lsn, s.restart_lsn, s.wal_status, "
+    "pg_catalog.to_jsonb(s) ->> 'two_phase', "
+    "coalesce(pg_catalog.to_jsonb(s) ->> 'invalidation_reason', "
+    "CASE WHEN pg_catalog.to_jsonb(s) ->> 'conflicting' = 'true' THEN 'conflicting' END) "
+    "FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1";
+
+bool catalog_slot(struct connection *conn, const char *slot, struct catalog_slot *out, struct error *err) {
+  struct rows *rows = connection_query(conn, slot_sql, 1, &slot, err);
+  if (rows == NULL)
+    return error_wrap(err, "reading slot %s", slot);
+  if (rows_count(rows) == 0) {
+    *out = (struct catalog_slot){.exists = false};
+    rows_free(rows);
+    return true;
+  }
+  struct catalog_slot facts = {.exists = true,
+                               .logical = rows_bool(rows, 0, 0),
+                               .active = rows_bool(rows, 0, 3),
+                               .temporary = rows_bool(rows, 0, 5),
+                               .two_phase = slice_is(slice_of(rows_text(rows, 0, 9)), "true")};
+  uint32_t pid = 0;
+  bool ok = cell_u32(rows, 4, &pid) && pid <= INT32_MAX && cell_lsn(rows, 6, &facts.confirmed_flush_lsn) &&
+            cell_lsn(rows, 7, &facts.restart_lsn);
+  if (ok) {
+    facts.active_pid = (int)pid;
+    copy_text(facts.plugin, sizeof facts.plugin, rows_text(rows, 0, 1));
+    copy_text(facts.database, sizeof facts.database, rows_text(rows, 0, 2));
+    copy_text(facts.wal_status, sizeof facts.wal_status, rows_text(rows, 0, 8));
+    copy_text(facts.invalidation_reason, sizeof facts.invalidation_reason, rows_text(rows, 0, 10));
+    *out = facts;
+  }
+  rows_free(rows);
+  return ok || fail_answer("the slot", err);
+}
+
+/* What pgoutput decides for each relation (pgoutput.c: get_rel_sync_entry, pgoutput_row_filter_init,
+ * pgoutput_column_list_init), asked of the catalogs:
+ *   line     the table and its partition ancestors, nearest first
+ *   entry    how each of them is in the publication: by name, by schema, or with all tables
+ *   top      the topmost one that is; the table is covered if there is one
+ *   target   what its changes are published as: top with publish_via_partition_root, else the table itself
+ * A schema or all-tables entry switches a row filter off. Column lists and filters count where the target has them.
+ * One row for each column sent, or one without a column; none if there is no such table. $1 publication oid, which may
+ * be 0, $2 schema, $3 table. */
+static const char table_sql[] =
+    "WITH pub AS (SELECT p.oid, p.puballtables, p.pubviaroot, "
+    "  coalesce(pg_catalog.to_jsonb(p) ->> 'pubgencols', '') = 's' AS generated "
+    "  FROM (SELECT) one LEFT JOIN pg_catalog.pg_publication p ON p.oid = $1::pg_catalog.oid), "
+    "tab AS (SELECT c.oid, c.relpersistence <> 'p' AS unlogged "
+    "  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "  WHERE n.nspname = $2 AND c.relname = $3 AND c.relkind IN ('r', 'p')), "
+    "line AS (SELECT tab.oid AS relid, 0::bigint AS level FROM tab UNION ALL "
+    "  SELECT a.relid, a.level FROM tab, "
+    "  pg_catalog.pg_partition_ancestors(tab.oid) WITH ORDINALITY AS a (relid, level) WHERE a.relid <> tab.oid), "
+    "entry AS (SELECT line.relid, line.level, r.oid AS rel_oid, s.oid AS schema_oid, r.prqual IS NOT NULL AS filter, "
+    "  r.prattrs, n.nspname || '.' || c.relname AS name "
+    "  FROM line JOIN pg_catalog.pg_class c ON c.oid = line.relid "
+    "  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN pub "
+    "  LEFT JOIN pg_catalog.pg_publication_rel r ON r.prrelid = line.relid AND r.prpubid = pub.oid "
+    "  LEFT JOIN pg_catalog.pg_publication_namespace s ON s.pnnspid = c.relnamespace AND s.pnpubid = pub.oid), "
+    "top AS (SELECT entry.* FROM entry CROSS JOIN pub "
+    "  WHERE pub.puballtables OR entry.rel_oid IS NOT NULL OR entry.schema_oid IS NOT NULL "
+    "  ORDER BY entry.level DESC LIMIT 1), "
+    "target AS (SELECT entry.* FROM entry CROSS JOIN pub CROSS JOIN top "
+    "  WHERE entry.relid = CASE WHEN pub.pubviaroot THEN top.relid ELSE (SELECT tab.oid FROM tab) END) "
+    "SELECT tab.unlogged OR EXISTS (SELECT FROM pg_catalog.pg_partition_tree(tab.oid) t "
+    "    JOIN pg_catalog.pg_class c ON c.oid = t.relid WHERE c.relkind = 'r' AND c.relpersistence <> 'p'), "
+    "  CASE WHEN target.relid IS NULL THEN 0 WHEN pub.puballtables THEN pub.oid "
+    "    ELSE coalesce(target.rel_oid, target.schema_oid, top.rel_oid, top.schema_oid) END, "
+    "  target.filter AND target.schema_oid IS NULL AND NOT pub.puballtables, "
+    "  target.prattrs IS NOT NULL, "
+    "  CASE WHEN target.relid <> tab.oid THEN target.name END, "
+    "  a.attname "
+    "FROM tab CROSS JOIN pub LEFT JOIN top ON true LEFT JOIN target ON true "
+    "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = target.relid AND a.attnum > 0 AND NOT a.attisdropped "
+    "  AND CASE WHEN target.prattrs IS NOT NULL THEN a.attnum = ANY (target.prattrs) "
+    "    ELSE a.attgenerated = '' OR (pub.generated AND a.attgenerated = 's') END "
+    "ORDER BY a.attnum";
+
+static bool read_table(struct connection *conn, uint32_t publication_oid, struct catalog_publication_table *table,
+                       struct error *err) {
+  char oid[16];
+  snprintf(oid, sizeof oid, "%u", (unsigned)publication_oid);
+  struct rows *rows = connection_query(conn, table_sql, 3, (const char *[]){oid, table->schema, table->table}, err);
+  if (rows == NULL)
+    return error_wrap(err, "reading how table %s.%s is published", table->schema, table->table);
+  bool ok = true;
+  table->exists = rows_count(rows) > 0;
+  if (table->exists) {
+    ok = cell_u32(rows, 1, &table->entry_oid);
+    table->unlogged = rows_bool(rows, 0, 0);
+    table->row_filter = rows_bool(rows, 0, 2);
+    table->column_list = rows_bool(rows, 0, 3);
+    copy_text(table->replica_root, sizeof table->replica_root, rows_text(rows, 0, 4));
+    table->columns = memory_alloc((size_t)rows_count(rows) * sizeof *table->columns);
+    for (int row = 0; row < rows_count(rows); row++)
+      if (rows_text(rows, row, 5) != NULL)
+        table->columns[table->column_count++] = memory_string(rows_text(rows, row, 5));
+  }
+  rows_free(rows);
+  return ok || fail_answer("the publication's tables", err);
+}
+
+static bool read_publication(struct connection *conn, const char *publication, struct catalog_publication *pub,
+                             struct error *err) {
+  struct rows *rows = connection_query(
+      conn, "SELECT p.oid, p.pubinsert, p.pubviaroot FROM pg_catalog.pg_publication p WHERE p.pubname = $1", 1,
+      &publication, err);
+  if (rows == NULL)
+    return error_wrap(err, "reading publication %s", publication);
+  bool ok = true;
+  pub->exists = rows_count(rows) == 1;
+  if (pub->exists) {
+    ok = cell_u32(rows, 0, &pub->oid);
+    pub->inserts = rows_bool(rows, 0, 1);
+    pub->via_root = rows_bool(rows, 0, 2);
+  }
+  rows_free(rows);
+  return ok || fail_answer("the publication", err);
+}
+
+bool catalog_publication(struct connection *conn, const char *publication, int table_count,
+                         const char *const (*tables)[2], struct catalog_publication *out, struct error *err) {
+  struct catalog_publication pub = {.table_count = table_count};
+  pub.tables = memory_alloc((size_t)table_count * sizeof *pub.tables);
+  bool ok = read_publication(conn, publication, &pub, err);
+  for (int i = 0; ok && i < table_count; i++) {
+    copy_text(pub.tables[i].schema, sizeof pub.tables[i].schema, tables[i][0]);
+    copy_text(pub.tables[i].table, sizeof pub.tables[i].table, tables[i][1]);
+    ok = read_table(conn, pub.oid, &pub.tables[i], err);
+  }
+  if (ok)
+    *out = pub;
+  else
+    catalog_publication_free(&pub);
+  return ok;
+}
+
+void catalog_publication_free(struct catalog_publication *pub) {
+  for (int i = 0; i < pub->table_count; i++) {
+    for (int column = 0; column < pub->tables[i].column_count; column++)
+      free(pub->tables[i].columns[column]);
+    free(pub->tables[i].columns);
+  }
+  free(pub->tables);
+  *pub = (struct catalog_publication){.exists = false};
+}

@@ -1,0 +1,65 @@
+/* What the server's catalogs say about a slot, a publication, its tables and settings: facts, no judgement. */
+#ifndef WALFERRY_POSTGRES_CATALOG_H
+#define WALFERRY_POSTGRES_CATALOG_H
+
+#include <stdint.h>
+
+#include "bridge/base/lsn.h"
+#include "bridge/postgres/connection.h"
+
+struct catalog_server {
+  int version; /* server_version_num */
+  char wal_level[16];
+  char database[64];
+  uint32_t database_oid;
+  bool in_recovery;
+  bool plugin_list_known; /* output_plugin_libraries exists here and our role may read it (pg_read_all_settings) */
+  char plugin_list[256];  /* its value */
+};
+bool catalog_server(struct connection *conn, struct catalog_server *out, struct error *err);
+
+struct catalog_slot {
+  bool exists;
+  bool logical;
+  char plugin[64];
+  char database[64];
+  bool active;
+  int active_pid; /* 0 if none */
+  bool temporary;
+  bool two_phase;
+  lsn_t confirmed_flush_lsn;
+  lsn_t restart_lsn;
+  char wal_status[16];          /* reserved | extended | unreserved | lost; "" where unknown */
+  char invalidation_reason[40]; /* "" where none or unknown (before 17: "conflicting" is named so) */
+};
+/* Reads the row by name; exists false when there is none. Columns that an older server lacks stay at their zero. */
+bool catalog_slot(struct connection *conn, const char *slot, struct catalog_slot *out, struct error *err);
+
+struct catalog_publication_table {
+  char schema[64];
+  char table[64];
+  bool exists;
+  bool unlogged;      /* itself, or one of its partitions */
+  uint32_t entry_oid; /* pg_publication_rel, or pg_publication_namespace, or the publication's own for ALL TABLES; 0:
+                         not covered */
+  bool row_filter;    /* the entry has a WHERE */
+  bool column_list;   /* the entry lists columns */
+  char **columns;     /* the table's live columns that the publication sends; column_count of them; owned */
+  int column_count;
+  char replica_root[130]; /* "" or the partition root that changes of this table are published as */
+};
+struct catalog_publication {
+  bool exists;
+  uint32_t oid;
+  bool inserts;                             /* publishes inserts */
+  bool via_root;                            /* publish_via_partition_root */
+  struct catalog_publication_table *tables; /* as asked, in the same order */
+  int table_count;
+};
+/* tables: table_count pairs schema, table. Without the publication the tables' exists and unlogged are still told.
+ * row_filter is told only where it has an effect. Server 15 and newer. */
+bool catalog_publication(struct connection *conn, const char *publication, int table_count,
+                         const char *const (*tables)[2], struct catalog_publication *out, struct error *err);
+void catalog_publication_free(struct catalog_publication *pub);
+
+#endif

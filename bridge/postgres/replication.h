@@ -1,0 +1,55 @@
+/* The replication connection: commands, COPY framing and feedback.
+ * Source: PostgreSQL docs, "Streaming Replication Protocol". Owned by one thread at a time. */
+#ifndef WALFERRY_POSTGRES_REPLICATION_H
+#define WALFERRY_POSTGRES_REPLICATION_H
+
+#include <stdint.h>
+
+#include "bridge/base/error.h"
+#include "bridge/base/lsn.h"
+#include "bridge/postgres/frame.h"
+
+struct replication;
+
+struct replication_identity { /* IDENTIFY_SYSTEM */
+  char system_id[24];         /* decimal */
+  uint32_t timeline;
+  lsn_t flush_lsn; /* the server's WAL flush position */
+};
+
+/* Connects with replication=database, TCP keepalives and tcp_user_timeout 30 s unless the conninfo sets them.
+ * ERROR_CONFIG for refused credentials, ERROR_RETRY for all else. */
+struct replication *replication_open(const char *conninfo, const char *name, struct error *err);
+void replication_close(struct replication *rep); /* accepts NULL; releases the slot */
+int replication_backend_pid(const struct replication *rep);
+int replication_socket(const struct replication *rep);                /* for poll(2) */
+int64_t replication_sender_timeout_ms(const struct replication *rep); /* wal_sender_timeout; 0 is off */
+
+bool replication_identify(struct replication *rep, struct replication_identity *identity, struct error *err);
+
+/* Where a timeline ended, from TIMELINE_HISTORY of the current one. *found is false when `timeline` is not among the
+ * ancestors of `current`. */
+bool replication_timeline_end(struct replication *rep, uint32_t current, uint32_t timeline, bool *found, lsn_t *end,
+                              struct error *err);
+
+/* A logical slot, not temporary, without an exported snapshot. *exists instead of an error if the name is taken.
+ * *consistent_point: from where it streams. */
+bool replication_create_slot(struct replication *rep, const char *slot, const char *plugin, bool *exists,
+                             lsn_t *consistent_point, struct error *err);
+
+/* START_REPLICATION SLOT ... LOGICAL 0/0 (options). option_count pairs name, value. *busy instead of an error if
+ * another connection holds the slot (55006). A missing slot is ERROR_REFUSED "slot_missing"; a plugin that the server
+ * does not allow is ERROR_REFUSED "plugin_not_allowed". */
+bool replication_start(struct replication *rep, const char *slot, int option_count, const char *const *options,
+                       bool *busy, struct error *err);
+
+/* Never blocks: FRAME_NONE when no whole frame is there (poll the socket, then call again). Errors: the server ended
+ * the stream or the connection broke: ERROR_RETRY. SQLSTATE 54000 or XX000 in the stream (a row that the server cannot
+ * decode): ERROR_RETRY with code "decode_failed". A malformed frame: ERROR_FATAL. */
+bool replication_read(struct replication *rep, struct frame *frame, struct error *err);
+
+/* Standby status update. flush is what the slot may forget; 0 leaves the slot where it is. Blocks at most for the
+ * socket's buffer to take 34 bytes (bounded by 10 s). */
+bool replication_feedback(struct replication *rep, lsn_t write, lsn_t flush, bool request_reply, struct error *err);
+
+#endif

@@ -1,0 +1,289 @@
+/* See admit.h. */
+#include "bridge/relay/admit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/memory.h"
+
+static const char readopt[] = "To go on from the slot as it is, knowing what was missed, delete the position topic and "
+                              "start once with --adopt-slot";
+
+static uint32_t entry_oid(const struct position *p, const char *origin) {
+  for (int i = 0; i < p->table_count; i++)
+    if (strcmp(p->tables[i].origin, origin) == 0)
+      return p->tables[i].entry_oid;
+  return 0;
+}
+
+void admit_fill_identity(const struct admit_facts *facts, struct position *p) {
+  snprintf(p->system_id, sizeof p->system_id, "%s", facts->identity.system_id);
+  snprintf(p->slot, sizeof p->slot, "%s", facts->slot_name);
+  snprintf(p->plugin, sizeof p->plugin, "%s", facts->plugin);
+  p->database_oid = facts->database_oid;
+  p->timeline = facts->identity.timeline;
+  p->publication_oid = facts->publication->oid;
+  p->fingerprint = facts->fingerprint;
+  for (int i = 0; i < p->table_count; i++)
+    free(p->tables[i].origin);
+  free(p->tables);
+  p->table_count = facts->publication->table_count;
+  p->tables = memory_alloc((size_t)p->table_count * sizeof *p->tables);
+  for (int i = 0; i < p->table_count; i++) {
+    const struct catalog_publication_table *t = &facts->publication->tables[i];
+    p->tables[i] =
+        (struct position_table){.origin = memory_format("%s.%s", t->schema, t->table), .entry_oid = t->entry_oid};
+  }
+}
+
+static bool check_owner(const struct admit_facts *f, const struct position *p, struct error *err) {
+  if (strcmp(p->system_id, f->identity.system_id) != 0) {
+    error_refuse(err, "cluster_changed",
+                 "the position in %s belongs to the Postgres cluster with system identifier %s, but this server is %s",
+                 f->position_topic, p->system_id, f->identity.system_id);
+    return error_remedy(err, "point postgres.conninfo at the right cluster, or give this instance another name. %s",
+                        readopt);
+  }
+  if (p->database_oid != f->database_oid || strcmp(p->slot, f->slot_name) != 0) {
+    error_refuse(err, "instance_conflict",
+                 "the position in %s belongs to slot %s of the database with OID %" PRIu32
+                 ", but the config names slot %s of database %s (OID %" PRIu32 ")",
+                 f->position_topic, p->slot, p->database_oid, f->slot_name, f->database, f->database_oid);
+    return error_remedy(err, "an instance name serves one database and one slot: give this instance another `name`");
+  }
+  if (strcmp(p->plugin, f->plugin) != 0) {
+    error_refuse(err, "slot_mismatch", "the position in %s was made with the decoder %s, but the config says %s",
+                 f->position_topic, p->plugin, f->plugin);
+    return error_remedy(err, "set postgres.decoder: %s", p->plugin);
+  }
+  return true;
+}
+
+static bool check_slot(const struct admit_facts *f, struct error *err) {
+  const struct catalog_slot *s = &f->slot;
+  if (strcmp(s->wal_status, "lost") == 0 || s->invalidation_reason[0] != '\0') {
+    error_refuse(err, "slot_invalidated", "slot %s was invalidated by the server (wal_status %s, reason %s)",
+                 f->slot_name, s->wal_status, s->invalidation_reason[0] != '\0' ? s->invalidation_reason : "not given");
+    return error_remedy(err, "events since the position are no longer in the WAL. Drop the slot, delete the position "
+                             "topic, run `walferry init` again, and send the rows still in the outbox anew");
+  }
+  if (!s->logical || s->temporary || s->two_phase || strcmp(s->plugin, f->plugin) != 0 ||
+      strcmp(s->database, f->database) != 0) {
+    error_refuse(err, "slot_mismatch",
+                 "slot %s does not fit: it is %s, %s, plugin %s, database %s, two-phase %s; wanted is a permanent "
+                 "logical slot with plugin %s in database %s without two-phase",
+                 f->slot_name, s->logical ? "logical" : "physical", s->temporary ? "temporary" : "permanent", s->plugin,
+                 s->database, s->two_phase ? "on" : "off", f->plugin, f->database);
+    return error_remedy(err, "choose another postgres.slot, or drop this one if nobody needs it");
+  }
+  return true;
+}
+
+static bool check_publication_same(const struct admit_facts *f, const struct position *p, struct error *err) {
+  if (!f->publication->exists) {
+    error_refuse(err, "publication_missing", "the publication that slot %s was read with is gone", f->slot_name);
+    return error_remedy(err,
+                        "rows committed while it was missing are not sent. Create it again with `walferry init` and "
+                        "find those rows in the outbox. %s",
+                        readopt);
+  }
+  if (f->publication->oid != p->publication_oid) {
+    error_refuse(err, "publication_changed",
+                 "the publication was dropped and created again (OID %" PRIu32 ", was %" PRIu32 ")",
+                 f->publication->oid, p->publication_oid);
+    return error_remedy(err, "rows committed in between are not sent: find them in the outbox. %s", readopt);
+  }
+  for (int i = 0; i < f->publication->table_count; i++) {
+    const struct catalog_publication_table *t = &f->publication->tables[i];
+    char *origin = memory_format("%s.%s", t->schema, t->table);
+    uint32_t before = entry_oid(p, origin);
+    bool same = before == 0 || before == t->entry_oid; /* 0: newly configured */
+    if (!same) {
+      error_refuse(err, "publication_changed", "table %s was %s the publication since the position was written", origin,
+                   t->entry_oid == 0 ? "taken out of" : "taken out of and added again to");
+      error_remedy(err, "rows committed while it was out are not sent: find them in the outbox. %s", readopt);
+    }
+    free(origin);
+    if (!same)
+      return false;
+  }
+  return true;
+}
+
+/* The end of what was published of the server's WAL; for a split transaction its commit record. */
+static lsn_t covered_end(const struct position *p) {
+  return p->complete || p->commit_lsn == 0 ? p->end_lsn : p->commit_lsn + 1;
+}
+
+static bool check_timeline(const struct admit_facts *f, const struct position *p, lsn_t *idle, struct error *err) {
+  *idle = p->idle_end_lsn;
+  if (p->timeline == f->identity.timeline)
+    return true;
+  lsn_t end = covered_end(p);
+  if (f->identity.timeline < p->timeline || !f->ancestor_found) {
+    error_refuse(err, "timeline_diverged",
+                 "the position is on timeline %" PRIu32
+                 ", which is not in the history of this server (timeline %" PRIu32 ")",
+                 p->timeline, f->identity.timeline);
+    return error_remedy(
+        err, "this server does not descend from the one that was read last; connect to one that does. %s", readopt);
+  }
+  if (end > f->ancestor_end) {
+    error_refuse(err, "timeline_diverged",
+                 "the server left timeline %" PRIu32 " at %s, but events up to %s of it are in Kafka", p->timeline,
+                 lsn_format(f->ancestor_end).text, lsn_format(end).text);
+    return error_remedy(err, "Kafka has events that this server lost in the failover. %s", readopt);
+  }
+  if (*idle > f->ancestor_end)
+    *idle = f->ancestor_end;
+  return true;
+}
+
+static bool check_progress(const struct admit_facts *f, const struct position *p, struct error *err) {
+  lsn_t ack = position_ack_lsn(p);
+  lsn_t needed = covered_end(p) > ack ? covered_end(p) : ack;
+  if (f->identity.flush_lsn < needed) {
+    error_refuse(err, "server_behind", "the server's WAL ends at %s, but the position is at %s",
+                 lsn_format(f->identity.flush_lsn).text, lsn_format(needed).text);
+    return error_remedy(err, "the database was restored from an older backup or image, or this is a lagging copy. %s",
+                        readopt);
+  }
+  if (f->slot.confirmed_flush_lsn > ack) {
+    error_refuse(err, "slot_advanced",
+                 "slot %s stands at %s, ahead of the position %s: it was dropped and created again, or advanced by "
+                 "somebody else",
+                 f->slot_name, lsn_format(f->slot.confirmed_flush_lsn).text, lsn_format(ack).text);
+    return error_remedy(
+        err, "events committed between the two may not have been published: find them in the outbox. %s", readopt);
+  }
+  if (p->commit_lsn != 0 && !p->complete && p->fingerprint != f->fingerprint) {
+    error_refuse(err, "resume_mismatch",
+                 "transaction %s is published up to change %" PRIu64
+                 ", but relay.tables, relay.messages or the decoder are not what they were",
+                 lsn_format(p->commit_lsn).text, p->next_index);
+    return error_remedy(err, "put them back, let the relay finish this transaction, then change them");
+  }
+  return true;
+}
+
+bool admit_position(const struct admit_facts *f, struct position *position, bool *changed, bool *expect_last,
+                    struct error *err) {
+  if (!check_slot(f, err))
+    return false;
+  *changed = false;
+  *expect_last = false;
+  if (position->state == POSITION_SET) {
+    if (f->adopt) {
+      error_refuse(err, "position_exists", "--adopt-slot was given, but %s already holds a position (%s)",
+                   f->position_topic, lsn_format(position_ack_lsn(position)).text);
+      return error_remedy(err, "start without --adopt-slot");
+    }
+    lsn_t idle;
+    if (!check_owner(f, position, err) || !check_publication_same(f, position, err) ||
+        !check_timeline(f, position, &idle, err))
+      return false;
+    struct position cut = *position; /* borrows the lists */
+    cut.idle_end_lsn = idle;
+    if (!check_progress(f, &cut, err))
+      return false;
+    *changed = position->timeline != f->identity.timeline || position->fingerprint != f->fingerprint;
+    position->idle_end_lsn = idle;
+    *expect_last = position->commit_lsn != 0 && f->slot.confirmed_flush_lsn <= position->commit_lsn;
+    admit_fill_identity(f, position);
+    return true;
+  }
+  if (position->state == POSITION_INTENT) {
+    if (!check_owner(f, position, err))
+      return false;
+  } else if (!f->adopt) {
+    error_refuse(err, "slot_unknown", "slot %s exists, but %s holds no position for it", f->slot_name,
+                 f->position_topic);
+    return error_remedy(err,
+                        "if the position topic was lost, bring it back. If the slot is new and was made for walferry, "
+                        "start once with --adopt-slot: it goes on from %s, and nothing before that is published",
+                        lsn_format(f->slot.confirmed_flush_lsn).text);
+  }
+  position->state = POSITION_SET;
+  position->complete = true;
+  position->end_lsn = f->slot.confirmed_flush_lsn;
+  admit_fill_identity(f, position);
+  *changed = true;
+  return true;
+}
+
+bool admit_creation(const struct admit_facts *f, const struct position *position, struct error *err) {
+  if (position->state == POSITION_SET) {
+    if (!check_owner(f, position, err))
+      return false;
+    error_refuse(err, "slot_missing", "slot %s is gone, but %s holds a position (%s)", f->slot_name, f->position_topic,
+                 lsn_format(position_ack_lsn(position)).text);
+    return error_remedy(err, "events committed since that position can no longer be streamed: find them in the outbox. "
+                             "To start anew, delete the position topic and run `walferry init`");
+  }
+  return position->state == POSITION_NONE || check_owner(f, position, err);
+}
+
+bool admit_publication(const char *name, const struct catalog_publication *pub, const char *const *const *required,
+                       struct error *err) {
+  if (!pub->exists) {
+    error_refuse(err, "publication_missing", "publication %s does not exist", name);
+    return error_remedy(err, "run `walferry init`, or set postgres.create: true");
+  }
+  if (!pub->inserts) {
+    error_refuse(err, "publication_incomplete", "publication %s does not publish inserts", name);
+    return error_remedy(err, "ALTER PUBLICATION %s SET (publish = 'insert')", name);
+  }
+  for (int i = 0; i < pub->table_count; i++) {
+    const struct catalog_publication_table *t = &pub->tables[i];
+    if (!t->exists) {
+      error_refuse(err, "table_missing", "table %s.%s does not exist", t->schema, t->table);
+      return error_remedy(err, "run `walferry init`, or correct relay.tables");
+    }
+    if (t->unlogged) {
+      error_refuse(err, "publication_incomplete", "table %s.%s is unlogged: its rows are not in the WAL", t->schema,
+                   t->table);
+      return error_remedy(err, "ALTER TABLE %s.%s SET LOGGED", t->schema, t->table);
+    }
+    if (t->replica_root[0] != '\0') {
+      error_refuse(err, "publication_incomplete", "changes of %s.%s are published as those of its root %s", t->schema,
+                   t->table, t->replica_root);
+      return error_remedy(err, "name %s in relay.tables", t->replica_root);
+    }
+    if (t->entry_oid == 0) {
+      error_refuse(err, "publication_incomplete", "publication %s does not cover table %s.%s", name, t->schema,
+                   t->table);
+      return error_remedy(err, "ALTER PUBLICATION %s ADD TABLE %s.%s", name, t->schema, t->table);
+    }
+    if (t->row_filter) {
+      error_refuse(err, "publication_incomplete", "publication %s filters the rows of %s.%s", name, t->schema,
+                   t->table);
+      return error_remedy(err, "remove the WHERE clause: rows left out would be lost silently");
+    }
+    for (int c = 0; required != NULL && required[i] != NULL && required[i][c] != NULL; c++) {
+      bool sent = false;
+      for (int k = 0; k < t->column_count && !sent; k++)
+        sent = strcmp(t->columns[k], required[i][c]) == 0;
+      if (!sent) {
+        error_refuse(err, "column_missing", "publication %s does not send column %s of %s.%s%s", name, required[i][c],
+                     t->schema, t->table,
+                     t->column_list ? " (it has a column list)" : ": the table has no such column");
+        return error_remedy(err, "add the column, or name another one in relay.tables[].columns");
+      }
+    }
+  }
+  return true;
+}
+
+bool admit_still(const struct admit_facts *f, const struct position *p, struct error *err) {
+  if (!check_publication_same(f, p, err))
+    return false;
+  if (f->slot.exists && f->slot.confirmed_flush_lsn > position_ack_lsn(p)) {
+    error_refuse(err, "slot_advanced", "slot %s was moved to %s by somebody else, ahead of the position %s",
+                 f->slot_name, lsn_format(f->slot.confirmed_flush_lsn).text, lsn_format(position_ack_lsn(p)).text);
+    return error_remedy(err, "events between the two may not have been published: find them in the outbox. %s",
+                        readopt);
+  }
+  return true;
+}

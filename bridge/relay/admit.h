@@ -1,0 +1,47 @@
+/* May this position go on, on this server, with this slot? Compares facts and decides; pure: no I/O.
+ * Every refusal of a start stands here. */
+#ifndef WALFERRY_RELAY_ADMIT_H
+#define WALFERRY_RELAY_ADMIT_H
+
+#include "bridge/base/error.h"
+#include "bridge/postgres/catalog.h"
+#include "bridge/postgres/replication.h"
+#include "bridge/relay/position.h"
+
+struct admit_facts {
+  const char *slot_name;
+  const char *plugin;
+  const char *position_topic; /* for messages */
+  uint32_t database_oid;
+  const char *database;
+  struct replication_identity identity;
+  struct catalog_slot slot; /* read while we hold it */
+  const struct catalog_publication *publication;
+  uint64_t fingerprint;
+  bool ancestor_found; /* about position->timeline, where it differs from identity.timeline */
+  lsn_t ancestor_end;
+  bool adopt; /* --adopt-slot */
+};
+
+/* Fills the identity of a position (system, database, slot, plugin, timeline, publication with its tables, fingerprint)
+ * from the facts; progress is left as it is. */
+void admit_fill_identity(const struct admit_facts *facts, struct position *position);
+
+/* On success position is POSITION_SET and may go on: a first one is made from the slot (*changed is then true and it
+ * has to be stored before anything is acknowledged), an older timeline's idle progress is cut back. *expect_last as in
+ * intake_new. On refusal position is untouched and err has code, cause and remedy. */
+bool admit_position(const struct admit_facts *facts, struct position *position, bool *changed, bool *expect_last,
+                    struct error *err);
+
+/* A slot is missing: may one be created? Only where nothing was ever published: state NONE or INTENT. */
+bool admit_creation(const struct admit_facts *facts, const struct position *position, struct error *err);
+
+/* The configured tables in the publication: exists, inserts, every table covered whole, columns sent. required: NULL-
+ * terminated column names per table, or NULL entries. */
+bool admit_publication(const char *name, const struct catalog_publication *publication,
+                       const char *const *const *required, struct error *err);
+
+/* While running: the publication and its entries are still what they were, and nobody else moved the slot. */
+bool admit_still(const struct admit_facts *facts, const struct position *position, struct error *err);
+
+#endif

@@ -1,0 +1,153 @@
+/* See handover.h. */
+#include "bridge/relay/handover.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include "bridge/base/clock.h"
+#include "bridge/base/memory.h"
+
+struct handover {
+  struct handover_limits limits;
+  int space_fd;
+  pthread_mutex_t lock; /* guards all below */
+  pthread_cond_t filled;
+  struct segment *first;
+  struct segment *last;
+  size_t bytes;
+  bool refused; /* a push was turned away since the last take */
+  bool closed;
+  struct error why;
+};
+
+struct handover *handover_new(const struct handover_limits *limits, int space_fd) {
+  struct handover *h = memory_alloc(sizeof *h);
+  h->limits = *limits;
+  h->space_fd = space_fd;
+  pthread_mutex_init(&h->lock, NULL);
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(&h->filled, &attr);
+  pthread_condattr_destroy(&attr);
+  return h;
+}
+
+void handover_free(struct handover *h) {
+  if (h == NULL)
+    return;
+  segment_free_list(h->first);
+  pthread_cond_destroy(&h->filled);
+  pthread_mutex_destroy(&h->lock);
+  free(h);
+}
+
+bool handover_push(struct handover *h, struct segment *segment) {
+  pthread_mutex_lock(&h->lock);
+  if (segment_is_idle(segment) && h->last != NULL && segment_is_idle(h->last)) {
+    h->last->end_lsn = segment->end_lsn;
+    pthread_mutex_unlock(&h->lock);
+    segment_free(segment);
+    return true;
+  }
+  bool fits = h->first == NULL || h->bytes + segment->bytes <= h->limits.queue_bytes;
+  if (fits) {
+    segment->next = NULL;
+    if (h->last == NULL)
+      h->first = segment;
+    else
+      h->last->next = segment;
+    h->last = segment;
+    h->bytes += segment->bytes;
+  } else {
+    h->refused = true;
+  }
+  pthread_cond_signal(&h->filled);
+  pthread_mutex_unlock(&h->lock);
+  return fits;
+}
+
+void handover_close(struct handover *h, const struct error *why) {
+  pthread_mutex_lock(&h->lock);
+  h->closed = true;
+  h->why = *why;
+  pthread_cond_signal(&h->filled);
+  pthread_mutex_unlock(&h->lock);
+}
+
+/* The last segment of the next batch, or NULL when none is ready. Called with the lock held. */
+static struct segment *batch_end(const struct handover *h, size_t *bytes) {
+  struct segment *whole_end = NULL; /* where the last whole transaction (or idle progress) ends */
+  size_t whole_bytes = 0;
+  struct segment *split_end = NULL; /* one hard bound's worth of the first transaction */
+  size_t split_bytes = 0;
+  size_t sum = 0;
+  for (struct segment *s = h->first; s != NULL; s = s->next) {
+    if (whole_end != NULL && sum + s->bytes > h->limits.hard_bytes)
+      break;
+    sum += s->bytes;
+    if (s->ends || segment_is_idle(s)) {
+      whole_end = s;
+      whole_bytes = sum;
+      if (sum >= h->limits.soft_bytes)
+        break;
+    } else if (whole_end == NULL && split_end == NULL && sum >= h->limits.hard_bytes) {
+      split_end = s;
+      split_bytes = sum;
+      break;
+    }
+  }
+  if (whole_end == NULL && split_end == NULL && h->refused) { /* full, and all of it one unfinished transaction */
+    split_end = h->last;
+    split_bytes = h->bytes;
+  }
+  *bytes = whole_end != NULL ? whole_bytes : split_bytes;
+  return whole_end != NULL ? whole_end : split_end;
+}
+
+static struct timespec deadline_in(int64_t ms) {
+  struct timespec ts;
+  clock_gettime(CLOCK_MONOTONIC, &ts);
+  ts.tv_sec += ms / 1000;
+  ts.tv_nsec += ms % 1000 * 1000000;
+  if (ts.tv_nsec >= 1000000000) {
+    ts.tv_sec++;
+    ts.tv_nsec -= 1000000000;
+  }
+  return ts;
+}
+
+enum handover_result handover_take(struct handover *h, int64_t timeout_ms, struct segment **first, struct error *why) {
+  struct timespec deadline = deadline_in(timeout_ms);
+  enum handover_result result = HANDOVER_EMPTY;
+  pthread_mutex_lock(&h->lock);
+  for (;;) {
+    size_t bytes;
+    struct segment *end = batch_end(h, &bytes);
+    if (end != NULL) {
+      *first = h->first;
+      h->first = end->next;
+      if (h->first == NULL)
+        h->last = NULL;
+      end->next = NULL;
+      h->bytes -= bytes;
+      if (h->refused) {
+        h->refused = false;
+        eventfd_write(h->space_fd, 1);
+      }
+      result = HANDOVER_BATCH;
+      break;
+    }
+    if (h->closed) {
+      *why = h->why;
+      result = HANDOVER_CLOSED;
+      break;
+    }
+    if (pthread_cond_timedwait(&h->filled, &h->lock, &deadline) != 0)
+      break;
+  }
+  pthread_mutex_unlock(&h->lock);
+  return result;
+}

@@ -1,0 +1,308 @@
+/* See intake.h. */
+#include "bridge/relay/intake.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/log.h"
+#include "bridge/base/memory.h"
+
+struct intake {
+  const struct intake_rules *rules;
+  struct position from;
+  bool expect_last;
+
+  struct binding *bindings; /* one per table */
+  struct binding *last_binding;
+  uint64_t last_serial;
+  struct record_builder *builder;
+  struct message_scratch *scratch;
+  const char *last_problem; /* code of the invalid row logged last: each cause is logged once in a row */
+
+  bool in_transaction;
+  bool covered;     /* this transaction was published already */
+  bool resumed;     /* its first from.next_index changes were */
+  lsn_t commit_lsn; /* of the open transaction, as are the following */
+  uint32_t xid;
+  int64_t commit_time_us;
+  uint64_t index; /* of the next counted change */
+  uint64_t hash;
+
+  struct segment *open;
+  struct segment *ready_first;
+  struct segment *ready_last;
+  lsn_t last_end;
+  lsn_t decoded_to;
+};
+
+struct intake *intake_new(const struct intake_rules *rules, const struct position *from, bool expect_last) {
+  struct intake *in = memory_alloc(sizeof *in);
+  in->rules = rules;
+  position_init(&in->from);
+  position_copy(&in->from, from);
+  in->expect_last = expect_last;
+  in->bindings = memory_alloc((size_t)rules->table_count * sizeof *in->bindings);
+  for (int i = 0; i < rules->table_count; i++)
+    binding_init(&in->bindings[i], &rules->tables[i]);
+  in->builder = record_builder_new(&rules->record);
+  in->scratch = message_scratch_new();
+  return in;
+}
+
+void intake_free(struct intake *in) {
+  if (in == NULL)
+    return;
+  segment_free(in->open);
+  segment_free_list(in->ready_first);
+  for (int i = 0; i < in->rules->table_count; i++)
+    binding_free(&in->bindings[i]);
+  free(in->bindings);
+  record_builder_free(in->builder);
+  message_scratch_free(in->scratch);
+  position_clear(&in->from);
+  free(in);
+}
+
+static bool refuse_rewritten(const struct intake *in, struct error *err, const char *found) {
+  error_refuse(err, "history_rewritten",
+               "the slot stands at or before the last published transaction (commit %s, xid %" PRIu32
+               "), so the server must send it again, but it sent %s: the database was rolled back to an older state",
+               lsn_format(in->from.commit_lsn).text, in->from.xid, found);
+  return error_remedy(err,
+                      "Kafka holds events that this database no longer has. Bring back the right database, or, to go "
+                      "on from the slot as it is, delete the position topic and start once with --adopt-slot");
+}
+
+static bool on_begin(struct intake *in, const struct change *change, struct error *err) {
+  in->in_transaction = true;
+  in->commit_lsn = change->begin.commit_lsn;
+  in->xid = change->begin.xid;
+  in->commit_time_us = change->begin.commit_time_us;
+  in->index = 0;
+  in->hash = POSITION_HASH_START;
+  in->covered = position_covers(&in->from, in->commit_lsn);
+  in->resumed = false;
+  if (in->from.commit_lsn == 0)
+    return true;
+  if (in->commit_lsn == in->from.commit_lsn) {
+    if (in->xid != in->from.xid || in->commit_time_us != in->from.commit_time_us)
+      return refuse_rewritten(in, err, "another one with the same commit LSN");
+    in->expect_last = false;
+    in->resumed = !in->from.complete;
+  } else if (in->commit_lsn > in->from.commit_lsn && in->expect_last) {
+    struct lsn_text lsn = lsn_format(in->commit_lsn);
+    char found[64] = "a later one, commit ";
+    strncat(found, lsn.text, sizeof found - strlen(found) - 1);
+    return refuse_rewritten(in, err, found);
+  }
+  return true;
+}
+
+static void close_segment(struct intake *in) {
+  struct segment *s = in->open;
+  in->open = NULL;
+  if (in->ready_last == NULL)
+    in->ready_first = s;
+  else
+    in->ready_last->next = s;
+  in->ready_last = s;
+}
+
+static struct segment *open_segment(struct intake *in) {
+  if (in->open == NULL) {
+    in->open = segment_new();
+    in->open->commit_lsn = in->commit_lsn;
+    in->open->xid = in->xid;
+    in->open->commit_time_us = in->commit_time_us;
+  }
+  in->open->next_index = in->index;
+  in->open->hash = in->hash;
+  return in->open;
+}
+
+static bool refuse_resume(const struct intake *in, struct error *err) {
+  error_refuse(err, "resume_mismatch",
+               "transaction %s (xid %" PRIu32 ") was published up to change %" PRIu64
+               ", but the server now sends other changes for it",
+               lsn_format(in->commit_lsn).text, in->xid, in->from.next_index);
+  return error_remedy(err,
+                      "put tables, messages and the publication back to what they were when it was interrupted, let "
+                      "the relay finish this transaction, then change them");
+}
+
+static bool on_commit(struct intake *in, const struct change *change, struct error *err) {
+  in->in_transaction = false;
+  if (change->commit.end_lsn > in->decoded_to)
+    in->decoded_to = change->commit.end_lsn;
+  if (in->covered)
+    return true;
+  if (in->resumed && in->index < in->from.next_index)
+    return refuse_resume(in, err);
+  if (in->index == 0)
+    return true; /* nothing of ours in it: idle progress, as a keepalive would report */
+  struct segment *s = open_segment(in);
+  s->ends = true;
+  s->end_lsn = change->commit.end_lsn;
+  in->last_end = change->commit.end_lsn;
+  close_segment(in);
+  return true;
+}
+
+/* Counts a change; *skip where the position already holds it. */
+static bool count_change(struct intake *in, const char *origin, struct slice id, bool *skip, struct error *err) {
+  in->hash = position_hash(in->hash, origin, strlen(origin) + 1);
+  in->hash = position_hash(in->hash, id.data, id.len);
+  in->index++;
+  *skip = in->resumed && in->index <= in->from.next_index;
+  if (*skip && in->index == in->from.next_index && in->hash != in->from.hash)
+    return refuse_resume(in, err);
+  return true;
+}
+
+static bool append_event(struct intake *in, const struct event *event, struct problem *problem, struct error *err) {
+  struct record *record = NULL;
+  if (problem->code == NULL)
+    record = record_build(in->builder, event, problem);
+  if (record == NULL) {
+    struct slice id = event->fields[FIELD_ID];
+    if (in->rules->stop_on_invalid) {
+      error_refuse(err, "row_invalid", "%s id %.*s at %s (xid %" PRIu32 ", change %" PRIu64 "): %s: %s", event->origin,
+                   SLICE_ARG(slice_present(id) ? id : slice_of("(none)")), lsn_format(event->commit_lsn).text,
+                   event->xid, event->index, problem->code, problem->message);
+      return error_remedy(err,
+                          "with `on_invalid: quarantine` such rows go to the quarantine topic and the relay goes on");
+    }
+    if (in->last_problem == NULL || strcmp(in->last_problem, problem->code) != 0)
+      log_warn("relay.quarantined", log_string("code", problem->code), log_string("origin", event->origin),
+               log_slice("id", id), log_lsn("lsn", event->commit_lsn), log_string("error", problem->message));
+    in->last_problem = problem->code;
+    record = record_build_quarantine(in->builder, event, problem);
+  }
+  segment_append(open_segment(in), record);
+  if (in->open->bytes >= in->rules->segment_bytes)
+    close_segment(in);
+  return true;
+}
+
+static struct event event_start(const struct intake *in) {
+  return (struct event){.commit_lsn = in->commit_lsn,
+                        .commit_time_us = in->commit_time_us,
+                        .occurred_at_us = in->commit_time_us,
+                        .xid = in->xid,
+                        .index = in->index};
+}
+
+static struct binding *find_binding(struct intake *in, const struct relation *relation) {
+  if (in->last_binding != NULL && in->last_serial == relation->serial)
+    return in->last_binding;
+  for (int i = 0; i < in->rules->table_count; i++) {
+    const struct table_spec *spec = &in->rules->tables[i];
+    if (strcmp(spec->table, relation->table) == 0 && strcmp(spec->schema, relation->schema) == 0) {
+      in->last_binding = &in->bindings[i];
+      in->last_serial = relation->serial;
+      return in->last_binding;
+    }
+  }
+  return NULL;
+}
+
+static bool on_insert(struct intake *in, const struct change *change, struct error *err) {
+  if (in->covered)
+    return true;
+  struct binding *binding = find_binding(in, change->insert.relation);
+  if (binding == NULL)
+    return true; /* a table of the publication that is not ours */
+  struct event event = event_start(in);
+  if (!binding_update(binding, change->insert.relation, err) || !event_from_insert(binding, change, &event, err))
+    return error_wrap(err, "transaction %s", lsn_format(in->commit_lsn).text);
+  bool skip;
+  if (!count_change(in, event.origin, event.fields[FIELD_ID], &skip, err))
+    return false;
+  struct problem problem = {.code = NULL};
+  return skip || append_event(in, &event, &problem, err);
+}
+
+static bool on_message(struct intake *in, const struct change *change, struct error *err) {
+  if (!change->message.transactional || in->covered)
+    return true;
+  const char *prefix = NULL;
+  for (int i = 0; i < in->rules->prefix_count && prefix == NULL; i++)
+    if (slice_is(change->message.prefix, in->rules->prefixes[i]))
+      prefix = in->rules->prefixes[i];
+  if (prefix == NULL)
+    return true;
+  struct event event = event_start(in);
+  /* The content stands in for the id: a broken one may have none. */
+  bool skip;
+  if (!count_change(in, prefix, change->message.content, &skip, err))
+    return false;
+  if (skip)
+    return true;
+  struct problem problem = {.code = NULL};
+  event_from_message(in->scratch, prefix, change->message.content, &event, &problem.code);
+  if (problem.code != NULL)
+    strncpy(problem.message, "the message's content is not an envelope", sizeof problem.message - 1);
+  return append_event(in, &event, &problem, err);
+}
+
+bool intake_change(struct intake *in, const struct change *change, struct error *err) {
+  switch (change->kind) {
+  case CHANGE_NONE:
+    return true;
+  case CHANGE_BEGIN:
+    return on_begin(in, change, err);
+  case CHANGE_INSERT:
+    return on_insert(in, change, err);
+  case CHANGE_MESSAGE:
+    return on_message(in, change, err);
+  case CHANGE_COMMIT:
+    return on_commit(in, change, err);
+  }
+  return error_set(err, ERROR_FATAL, "a change of unknown kind %d", (int)change->kind);
+}
+
+bool intake_keepalive(struct intake *in, lsn_t wal_end, lsn_t *idle_end, struct error *err) {
+  *idle_end = 0;
+  if (in->in_transaction)
+    return true; /* says nothing about the transaction under way */
+  if (in->expect_last && wal_end > in->from.commit_lsn)
+    return refuse_rewritten(in, err, "nothing of it, and is past it already");
+  if (wal_end > in->decoded_to)
+    in->decoded_to = wal_end;
+  if (!in->expect_last && in->decoded_to >= position_ack_lsn(&in->from))
+    *idle_end = in->decoded_to;
+  return true;
+}
+
+struct segment *intake_next_segment(struct intake *in) {
+  struct segment *s = in->ready_first;
+  if (s != NULL) {
+    in->ready_first = s->next;
+    if (in->ready_first == NULL)
+      in->ready_last = NULL;
+    s->next = NULL;
+  }
+  return s;
+}
+
+lsn_t intake_last_end(const struct intake *in) {
+  return in->last_end;
+}
+
+lsn_t intake_decoded_to(const struct intake *in) {
+  return in->decoded_to;
+}
+
+uint64_t intake_fingerprint(const struct intake_rules *rules, const char *plugin) {
+  uint64_t hash = position_hash(POSITION_HASH_START, plugin, strlen(plugin) + 1);
+  unsigned char counting = POSITION_COUNTING;
+  hash = position_hash(hash, &counting, 1);
+  for (int i = 0; i < rules->table_count; i++) {
+    hash = position_hash(hash, rules->tables[i].schema, strlen(rules->tables[i].schema) + 1);
+    hash = position_hash(hash, rules->tables[i].table, strlen(rules->tables[i].table) + 1);
+  }
+  for (int i = 0; i < rules->prefix_count; i++)
+    hash = position_hash(hash, rules->prefixes[i], strlen(rules->prefixes[i]) + 1);
+  return hash;
+}

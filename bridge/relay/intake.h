@@ -1,0 +1,49 @@
+/* From changes to segments: counts, skips what the position covers, checks that the server sends again what it must,
+ * and has the records built. One per generation; source thread; no I/O. */
+#ifndef WALFERRY_RELAY_INTAKE_H
+#define WALFERRY_RELAY_INTAKE_H
+
+#include "bridge/base/error.h"
+#include "bridge/event/record.h"
+#include "bridge/relay/position.h"
+#include "bridge/relay/segment.h"
+#include "decoders/change.h"
+
+struct intake_rules {
+  const struct table_spec *tables;
+  int table_count;
+  const char *const *prefixes; /* of transactional logical messages */
+  int prefix_count;
+  struct record_rules record;
+  bool stop_on_invalid; /* else quarantine */
+  size_t segment_bytes; /* a segment is closed once it holds this much */
+};
+
+struct intake;
+
+/* from: the position to go on from, copied. expect_last: the slot stands at or before from's last covered transaction,
+ * so the server must send exactly that one before any later one. */
+struct intake *intake_new(const struct intake_rules *rules, const struct position *from, bool expect_last);
+void intake_free(struct intake *intake); /* accepts NULL */
+
+/* Takes one change. Refusals: "history_rewritten" (the covered transaction did not come again, or not the same),
+ * "resume_mismatch" (a split transaction came again with other rows), "row_invalid" (stop_on_invalid), and
+ * "column_missing". */
+bool intake_change(struct intake *intake, const struct change *change, struct error *err);
+
+/* A keepalive: the server has decoded everything before wal_end. *idle_end is what may be written as idle progress, 0
+ * if nothing. */
+bool intake_keepalive(struct intake *intake, lsn_t wal_end, lsn_t *idle_end, struct error *err);
+
+/* The next finished segment, the caller's; NULL when there is none. */
+struct segment *intake_next_segment(struct intake *intake);
+
+/* The end LSN of the last transaction handed out whole, 0 if none: what is not confirmed while the ack is below it. */
+lsn_t intake_last_end(const struct intake *intake);
+/* Everything up to here was decoded, events or not: the highest commit end or keepalive seen. */
+lsn_t intake_decoded_to(const struct intake *intake);
+
+/* Of what the index of a split transaction depends on: tables, prefixes, plugin, counting version. */
+uint64_t intake_fingerprint(const struct intake_rules *rules, const char *plugin);
+
+#endif

@@ -1,0 +1,201 @@
+/* See position.h. */
+#include "bridge/relay/position.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/memory.h"
+#include "bridge/base/number.h"
+
+void position_init(struct position *p) {
+  *p = (struct position){.state = POSITION_NONE};
+}
+
+void position_clear(struct position *p) {
+  for (int i = 0; i < p->table_count; i++)
+    free(p->tables[i].origin);
+  free(p->tables);
+  for (int i = 0; i < p->topic_count; i++)
+    free(p->topics[i].name);
+  free(p->topics);
+  position_init(p);
+}
+
+void position_copy(struct position *to, const struct position *from) {
+  position_clear(to);
+  *to = *from;
+  to->tables = from->table_count == 0 ? NULL : memory_alloc((size_t)from->table_count * sizeof *to->tables);
+  for (int i = 0; i < from->table_count; i++)
+    to->tables[i] = (struct position_table){.origin = memory_string(from->tables[i].origin),
+                                            .entry_oid = from->tables[i].entry_oid};
+  to->topics = NULL;
+  to->topic_count = 0;
+  for (int i = 0; i < from->topic_count; i++)
+    position_pin(to, from->topics[i].name, from->topics[i].partitions);
+}
+
+lsn_t position_ack_lsn(const struct position *p) {
+  return p->idle_end_lsn > p->end_lsn ? p->idle_end_lsn : p->end_lsn;
+}
+
+bool position_covers(const struct position *p, lsn_t commit_lsn) {
+  return commit_lsn < p->commit_lsn || (commit_lsn == p->commit_lsn && p->complete);
+}
+
+int32_t position_partitions(const struct position *p, const char *topic) {
+  for (int i = 0; i < p->topic_count; i++)
+    if (strcmp(p->topics[i].name, topic) == 0)
+      return p->topics[i].partitions;
+  return 0;
+}
+
+void position_pin(struct position *p, const char *topic, int32_t partitions) {
+  p->topics = memory_resize(p->topics, (size_t)(p->topic_count + 1) * sizeof *p->topics);
+  p->topics[p->topic_count++] = (struct position_topic){.name = memory_string(topic), .partitions = partitions};
+}
+
+bool position_same_progress(const struct position *a, const struct position *b) {
+  return a->state == b->state && a->commit_lsn == b->commit_lsn && a->end_lsn == b->end_lsn && a->xid == b->xid &&
+         a->complete == b->complete && a->next_index == b->next_index && a->idle_end_lsn == b->idle_end_lsn &&
+         strcmp(a->system_id, b->system_id) == 0;
+}
+
+uint64_t position_hash(uint64_t hash, const void *data, size_t len) {
+  const unsigned char *bytes = data;
+  for (size_t i = 0; i < len; i++)
+    hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+  return hash;
+}
+
+static void append_lsn(struct buffer *json, const char *name, lsn_t lsn) {
+  buffer_printf(json, ",\"%s\":\"%s\"", name, lsn_format(lsn).text);
+}
+
+void position_encode(const struct position *p, struct buffer *json) {
+  buffer_printf(json, "{\"format\":%d,\"state\":\"%s\",\"system_id\":\"%s\",\"timeline\":%" PRIu32, POSITION_FORMAT,
+                p->state == POSITION_INTENT ? "intent" : "position", p->system_id, p->timeline);
+  buffer_printf(json, ",\"database_oid\":%" PRIu32 ",\"slot\":", p->database_oid);
+  buffer_append_json(json, slice_of(p->slot));
+  buffer_append_text(json, ",\"plugin\":");
+  buffer_append_json(json, slice_of(p->plugin));
+  buffer_printf(json, ",\"publication_oid\":%" PRIu32 ",\"tables\":{", p->publication_oid);
+  for (int i = 0; i < p->table_count; i++) {
+    if (i > 0)
+      buffer_append_char(json, ',');
+    buffer_append_json(json, slice_of(p->tables[i].origin));
+    buffer_printf(json, ":%" PRIu32, p->tables[i].entry_oid);
+  }
+  buffer_append_char(json, '}');
+  append_lsn(json, "commit_lsn", p->commit_lsn);
+  append_lsn(json, "end_lsn", p->end_lsn);
+  append_lsn(json, "idle_end_lsn", p->idle_end_lsn);
+  buffer_printf(json, ",\"xid\":%" PRIu32 ",\"commit_time_us\":%" PRId64 ",\"complete\":%s", p->xid, p->commit_time_us,
+                p->complete ? "true" : "false");
+  buffer_printf(json, ",\"next_index\":%" PRIu64 ",\"hash\":\"%016" PRIx64 "\",\"fingerprint\":\"%016" PRIx64 "\"",
+                p->next_index, p->hash, p->fingerprint);
+  buffer_append_text(json, ",\"topics\":{");
+  for (int i = 0; i < p->topic_count; i++) {
+    if (i > 0)
+      buffer_append_char(json, ',');
+    buffer_append_json(json, slice_of(p->topics[i].name));
+    buffer_printf(json, ":%" PRId32, p->topics[i].partitions);
+  }
+  buffer_append_text(json, "}}");
+}
+
+static bool parse_hex64(const char *text, uint64_t *value) {
+  if (strlen(text) != 16)
+    return false;
+  char *end;
+  uint64_t parsed = strtoull(text, &end, 16);
+  if (*end != '\0')
+    return false;
+  *value = parsed;
+  return true;
+}
+
+static bool take_text(char *to, size_t size, const char *from) {
+  return (size_t)snprintf(to, size, "%s", from) < size;
+}
+
+static bool take_u32(json_int_t from, uint32_t *to) {
+  if (from < 0 || from > UINT32_MAX)
+    return false;
+  *to = (uint32_t)from;
+  return true;
+}
+
+static bool take_members(const json_t *root, struct position *p) {
+  const char *state, *system_id, *slot, *plugin, *commit_lsn, *end_lsn, *idle, *hash, *fingerprint;
+  json_int_t format, timeline, database_oid, publication_oid, xid, commit_time, next_index;
+  int complete;
+  json_t *tables, *topics;
+  json_error_t ignored;
+  if (json_unpack_ex((json_t *)(uintptr_t)root, &ignored, 0,
+                     "{s:I,s:s,s:s,s:I,s:I,s:s,s:s,s:I,s:o,s:s,s:s,s:s,s:I,s:I,s:b,s:I,s:s,s:s,s:o}", "format", &format,
+                     "state", &state, "system_id", &system_id, "timeline", &timeline, "database_oid", &database_oid,
+                     "slot", &slot, "plugin", &plugin, "publication_oid", &publication_oid, "tables", &tables,
+                     "commit_lsn", &commit_lsn, "end_lsn", &end_lsn, "idle_end_lsn", &idle, "xid", &xid,
+                     "commit_time_us", &commit_time, "complete", &complete, "next_index", &next_index, "hash", &hash,
+                     "fingerprint", &fingerprint, "topics", &topics) != 0)
+    return false;
+  if (format != POSITION_FORMAT || next_index < 0 || !json_is_object(tables) || !json_is_object(topics))
+    return false;
+  if (strcmp(state, "intent") == 0)
+    p->state = POSITION_INTENT;
+  else if (strcmp(state, "position") == 0)
+    p->state = POSITION_SET;
+  else
+    return false;
+  if (!take_text(p->system_id, sizeof p->system_id, system_id) || !take_text(p->slot, sizeof p->slot, slot) ||
+      !take_text(p->plugin, sizeof p->plugin, plugin) || !take_u32(timeline, &p->timeline) ||
+      !take_u32(database_oid, &p->database_oid) || !take_u32(publication_oid, &p->publication_oid) ||
+      !take_u32(xid, &p->xid) || !lsn_parse(slice_of(commit_lsn), &p->commit_lsn) ||
+      !lsn_parse(slice_of(end_lsn), &p->end_lsn) || !lsn_parse(slice_of(idle), &p->idle_end_lsn) ||
+      !parse_hex64(hash, &p->hash) || !parse_hex64(fingerprint, &p->fingerprint))
+    return false;
+  p->commit_time_us = commit_time;
+  p->complete = complete != 0;
+  p->next_index = (uint64_t)next_index;
+  if (p->state == POSITION_SET && p->commit_lsn != 0 && p->complete != (p->next_index == 0))
+    return false;
+
+  const char *name;
+  json_t *value;
+  json_object_foreach(tables, name, value) {
+    uint32_t oid;
+    if (!json_is_integer(value) || !take_u32(json_integer_value(value), &oid))
+      return false;
+    p->tables = memory_resize(p->tables, (size_t)(p->table_count + 1) * sizeof *p->tables);
+    p->tables[p->table_count++] = (struct position_table){.origin = memory_string(name), .entry_oid = oid};
+  }
+  json_object_foreach(topics, name, value) {
+    if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > INT32_MAX)
+      return false;
+    position_pin(p, name, (int32_t)json_integer_value(value));
+  }
+  return true;
+}
+
+bool position_decode(struct slice json, struct position *out, struct error *err) {
+  json_error_t problem;
+  json_t *root = json_loadb(json.data, json.len, JSON_REJECT_DUPLICATES, &problem);
+  struct position p;
+  position_init(&p);
+  bool ok = root != NULL && json_is_object(root) && take_members(root, &p);
+  json_decref(root);
+  if (!ok) {
+    position_clear(&p);
+    error_refuse(err, "position_unreadable", "the stored position is not one that this version of walferry can read");
+    return error_remedy(err,
+                        "look at the record with the key \"%s\" in the position topic; if a newer walferry wrote "
+                        "it, run that version",
+                        POSITION_KEY);
+  }
+  position_clear(out);
+  *out = p;
+  return true;
+}

@@ -1,0 +1,91 @@
+/* The position: how far Kafka has durably got (docs/architecture.md, "The position"). Pure: no I/O.
+ * It is stored as JSON under the key "current" of the position topic, in the same Kafka transaction as the records it
+ * covers. */
+#ifndef WALFERRY_RELAY_POSITION_H
+#define WALFERRY_RELAY_POSITION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bridge/base/buffer.h"
+#include "bridge/base/error.h"
+#include "bridge/base/lsn.h"
+
+#define POSITION_KEY "current"
+#define POSITION_FORMAT 1
+/* Changes when what is counted changes: inserts into configured tables and transactional messages of configured
+ * prefixes, before routing. */
+#define POSITION_COUNTING 1
+
+enum position_state {
+  POSITION_NONE = 1, /* nothing was ever stored */
+  POSITION_INTENT,   /* a slot is about to be created, or was; nothing was published yet */
+  POSITION_SET
+};
+
+struct position_table { /* a table's entry in the publication */
+  char *origin;         /* "public.outbox" */
+  uint32_t entry_oid;
+};
+
+struct position_topic { /* a topic's partition count, pinned when it was first written to */
+  char *name;
+  int32_t partitions;
+};
+
+struct position {
+  enum position_state state;
+
+  /* Whose position it is. */
+  char system_id[24];
+  uint32_t database_oid;
+  char slot[64];
+  char plugin[64];
+  uint32_t timeline;
+  uint32_t publication_oid;
+  struct position_table *tables;
+  int table_count;
+
+  /* The last covered transaction; commit_lsn 0 before the first. */
+  lsn_t commit_lsn;
+  lsn_t end_lsn; /* while incomplete: still that of the transaction before */
+  uint32_t xid;
+  int64_t commit_time_us; /* Unix microseconds */
+  bool complete;
+  uint64_t next_index;  /* while incomplete: index of the next change to publish; > 0 */
+  uint64_t hash;        /* while incomplete: running hash of (table, id) of the changes before next_index */
+  uint64_t fingerprint; /* of tables, prefixes, decoder and counting version; matters while incomplete */
+
+  lsn_t idle_end_lsn; /* progress without events */
+
+  struct position_topic *topics;
+  int topic_count;
+};
+
+void position_init(struct position *p);                               /* POSITION_NONE */
+void position_clear(struct position *p);                              /* frees what it owns; POSITION_NONE again */
+void position_copy(struct position *to, const struct position *from); /* to is cleared first */
+
+/* The flush LSN that may be acknowledged once this position is committed in Kafka. */
+lsn_t position_ack_lsn(const struct position *p);
+
+/* Whether a transaction whose commit record starts at commit_lsn has been published whole. Compared by commit LSN only:
+ * the next commit record may start exactly at the end LSN of the last. */
+bool position_covers(const struct position *p, lsn_t commit_lsn);
+
+/* Partition count pinned for a topic; 0 if none. */
+int32_t position_partitions(const struct position *p, const char *topic);
+void position_pin(struct position *p, const char *topic, int32_t partitions);
+
+/* Whether two hold the same progress (not the same pins). */
+bool position_same_progress(const struct position *a, const struct position *b);
+
+void position_encode(const struct position *p, struct buffer *json);
+/* ERROR_REFUSED "position_unreadable" if it is no position of this format. */
+bool position_decode(struct slice json, struct position *out, struct error *err);
+
+/* FNV-1a 64, continued: the running hash of (table, id). Start from POSITION_HASH_START. */
+#define POSITION_HASH_START UINT64_C(0xcbf29ce484222325)
+uint64_t position_hash(uint64_t hash, const void *data, size_t len);
+
+#endif

@@ -1,0 +1,468 @@
+/* See publisher.h. */
+#include "bridge/relay/publisher.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+#include "bridge/base/buffer.h"
+#include "bridge/base/clock.h"
+#include "bridge/base/failpoint.h"
+#include "bridge/base/log.h"
+#include "bridge/base/memory.h"
+#include "bridge/kafka/position_log.h"
+#include "bridge/kafka/producer.h"
+#include "bridge/relay/suspects.h"
+
+#define ADMIN_TIMEOUT_MS 10000
+#define INIT_TIMEOUT_MS 60000
+#define SEND_TIMEOUT_MS 60000
+#define COMMIT_TIMEOUT_MS 60000
+#define POSITION_READ_TIMEOUT_MS 30000
+#define BATCH_BYTES 1000000 /* librdkafka's own default */
+#define PROGRESS_INTERVAL_MS 1000
+
+_Static_assert(sizeof(struct record_header) == sizeof(struct producer_header) &&
+                   offsetof(struct record_header, value) == offsetof(struct producer_header, value),
+               "a record's headers are handed to the producer as they are");
+
+struct topic {
+  char *name;
+  int32_t partitions;  /* the pinned count: what keys are spread over */
+  int64_t message_max; /* bytes; 0 unknown */
+  UT_hash_handle hh;
+};
+
+struct publisher {
+  struct publisher_settings settings;
+  const struct stop *stop;
+  char *position_topic;
+  struct kafka_admin *admin; /* made when first needed */
+  struct producer *producer; /* NULL between generations */
+  int64_t batch_bytes;       /* the smallest topic limit seen, at most BATCH_BYTES */
+  bool replace;              /* the last commit was too slow to trust this producer with another transaction */
+  struct position committed;
+  struct position next;
+  struct buffer json;
+  struct topic *topics; /* forgotten with each new producer: limits may have changed */
+  struct suspects *suspects;
+  int64_t published; /* records since the start of the process */
+  bool progress_unlogged;
+  int64_t progress_logged_ms;
+  struct record *substitutes; /* quarantine records made in place of records of the batch in flight */
+};
+
+struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop) {
+  struct publisher *p = memory_alloc(sizeof *p);
+  p->settings = *settings;
+  p->stop = stop;
+  p->position_topic = kafka_position_topic(settings->kafka.instance);
+  p->batch_bytes = BATCH_BYTES;
+  position_init(&p->committed);
+  position_init(&p->next);
+  buffer_init(&p->json, BUFFER_MAX_ROW);
+  p->suspects = suspects_new();
+  return p;
+}
+
+static void forget_topics(struct publisher *p) {
+  struct topic *topic, *next;
+  HASH_ITER(hh, p->topics, topic, next) {
+    HASH_DEL(p->topics, topic);
+    free(topic->name);
+    free(topic);
+  }
+}
+
+static void free_substitutes(struct publisher *p) {
+  while (p->substitutes != NULL) {
+    struct record *next = p->substitutes->next;
+    record_free(p->substitutes);
+    p->substitutes = next;
+  }
+}
+
+void publisher_close(struct publisher *p) {
+  producer_free(p->producer);
+  p->producer = NULL;
+  p->replace = false;
+  forget_topics(p);
+  free_substitutes(p);
+  kafka_admin_free(p->admin);
+  p->admin = NULL;
+}
+
+void publisher_free(struct publisher *p) {
+  if (p == NULL)
+    return;
+  publisher_close(p);
+  position_clear(&p->committed);
+  position_clear(&p->next);
+  buffer_free(&p->json);
+  suspects_free(p->suspects);
+  free(p->position_topic);
+  free(p);
+}
+
+const char *publisher_position_topic(const struct publisher *p) {
+  return p->position_topic;
+}
+
+const struct position *publisher_position(const struct publisher *p) {
+  return &p->committed;
+}
+
+static bool have_admin(struct publisher *p, struct error *err) {
+  if (p->admin == NULL)
+    p->admin = kafka_admin_new(&p->settings.kafka, err);
+  return p->admin != NULL;
+}
+
+bool publisher_reachable(struct publisher *p, struct error *err) {
+  return have_admin(p, err) && kafka_admin_reachable(p->admin, ADMIN_TIMEOUT_MS, err);
+}
+
+bool publisher_check_position_topic(struct publisher *p, struct error *err) {
+  struct kafka_topic_facts facts;
+  bool configs_known;
+  if (!have_admin(p, err) ||
+      !kafka_admin_topic(p->admin, p->position_topic, ADMIN_TIMEOUT_MS, &facts, &configs_known, err))
+    return false;
+  if (!facts.exists) {
+    static const char *const configs[][2] = {{"cleanup.policy", "compact"},
+                                             {"unclean.leader.election.enable", "false"}};
+    if (!kafka_admin_create_topic(p->admin, p->position_topic, 1, p->settings.topic_replication, 2, configs,
+                                  ADMIN_TIMEOUT_MS, err) ||
+        !kafka_admin_topic(p->admin, p->position_topic, ADMIN_TIMEOUT_MS, &facts, &configs_known, err))
+      return error_wrap(err, "position topic %s", p->position_topic);
+  }
+  if (!configs_known)
+    log_warn("kafka.topic_unchecked", log_string("topic", p->position_topic),
+             log_string("error", "its settings may not be read: grant DescribeConfigs"));
+  const char *wrong = facts.partitions != 1                     ? "it must have exactly one partition"
+                      : configs_known && !facts.compacted_only  ? "its cleanup.policy must be exactly compact"
+                      : configs_known && facts.unclean_election ? "it allows unclean leader election"
+                                                                : NULL;
+  if (wrong == NULL)
+    return true;
+  error_refuse(err, "position_topic_invalid", "position topic %s (%" PRId32 " partitions): %s", p->position_topic,
+               facts.partitions, wrong);
+  return error_remedy(err,
+                      "correct the topic's settings; with more than one partition it cannot be the position topic of "
+                      "this instance: give the instance another name, or delete the topic if it holds nothing");
+}
+
+/* A missing topic is made with the config's partitions, or with as many as were pinned before it was deleted. */
+static bool create_topic(struct publisher *p, const char *name, int32_t pinned, struct error *err) {
+  if (!p->settings.create_topics) {
+    error_refuse(err, "topic_missing", "topic %s does not exist, and kafka.topics.create is false", name);
+    return error_remedy(err, "create the topic, or set kafka.topics.create: true");
+  }
+  int32_t partitions = pinned != 0 ? pinned : p->settings.topic_partitions;
+  if (!kafka_admin_create_topic(p->admin, name, partitions, p->settings.topic_replication, 0, NULL, ADMIN_TIMEOUT_MS,
+                                err))
+    return error_wrap(err, "creating topic %s", name);
+  log_info("kafka.topic_created", log_string("topic", name), log_int("partitions", partitions));
+  return true;
+}
+
+static struct topic *know_topic(struct publisher *p, const char *name, struct error *err) {
+  struct topic *topic;
+  HASH_FIND_STR(p->topics, name, topic);
+  if (topic != NULL)
+    return topic;
+  struct kafka_topic_facts facts;
+  bool configs_known;
+  if (!have_admin(p, err) || !kafka_admin_topic(p->admin, name, ADMIN_TIMEOUT_MS, &facts, &configs_known, err))
+    return NULL;
+  int32_t pinned = position_partitions(&p->committed, name);
+  if (!facts.exists && (!create_topic(p, name, pinned, err) ||
+                        !kafka_admin_topic(p->admin, name, ADMIN_TIMEOUT_MS, &facts, &configs_known, err)))
+    return NULL;
+  if (facts.partitions < 1) {
+    error_set(err, ERROR_RETRY, "topic %s is not visible yet", name);
+    return NULL;
+  }
+  if (pinned > facts.partitions) {
+    error_refuse(err, "partitions_shrunk", "topic %s has %" PRId32 " partitions, but had %" PRId32, name,
+                 facts.partitions, pinned);
+    error_remedy(err, "it was deleted and created again: add partitions until it has %" PRId32 " again", pinned);
+    return NULL;
+  }
+  if (pinned != 0 && pinned < facts.partitions)
+    log_warn("kafka.partitions_grew", log_string("topic", name), log_int("partitions", facts.partitions),
+             log_int("used", pinned));
+  topic = memory_alloc(sizeof *topic);
+  topic->name = memory_string(name);
+  topic->partitions = pinned != 0 ? pinned : facts.partitions;
+  topic->message_max = configs_known ? facts.message_max : 0;
+  if (topic->message_max > 0 && topic->message_max < p->batch_bytes)
+    p->batch_bytes = topic->message_max;
+  HASH_ADD_KEYPTR(hh, p->topics, topic->name, strlen(topic->name), topic);
+  return topic;
+}
+
+bool publisher_prepare_topic(struct publisher *p, const char *topic, struct error *err) {
+  return know_topic(p, topic, err) != NULL;
+}
+
+static bool read_position(struct publisher *p, struct position *position, struct error *err) {
+  char *value = NULL;
+  size_t len = 0;
+  if (!position_log_read(&p->settings.kafka, p->position_topic, POSITION_KEY, POSITION_READ_TIMEOUT_MS, &value, &len,
+                         err))
+    return false;
+  bool ok = true;
+  position_clear(position);
+  if (value != NULL)
+    ok = position_decode(slice_from(value, len), position, err);
+  free(value);
+  return ok;
+}
+
+static bool new_producer(struct publisher *p, struct position *position, struct error *err) {
+  producer_free(p->producer);
+  p->replace = false;
+  struct producer_limits limits = {.batch_bytes = p->batch_bytes};
+  p->producer = producer_new(&p->settings.kafka, &limits, err);
+  if (p->producer == NULL || !producer_init(p->producer, INIT_TIMEOUT_MS, &p->stop->requested, err))
+    return false;
+  FAILPOINT("relay.after_producer_init");
+  if (!read_position(p, position, err))
+    return false;
+  FAILPOINT("relay.after_position_read");
+  return true;
+}
+
+bool publisher_peek(struct publisher *p, struct position *position, struct error *err) {
+  return read_position(p, position, err);
+}
+
+bool publisher_open(struct publisher *p, struct position *position, struct error *err) {
+  publisher_close(p);
+  if (!new_producer(p, position, err))
+    return false;
+  position_copy(&p->committed, position);
+  return true;
+}
+
+/* Nothing is in flight, but this producer must not begin another transaction: only it is replaced. */
+static bool renew_producer(struct publisher *p, const char *reason, struct error *err) {
+  log_info("kafka.producer_renewed", log_string("reason", reason));
+  struct position stored;
+  position_init(&stored);
+  bool ok = new_producer(p, &stored, err);
+  if (ok && !position_same_progress(&stored, &p->committed))
+    ok = error_set(err, ERROR_START_OVER, "the stored position is not the one committed last");
+  position_clear(&stored);
+  return ok;
+}
+
+static bool ensure_producer(struct publisher *p, struct error *err) {
+  if (p->replace || producer_trouble_since_begin(p->producer) > 0)
+    return renew_producer(p, p->replace ? "a call took too long" : "a connection broke", err);
+  if (p->batch_bytes < producer_batch_bytes(p->producer))
+    return renew_producer(p, "a topic takes smaller batches", err);
+  return true;
+}
+
+static bool send_record(struct publisher *p, const struct record *record, struct error *err) {
+  struct topic *topic = know_topic(p, record->topic, err);
+  if (topic == NULL)
+    return false;
+  struct producer_message message = {
+      .topic = record->topic,
+      .partition = record->partition != RECORD_PARTITION_BY_KEY
+                       ? record->partition
+                       : producer_partition(p->producer, record->key, topic->partitions),
+      .key = record->key,
+      .value = record->value,
+      .timestamp_ms = record->timestamp_ms,
+      .headers = (const struct producer_header *)record->headers,
+      .header_count = record->header_count,
+      .tag = (void *)(uintptr_t)record,
+  };
+  return producer_send(p->producer, &message, SEND_TIMEOUT_MS, &p->stop->now, err);
+}
+
+/* Remembers what the broker refused for what it is, so that the recovery can try each alone. */
+static void remember_refused(struct publisher *p) {
+  const struct producer_failure *failures;
+  int count = producer_failures(p->producer, &failures);
+  for (int i = 0; i < count; i++) {
+    const struct record *record = failures[i].tag;
+    if (record != NULL && !record->quarantined)
+      suspects_add(p->suspects, record->commit_lsn, record->index);
+  }
+}
+
+/* A refused record is sent alone in a transaction that is aborted whatever happens: only whether the broker takes it
+ * counts. Aborted records reach no read_committed consumer. */
+static bool probe(struct publisher *p, const struct record *record, bool *taken, char *reason, size_t reason_size,
+                  struct error *err) {
+  struct error refused;
+  *taken = false;
+  if (!producer_begin(p->producer, err))
+    return false;
+  bool sent = send_record(p, record, &refused) && producer_flush(p->producer, SEND_TIMEOUT_MS, &p->stop->now, &refused);
+  const struct producer_failure *failures;
+  if (producer_failures(p->producer, &failures) > 0)
+    snprintf(reason, reason_size, "%s", failures[0].reason);
+  else if (!sent)
+    *err = refused;
+  else
+    *taken = true;
+  if (!*taken && !sent && producer_failures(p->producer, &failures) == 0)
+    return false;
+  struct error ignored;
+  producer_abort(p->producer, ADMIN_TIMEOUT_MS, &ignored);
+  return renew_producer(p, "a refused record was tried alone", err);
+}
+
+static const struct record *quarantine(struct publisher *p, const struct record *record, const char *code,
+                                       const char *message, const char *detail) {
+  struct problem problem = {.code = code};
+  snprintf(problem.message, sizeof problem.message, "%s %s", message, detail);
+  struct record *substitute = record_quarantine(record, p->settings.quarantine_topic, &problem);
+  substitute->next = p->substitutes;
+  p->substitutes = substitute;
+  log_warn("relay.quarantined", log_string("code", code), log_string("origin", record->origin),
+           log_slice("id", record->id), log_lsn("lsn", record->commit_lsn), log_string("topic", record->topic),
+           log_string("error", problem.message));
+  return substitute;
+}
+
+/* Limits are on the compressed batch: what exceeds one before compression may still fit. */
+static bool compresses(const struct kafka_settings *settings) {
+  for (int i = 0; i < settings->property_count; i++) {
+    const char *property = settings->properties[i];
+    if (strncmp(property, "compression.", 12) == 0 && strstr(property, "=none") == NULL)
+      return true;
+  }
+  return false;
+}
+
+/* What is sent in place of a record: itself, or its quarantine record. NULL with err on failure. */
+static const struct record *settle_record(struct publisher *p, const struct record *record, struct error *err) {
+  const struct topic *topic = know_topic(p, record->topic, err);
+  if (topic == NULL)
+    return NULL;
+  if (record->quarantined)
+    return record;
+  if (record->partition != RECORD_PARTITION_BY_KEY && record->partition >= topic->partitions)
+    return quarantine(p, record, "partition_invalid", "no such partition in topic", topic->name);
+  if (topic->message_max > 0 && record->value.len + record->key.len > (size_t)topic->message_max &&
+      !compresses(&p->settings.kafka))
+    return quarantine(p, record, "record_too_large", "larger than max.message.bytes of topic", topic->name);
+  if (!suspects_has(p->suspects, record->commit_lsn, record->index))
+    return record;
+  bool taken;
+  char reason[64] = "refused";
+  if (!probe(p, record, &taken, reason, sizeof reason, err))
+    return NULL;
+  suspects_settle(p->suspects, record->commit_lsn, record->index);
+  if (taken)
+    return record;
+  return quarantine(p, record, strstr(reason, "SIZE_TOO_LARGE") != NULL ? "record_too_large" : "record_refused",
+                    "the broker refuses it:", reason);
+}
+
+static void advance(struct position *next, const struct segment *batch) {
+  for (const struct segment *s = batch; s != NULL; s = s->next) {
+    if (segment_is_idle(s)) {
+      if (s->end_lsn > next->idle_end_lsn)
+        next->idle_end_lsn = s->end_lsn;
+      continue;
+    }
+    next->commit_lsn = s->commit_lsn;
+    next->xid = s->xid;
+    next->commit_time_us = s->commit_time_us;
+    next->complete = s->ends;
+    next->next_index = s->ends ? 0 : s->next_index;
+    next->hash = s->ends ? 0 : s->hash;
+    if (s->ends)
+      next->end_lsn = s->end_lsn;
+  }
+}
+
+void publisher_log_progress(struct publisher *p) {
+  if (!p->progress_unlogged)
+    return;
+  p->progress_unlogged = false;
+  p->progress_logged_ms = clock_monotonic_ms();
+  log_info("position.committed", log_lsn("commit_lsn", p->committed.commit_lsn),
+           log_lsn("end_lsn", position_ack_lsn(&p->committed)), log_bool("complete", p->committed.complete),
+           log_int("records", p->published));
+}
+
+/* Begin, records, position, commit. p->next is the position to commit. */
+static bool transact(struct publisher *p, const struct record *const *records, int count, struct error *err) {
+  buffer_clear(&p->json);
+  position_encode(&p->next, &p->json);
+  if (!producer_begin(p->producer, err))
+    return false;
+  FAILPOINT("publisher.after_begin");
+  for (int i = 0; i < count; i++)
+    if (!send_record(p, records[i], err))
+      return false;
+  FAILPOINT("publisher.after_produce");
+  struct producer_message position = {
+      .topic = p->position_topic, .partition = 0, .key = slice_of(POSITION_KEY), .value = buffer_slice(&p->json)};
+  if (!producer_send(p->producer, &position, SEND_TIMEOUT_MS, &p->stop->now, err))
+    return false;
+  FAILPOINT("publisher.after_position");
+  int64_t elapsed_ms;
+  if (!producer_commit(p->producer, COMMIT_TIMEOUT_MS, &p->stop->now, &elapsed_ms, err))
+    return false;
+  FAILPOINT("publisher.after_commit");
+  p->published += count;
+  p->replace = elapsed_ms > producer_socket_timeout_ms(p->producer);
+  position_copy(&p->committed, &p->next);
+  p->progress_unlogged = true;
+  if (clock_monotonic_ms() - p->progress_logged_ms >= PROGRESS_INTERVAL_MS)
+    publisher_log_progress(p);
+  return true;
+}
+
+bool publisher_store(struct publisher *p, const struct position *position, struct error *err) {
+  position_copy(&p->next, position);
+  return ensure_producer(p, err) && transact(p, NULL, 0, err);
+}
+
+/* Every record of the batch as it will be sent; memory is the caller's to free. */
+static bool settle_batch(struct publisher *p, const struct segment *batch, const struct record **settled,
+                         struct error *err) {
+  int count = 0;
+  for (const struct segment *s = batch; s != NULL; s = s->next)
+    for (const struct record *r = s->first; r != NULL; r = r->next) {
+      settled[count] = settle_record(p, r, err);
+      if (settled[count] == NULL || know_topic(p, settled[count]->topic, err) == NULL)
+        return false;
+      if (position_partitions(&p->next, settled[count]->topic) == 0) {
+        const struct topic *topic = know_topic(p, settled[count]->topic, err);
+        position_pin(&p->next, topic->name, topic->partitions);
+      }
+      count++;
+    }
+  return true;
+}
+
+bool publisher_publish(struct publisher *p, const struct segment *batch, struct error *err) {
+  free_substitutes(p);
+  int count = 0;
+  for (const struct segment *s = batch; s != NULL; s = s->next)
+    count += s->count;
+  position_copy(&p->next, &p->committed);
+  const struct record **settled = memory_alloc((size_t)count * sizeof *settled);
+  bool ok = ensure_producer(p, err) && settle_batch(p, batch, settled, err);
+  if (ok) {
+    advance(&p->next, batch);
+    /* Settling may have found a topic with smaller batches, or tried a record alone. */
+    ok = ensure_producer(p, err) && transact(p, settled, count, err);
+    if (!ok && p->producer != NULL)
+      remember_refused(p);
+  }
+  free(settled);
+  return ok;
+}

@@ -1,0 +1,56 @@
+/* The publisher: turns batches into Kafka transactions that also hold the position. Owned by one thread, as is the
+ * producer in it. It lives across generations: what it remembers of refused records and topics must. */
+#ifndef WALFERRY_RELAY_PUBLISHER_H
+#define WALFERRY_RELAY_PUBLISHER_H
+
+#include "bridge/base/error.h"
+#include "bridge/kafka/admin.h"
+#include "bridge/kafka/client.h"
+#include "bridge/relay/position.h"
+#include "bridge/relay/segment.h"
+#include "bridge/relay/stop.h"
+
+struct publisher_settings {
+  struct kafka_settings kafka;
+  const char *quarantine_topic;
+  bool create_topics;
+  int32_t topic_partitions;
+  int32_t topic_replication;
+};
+
+struct publisher;
+struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop);
+void publisher_free(struct publisher *p); /* accepts NULL */
+
+/* true when a broker answers. */
+bool publisher_reachable(struct publisher *p, struct error *err);
+/* The position topic: created if missing, verified: one partition, compacted only, no unclean leader election. Else
+ * ERROR_REFUSED "position_topic_invalid". */
+bool publisher_check_position_topic(struct publisher *p, struct error *err);
+const char *publisher_position_topic(const struct publisher *p);
+
+/* Makes a new producer (fencing any older one of this instance), THEN reads the stored position into *position. */
+bool publisher_open(struct publisher *p, struct position *position, struct error *err);
+/* Reads the stored position without a producer, and so without fencing anybody: only to look. */
+bool publisher_peek(struct publisher *p, struct position *position, struct error *err);
+/* Drops the producer and all that is in flight. */
+void publisher_close(struct publisher *p);
+
+/* Stores a position on its own, in one Kafka transaction; it is then the committed one. */
+bool publisher_store(struct publisher *p, const struct position *position, struct error *err);
+/* Publishes a batch and the position behind it in one Kafka transaction. The batch stays the caller's, and must live
+ * until the next publisher_publish, publisher_store or publisher_close. Errors: ERROR_START_OVER, ERROR_FENCED,
+ * ERROR_RETRY (topic unknown, broker away): drop everything and recover; ERROR_REFUSED ("topic_missing",
+ * "partitions_shrunk"). */
+bool publisher_publish(struct publisher *p, const struct segment *batch, struct error *err);
+
+/* What is committed in Kafka, as far as this producer knows. */
+const struct position *publisher_position(const struct publisher *p);
+
+/* Progress is logged ("position.committed") at most once a second while busy; this logs what is not logged yet. */
+void publisher_log_progress(struct publisher *p);
+
+/* Makes the topics ahead of time (names without fields), if the settings allow. */
+bool publisher_prepare_topic(struct publisher *p, const char *topic, struct error *err);
+
+#endif

@@ -1,0 +1,432 @@
+/* See relay.h. */
+#include "bridge/relay/relay.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bridge/base/backoff.h"
+#include "bridge/base/clock.h"
+#include "bridge/base/failpoint.h"
+#include "bridge/base/log.h"
+#include "bridge/base/memory.h"
+#include "bridge/relay/facts.h"
+#include "bridge/relay/source.h"
+
+#define TAKE_SLICE_MS 100
+#define STANDBY_RETRY_MS 1000
+#define HELD_GRACE_MS 3000 /* a killed instance's backend may hold the slot for a moment longer */
+#define WATCH_INTERVAL_MS 3000
+#define UNREACHABLE_MAX_MS 60000 /* with an `until` */
+#define DECODE_FAILURES_MAX 3
+
+static const char CODE_SLOT_HELD[] = "slot_held";
+
+static const struct handover_limits handover_limits = {
+    .queue_bytes = 4 << 20,
+    .soft_bytes = 2 << 20,
+    .hard_bytes = 4 << 20,
+};
+
+/* Lives as long as the process: what recovery must remember. */
+struct relay {
+  const struct relay_settings *settings;
+  const struct stop *stop;
+  struct publisher *publisher;
+  lsn_t until; /* 0: none, or not known yet */
+  bool fenced; /* the last generation lost its transactional id */
+  int last_backend_pid;
+  int64_t generation;
+  int64_t unreachable_since_ms; /* 0: all is well */
+  lsn_t decode_failed_at;
+  int decode_failures;
+};
+
+/* One attempt: everything that is dropped and made again by the recovery. */
+struct generation {
+  struct connection *conn;
+  struct replication *rep; /* until the source takes it */
+  struct source *source;
+  struct facts facts;
+  struct position position;
+  bool expect_last;
+  int64_t watched_ms;
+};
+
+static void generation_end(struct generation *g) {
+  source_stop(g->source);
+  replication_close(g->rep);
+  connection_close(g->conn);
+  facts_free(&g->facts);
+  position_clear(&g->position);
+}
+
+static bool stopped(const struct relay *r, struct error *err) {
+  if (!atomic_load(&r->stop->requested))
+    return false;
+  error_set(err, ERROR_STOPPED, "stopped");
+  return true;
+}
+
+/* Sleeps in slices; false when asked to stop. */
+static bool pause_ms(const struct relay *r, int64_t ms) {
+  for (int64_t end = clock_monotonic_ms() + ms; clock_monotonic_ms() < end;) {
+    if (atomic_load(&r->stop->requested))
+      return false;
+    clock_sleep_ms(20);
+  }
+  return true;
+}
+
+/* Publication, intent, slot, first position; only where nothing was ever published. The stored intent makes a slot
+ * without a position ours to go on with. */
+static bool create_slot(struct relay *r, struct generation *g, struct error *err) {
+  const struct relay_settings *s = r->settings;
+  if (!publisher_open(r->publisher, &g->position, err))
+    return false;
+  /* Another instance may have made all of it since we looked. */
+  if (!catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err))
+    return false;
+  if (g->facts.admit.slot.exists)
+    return error_set(err, ERROR_START_OVER, "slot %s appeared meanwhile", s->slot);
+  if (!admit_creation(&g->facts.admit, &g->position, err))
+    return false;
+  if (!s->create) {
+    error_refuse(err, "slot_missing", "slot %s does not exist", s->slot);
+    return error_remedy(err, "run `walferry init`, or set postgres.create: true");
+  }
+  if (!g->facts.publication.exists &&
+      (!facts_create_publication(g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err)))
+    return false;
+  if (!facts_check_publication(&g->facts, s, err))
+    return false;
+
+  g->position.state = POSITION_INTENT;
+  g->position.complete = true;
+  admit_fill_identity(&g->facts.admit, &g->position);
+  if (!publisher_store(r->publisher, &g->position, err))
+    return false;
+  FAILPOINT("relay.after_intent");
+  bool exists;
+  lsn_t consistent_point;
+  if (!replication_create_slot(g->rep, s->slot, s->plugin, &exists, &consistent_point, err))
+    return false;
+  if (exists)
+    return error_set(err, ERROR_START_OVER, "slot %s appeared meanwhile", s->slot);
+  FAILPOINT("relay.after_slot_created");
+  g->position.state = POSITION_SET;
+  g->position.end_lsn = consistent_point;
+  if (!publisher_store(r->publisher, &g->position, err))
+    return false;
+  FAILPOINT("relay.after_first_position");
+  log_info("relay.slot_created", log_string("slot", s->slot), log_string("publication", s->publication),
+           log_lsn("lsn", consistent_point));
+  return true;
+}
+
+/* Steps 1 to 3a: ordinary questions, Kafka's reachability, the replication connection. */
+static bool connect_both(struct relay *r, struct generation *g, struct error *err) {
+  const struct relay_settings *s = r->settings;
+  g->conn = connection_open(s->conninfo, s->name, err);
+  if (g->conn == NULL || !facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err))
+    return false;
+  g->facts.admit.position_topic = publisher_position_topic(r->publisher);
+  if (!publisher_reachable(r->publisher, err) || !publisher_check_position_topic(r->publisher, err))
+    return false;
+  g->rep = replication_open(s->conninfo, s->name, err);
+  if (g->rep == NULL || !replication_identify(g->rep, &g->facts.admit.identity, err))
+    return false;
+  if (s->until == RELAY_UNTIL_NOW && r->until == 0)
+    r->until = g->facts.admit.identity.flush_lsn;
+  return catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err);
+}
+
+static bool start_streaming(struct relay *r, struct generation *g, bool *busy, struct error *err) {
+  const struct relay_settings *s = r->settings;
+  char *publications = memory_format("\"%s\"", s->publication);
+  const char *options[] = {"proto_version", "1", "publication_names", publications, "messages", "true"};
+  bool ok = replication_start(g->rep, s->slot, s->intake.prefix_count > 0 ? 3 : 2, options, busy, err);
+  free(publications);
+  return ok;
+}
+
+/* Step 3: the slot is the lock. Waits as a hot standby while another instance holds it. */
+static bool acquire_slot(struct relay *r, struct generation *g, struct error *err) {
+  const struct relay_settings *s = r->settings;
+  bool announced = false;
+  int64_t began_ms = clock_monotonic_ms();
+  for (;;) {
+    bool busy;
+    if (!start_streaming(r, g, &busy, err))
+      return false;
+    if (!busy)
+      return true;
+    if (!catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err))
+      return false;
+    int holder = g->facts.admit.slot.active_pid;
+    bool another = holder != 0 && holder != r->last_backend_pid;
+    bool leave = r->fenced || s->until != RELAY_FOREVER;
+    if (another && leave && clock_monotonic_ms() - began_ms >= HELD_GRACE_MS) {
+      error_set(err, ERROR_FENCED, "slot %s is held by another instance (backend %d)", s->slot, holder);
+      err->code = CODE_SLOT_HELD;
+      return error_remedy(err, "stop the other instance, or run this one without --until as a hot standby");
+    }
+    if (!announced)
+      log_info("relay.standby", log_string("slot", s->slot), log_int("holder", holder));
+    announced = true;
+    if (!pause_ms(r, leave ? STANDBY_RETRY_MS / 4 : STANDBY_RETRY_MS))
+      return error_set(err, ERROR_STOPPED, "stopped");
+    /* While we waited, the holder may have split from us in time: everything read before is stale. */
+    if (!replication_identify(g->rep, &g->facts.admit.identity, err) || !facts_publication(&g->facts, g->conn, s, err))
+      return false;
+  }
+}
+
+/* What the slot says now that it is ours. */
+static bool read_held_slot(struct relay *r, struct generation *g, int backend_pid, struct error *err) {
+  for (int attempt = 0;; attempt++) {
+    if (!catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, err))
+      return false;
+    if (g->facts.admit.slot.active_pid == backend_pid)
+      return true;
+    if (attempt == 50)
+      return error_set(err, ERROR_START_OVER, "slot %s is not held by our backend %d but by %d", r->settings->slot,
+                       backend_pid, g->facts.admit.slot.active_pid);
+    clock_sleep_ms(20); /* START_REPLICATION was accepted; the row follows */
+  }
+}
+
+/* Steps 4 and 5: fence, read the position, compare. */
+static bool admit(struct relay *r, struct generation *g, struct replication *history, struct error *err) {
+  struct admit_facts *f = &g->facts.admit;
+  if (!publisher_open(r->publisher, &g->position, err))
+    return false;
+  if (g->position.state == POSITION_SET && g->position.timeline != f->identity.timeline &&
+      !replication_timeline_end(history, f->identity.timeline, g->position.timeline, &f->ancestor_found,
+                                &f->ancestor_end, err))
+    return false;
+  bool changed;
+  if (!admit_position(f, &g->position, &changed, &g->expect_last, err))
+    return false;
+  if (!facts_check_publication(&g->facts, r->settings, err))
+    return false;
+  if (changed) {
+    if (!publisher_store(r->publisher, &g->position, err))
+      return false;
+    FAILPOINT("relay.after_first_position");
+  }
+  return true;
+}
+
+/* The whole start sequence, up to a source that streams. */
+static bool start(struct relay *r, struct generation *g, struct error *err) {
+  const struct relay_settings *s = r->settings;
+  if (!connect_both(r, g, err))
+    return false;
+  if (!g->facts.admit.slot.exists) {
+    if (!create_slot(r, g, err))
+      return false;
+  }
+  if (!acquire_slot(r, g, err))
+    return false;
+  int backend_pid = replication_backend_pid(g->rep);
+  r->last_backend_pid = backend_pid;
+  g->source = source_start(g->rep, &handover_limits, r->until);
+  g->rep = NULL;
+  if (!read_held_slot(r, g, backend_pid, err))
+    return false;
+  /* The stream's connection can answer no more questions; timelines need one of their own. */
+  struct replication *history = replication_open(s->conninfo, s->name, err);
+  bool ok =
+      history != NULL && replication_identify(history, &g->facts.admit.identity, err) && admit(r, g, history, err);
+  replication_close(history);
+  if (!ok)
+    return false;
+
+  const struct decoder_class *class = decoder_class_find(s->plugin);
+  if (class == NULL)
+    return error_set(err, ERROR_CONFIG, "no decoder for plugin %s", s->plugin);
+  source_go(g->source, decoder_new(class), intake_new(&s->intake, &g->position, g->expect_last));
+  lsn_t ack = position_ack_lsn(&g->position);
+  if (!g->expect_last) /* else nothing is acknowledged before the server proved that it is the same history */
+    source_ack(g->source, ack);
+  r->fenced = false;
+  r->unreachable_since_ms = 0;
+  log_info("relay.streaming", log_string("slot", s->slot), log_lsn("from", ack), log_int("generation", r->generation),
+           log_int("backend", backend_pid));
+  return true;
+}
+
+/* Every few seconds, and before idle progress is stored: is the publication still the one, is the slot still ours? */
+static bool watch(struct relay *r, struct generation *g, struct error *err) {
+  g->watched_ms = clock_monotonic_ms();
+  if (!facts_publication(&g->facts, g->conn, r->settings, err) ||
+      !catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, err))
+    return false;
+  return admit_still(&g->facts.admit, publisher_position(r->publisher), err);
+}
+
+static bool holds_idle(const struct segment *batch) {
+  for (; batch != NULL; batch = batch->next)
+    if (segment_is_idle(batch))
+      return true;
+  return false;
+}
+
+static bool publish(struct relay *r, struct generation *g, const struct segment *batch, struct error *err) {
+  if (holds_idle(batch) && !watch(r, g, err))
+    return false;
+  source_set_publishing(g->source, true);
+  bool ok = publisher_publish(r->publisher, batch, err);
+  source_set_publishing(g->source, false);
+  if (!ok)
+    return false;
+  source_ack(g->source, position_ack_lsn(publisher_position(r->publisher)));
+  FAILPOINT("publisher.after_ack");
+  return true;
+}
+
+/* Step 6: batches to Kafka, acks back, until the end or an error. *done when the wanted LSN is acknowledged. */
+static bool stream(struct relay *r, struct generation *g, bool *done, struct error *err) {
+  struct handover *queue = source_handover(g->source);
+  *done = false;
+  for (;;) {
+    if (stopped(r, err))
+      return false;
+    if (r->until != 0 && source_sent_flush(g->source) >= r->until) {
+      *done = true;
+      return true;
+    }
+    if (clock_monotonic_ms() - g->watched_ms >= WATCH_INTERVAL_MS && !watch(r, g, err))
+      return false;
+    struct segment *batch = NULL;
+    switch (handover_take(queue, TAKE_SLICE_MS, &batch, err)) {
+    case HANDOVER_EMPTY:
+      publisher_log_progress(r->publisher);
+      break;
+    case HANDOVER_CLOSED:
+      return false;
+    case HANDOVER_BATCH: {
+      bool ok = publish(r, g, batch, err);
+      if (!ok)
+        publisher_close(r->publisher); /* before the records that it still points to */
+      segment_free_list(batch);
+      if (!ok)
+        return false;
+      break;
+    }
+    }
+  }
+}
+
+/* The server fails at the same row again and again: going on by ourselves would lose it. */
+static bool undecodable(struct relay *r, struct error *err) {
+  if (err->code == NULL || strcmp(err->code, "decode_failed") != 0) {
+    r->decode_failures = 0;
+    return false;
+  }
+  lsn_t at = position_ack_lsn(publisher_position(r->publisher));
+  r->decode_failures = at == r->decode_failed_at ? r->decode_failures + 1 : 1;
+  r->decode_failed_at = at;
+  if (r->decode_failures < DECODE_FAILURES_MAX)
+    return false;
+  char cause[sizeof err->message];
+  snprintf(cause, sizeof cause, "%s", err->message);
+  error_refuse(err, "row_undecodable", "the server cannot decode a transaction behind %s: %s", lsn_format(at).text,
+               cause);
+  error_remedy(err, "most likely a row above 500 MB. Stop walferry, note the rows of that transaction in the outbox, "
+                    "move the slot past it with pg_replication_slot_advance, delete the position topic and start once "
+                    "with --adopt-slot");
+  return true;
+}
+
+/* May the run go on after this end of a generation? One switch for all kinds. */
+static bool recoverable(struct relay *r, struct error *err) {
+  switch (err->kind) {
+  case ERROR_STOPPED:
+  case ERROR_CONFIG:
+  case ERROR_REFUSED:
+  case ERROR_FATAL:
+  case ERROR_NONE:
+    return false;
+  case ERROR_FENCED:
+    if (err->code == CODE_SLOT_HELD) /* and the slot is another's too */
+      return false;
+    r->fenced = true;
+    break;
+  case ERROR_RETRY:
+  case ERROR_START_OVER:
+    break;
+  }
+  int64_t now = clock_monotonic_ms();
+  if (r->unreachable_since_ms == 0)
+    r->unreachable_since_ms = now;
+  if (r->settings->until != RELAY_FOREVER && now - r->unreachable_since_ms > UNREACHABLE_MAX_MS)
+    return false;
+  return !undecodable(r, err);
+}
+
+static bool run_generation(struct relay *r, bool *done, struct error *err) {
+  r->generation++;
+  struct generation g = {.watched_ms = clock_monotonic_ms()};
+  position_init(&g.position);
+  bool ok = start(r, &g, err) && stream(r, &g, done, err);
+  publisher_log_progress(r->publisher);
+  publisher_close(r->publisher);
+  generation_end(&g);
+  return ok;
+}
+
+bool relay_run(const struct relay_settings *settings, const struct stop *stop, struct error *err) {
+  struct relay r = {.settings = settings, .stop = stop};
+  r.publisher = publisher_new(&settings->publisher, stop);
+  if (settings->until == RELAY_UNTIL_LSN)
+    r.until = settings->until_lsn;
+  struct backoff backoff;
+  backoff_init(&backoff, 100, 10000, (uint64_t)clock_wall_us() ^ (uint64_t)getpid());
+  bool done = false;
+  bool ok;
+  for (;;) {
+    int64_t started_ms = clock_monotonic_ms();
+    ok = run_generation(&r, &done, err);
+    if (ok && done)
+      break;
+    if (err->kind == ERROR_STOPPED || !recoverable(&r, err)) {
+      ok = err->kind == ERROR_STOPPED;
+      break;
+    }
+    if (r.unreachable_since_ms == 0 || clock_monotonic_ms() - started_ms > 30000)
+      backoff_reset(&backoff);
+    int64_t delay_ms = backoff_next_ms(&backoff);
+    log_error_event(LOG_WARN, "relay.recovering", err);
+    if (!pause_ms(&r, delay_ms)) {
+      ok = true;
+      break;
+    }
+  }
+  publisher_free(r.publisher);
+  return ok;
+}
+
+bool relay_establish(const struct relay_settings *settings, const struct stop *stop, bool *created, struct error *err) {
+  struct relay r = {.settings = settings, .stop = stop};
+  r.publisher = publisher_new(&settings->publisher, stop);
+  struct generation g = {.watched_ms = 0};
+  position_init(&g.position);
+  *created = false;
+  bool ok = connect_both(&r, &g, err);
+  if (ok && !g.facts.admit.slot.exists) {
+    ok = create_slot(&r, &g, err);
+    *created = ok;
+  } else if (ok) {
+    ok = facts_check_publication(&g.facts, settings, err) && publisher_peek(r.publisher, &g.position, err);
+    bool changed, expect_last;
+    if (ok && g.position.state == POSITION_NONE) /* the refusal that the relay would give */
+      ok = admit_position(&g.facts.admit, &g.position, &changed, &expect_last, err);
+  }
+  publisher_close(r.publisher);
+  generation_end(&g);
+  publisher_free(r.publisher);
+  return ok;
+}

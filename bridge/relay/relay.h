@@ -1,0 +1,34 @@
+/* The relay: outbox to Kafka. relay.c is the one file that knows the order of things: the start sequence, the stream
+ * and the recovery, which is the same sequence again (docs/architecture.md). */
+#ifndef WALFERRY_RELAY_RELAY_H
+#define WALFERRY_RELAY_RELAY_H
+
+#include "bridge/relay/intake.h"
+#include "bridge/relay/publisher.h"
+#include "bridge/relay/stop.h"
+
+struct relay_settings {
+  const char *name;
+  const char *conninfo;
+  const char *slot;
+  const char *publication;
+  const char *plugin;
+  bool create; /* slot and publication, when missing */
+  bool adopt_slot;
+  struct intake_rules intake;
+  struct publisher_settings publisher;
+
+  enum { RELAY_FOREVER = 1, RELAY_UNTIL_NOW, RELAY_UNTIL_LSN } until;
+  lsn_t until_lsn; /* with RELAY_UNTIL_LSN */
+};
+
+/* Runs until stopped (true), until the wanted LSN is acknowledged (true), or until what cannot be recovered from
+ * (false). With an `until`, servers that stay away for 60 s are an error, and a slot held by another is ERROR_FENCED.
+ */
+bool relay_run(const struct relay_settings *settings, const struct stop *stop, struct error *err);
+
+/* Makes publication, slot and first position where nothing is there yet, with a stored intent in between; does nothing
+ * where all is there. *created tells. Used by `init` and, with create, by the start. */
+bool relay_establish(const struct relay_settings *settings, const struct stop *stop, bool *created, struct error *err);
+
+#endif

@@ -1,0 +1,34 @@
+/* A run of finished records of one Postgres transaction: what the source hands to the publisher. */
+#ifndef WALFERRY_RELAY_SEGMENT_H
+#define WALFERRY_RELAY_SEGMENT_H
+
+#include "bridge/event/record.h"
+
+struct segment {
+  struct segment *next;
+
+  lsn_t commit_lsn; /* 0: no transaction, idle progress only */
+  uint32_t xid;
+  int64_t commit_time_us;
+
+  struct record *first;
+  struct record *last;
+  int count;
+  size_t bytes;
+
+  uint64_t next_index; /* of the change behind the last one here */
+  uint64_t hash;       /* running hash of the transaction's changes before next_index */
+  bool ends;           /* the transaction's commit was received: */
+  lsn_t end_lsn;       /* then, and for idle progress, its end */
+};
+
+struct segment *segment_new(void);
+void segment_append(struct segment *segment, struct record *record); /* takes the record */
+void segment_free(struct segment *segment);                          /* with its records; accepts NULL */
+void segment_free_list(struct segment *first);
+
+static inline bool segment_is_idle(const struct segment *segment) {
+  return segment->commit_lsn == 0;
+}
+
+#endif

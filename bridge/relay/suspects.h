@@ -1,0 +1,19 @@
+/* Records that a broker refused in the company of others, by (commit LSN, index): remembered across recoveries until
+ * each was tried alone. */
+#ifndef WALFERRY_RELAY_SUSPECTS_H
+#define WALFERRY_RELAY_SUSPECTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bridge/base/lsn.h"
+
+struct suspects;
+struct suspects *suspects_new(void);
+void suspects_free(struct suspects *s);
+void suspects_add(struct suspects *s, lsn_t commit_lsn, uint64_t index);
+bool suspects_has(const struct suspects *s, lsn_t commit_lsn, uint64_t index);
+/* Tried: forgotten. */
+void suspects_settle(struct suspects *s, lsn_t commit_lsn, uint64_t index);
+
+#endif

@@ -1,0 +1,100 @@
+/* See settings.h. */
+#include "bridge/settings.h"
+
+#include <stdlib.h>
+
+#include "bridge/base/memory.h"
+
+#define SEGMENT_BYTES (128 << 10)
+
+/* The column names by role. The cells point into the config. */
+static void fill_table(struct table_spec *spec, const struct config_table *table) {
+  const struct config_columns *c = &table->columns;
+  *spec = (struct table_spec){
+      .schema = table->schema,
+      .table = table->table,
+      .columns = {[FIELD_ID] = c->id,
+                  [FIELD_TYPE] = c->type,
+                  [FIELD_KEY] = c->key,
+                  [FIELD_AGGREGATE] = c->aggregate,
+                  [FIELD_PAYLOAD] = c->payload,
+                  [FIELD_OCCURRED_AT] = c->occurred_at,
+                  [FIELD_VERSION] = c->version,
+                  [FIELD_SOURCE] = c->source,
+                  [FIELD_CORRELATION_ID] = c->correlation_id,
+                  [FIELD_CAUSATION_ID] = c->causation_id,
+                  [FIELD_TRACE_ID] = c->trace_id,
+                  [FIELD_TRACEPARENT] = c->traceparent,
+                  [FIELD_TENANT_ID] = c->tenant_id,
+                  [FIELD_ACTOR_ID] = c->actor_id,
+                  [FIELD_ACTOR_TYPE] = c->actor_type,
+                  [FIELD_TOPIC] = c->topic,
+                  [FIELD_PARTITION] = c->partition,
+                  [FIELD_HEADERS] = c->headers,
+                  [FIELD_CONTENT_TYPE] = c->content_type},
+  };
+}
+
+static struct router *make_router(const struct config *config, struct error *err) {
+  unsigned count = config->relay.route_count;
+  struct route_spec *routes = memory_alloc(count * sizeof *routes);
+  for (unsigned i = 0; i < count; i++)
+    routes[i] = (struct route_spec){.type = config->relay.routes[i].type, .topic = config->relay.routes[i].topic};
+  struct router *router = router_new(routes, (int)count, err);
+  free(routes);
+  return router;
+}
+
+bool settings_init(struct settings *settings, const struct config *config, struct error *err) {
+  if (!config->has_relay) {
+    error_set(err, ERROR_CONFIG, "%s: there is no relay section", config->path);
+    return error_remedy(err, "add one with the outbox tables: relay: {tables: [{table: public.outbox}]}");
+  }
+  struct router *router = make_router(config, err);
+  if (router == NULL)
+    return error_wrap(err, "%s: relay.routes", config->path);
+  struct table_spec *tables = memory_alloc(config->relay.table_count * sizeof *tables);
+  for (unsigned i = 0; i < config->relay.table_count; i++)
+    fill_table(&tables[i], &config->relay.tables[i]);
+  *settings = (struct settings){
+      .tables = tables,
+      .router = router,
+      .relay = {.name = config->name,
+                .conninfo = config->postgres.conninfo,
+                .slot = config->postgres.slot,
+                .publication = config->postgres.publication,
+                .plugin = config->postgres.decoder == CONFIG_DECODER_WAL2JSON ? "wal2json" : "pgoutput",
+                .create = config->postgres.create,
+                .intake = {.tables = tables,
+                           .table_count = (int)config->relay.table_count,
+                           .prefixes = (const char *const *)config->relay.messages.items,
+                           .prefix_count = (int)config->relay.messages.count,
+                           .record = {.instance = config->name,
+                                      .layout = ENVELOPE_STANDARD,
+                                      .router = router,
+                                      .quarantine_topic = config->relay.quarantine_topic},
+                           .stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,
+                           .segment_bytes = SEGMENT_BYTES},
+                .publisher = {.kafka = {.brokers = config->kafka.brokers,
+                                        .instance = config->name,
+                                        .properties = (const char *const *)config->kafka.properties.items,
+                                        .property_count = (int)config->kafka.properties.count},
+                              .quarantine_topic = config->relay.quarantine_topic,
+                              .create_topics = config->kafka.topics.create,
+                              .topic_partitions = config->kafka.topics.partitions,
+                              .topic_replication = config->kafka.topics.replication},
+                .until = RELAY_FOREVER},
+  };
+  if (!kafka_settings_check(&settings->relay.publisher.kafka, err)) {
+    error_wrap(err, "%s: kafka", config->path);
+    settings_free(settings);
+    return false;
+  }
+  return true;
+}
+
+void settings_free(struct settings *settings) {
+  router_free(settings->router);
+  free(settings->tables);
+  *settings = (struct settings){.tables = NULL};
+}

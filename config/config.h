@@ -1,0 +1,112 @@
+/* The configuration file (docs: README "Configuration"): one YAML file per database, loaded strictly. */
+#ifndef WALFERRY_CONFIG_CONFIG_H
+#define WALFERRY_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bridge/base/error.h"
+
+/* Strings are never NULL unless the comment says so; absent lists have count 0. All is owned by the config. */
+
+struct config_columns { /* column name by role; NULL: the default name, where the table has it */
+  char *id, *type, *key, *aggregate, *payload;
+  char *occurred_at, *version, *source, *correlation_id, *causation_id, *trace_id, *traceparent, *tenant_id;
+  char *actor_id, *actor_type, *topic, *partition, *headers, *content_type;
+};
+
+struct config_table {
+  char *schema; /* "public" when the file names none */
+  char *table;
+  struct config_columns columns;
+};
+
+struct config_route {
+  char *type;  /* exact or with * */
+  char *topic; /* as written: its ${aggregate} and the like are the event's, never the environment's; names checked */
+};
+
+struct config_strings {
+  char **items;
+  unsigned count;
+};
+
+enum config_decoder { CONFIG_DECODER_PGOUTPUT = 1, CONFIG_DECODER_WAL2JSON };
+enum config_on_invalid { CONFIG_ON_INVALID_QUARANTINE = 1, CONFIG_ON_INVALID_STOP };
+
+struct config_handler {
+  char *type;
+  char *call; /* schema.function */
+};
+
+struct config {
+  char *path;
+  char *name; /* 1 to 63 of [a-z0-9_-], starting with a letter */
+
+  struct {
+    char *conninfo;    /* expanded, with the password of password_file: a libpq keyword/value string, values quoted.
+                          Secret. */
+    char *slot;        /* default "walferry_<name>", - as _ */
+    char *publication; /* default: the same */
+    enum config_decoder decoder; /* default pgoutput; wal2json is refused as not supported yet */
+    bool create;                 /* default false */
+  } postgres;
+
+  struct {
+    char *brokers;
+    struct config_strings properties; /* "name=value"; those that would break exactly-once are refused at load */
+    struct {
+      bool create;         /* default true */
+      int32_t partitions;  /* of topics that walferry creates; default 3 */
+      int32_t replication; /* the same; default 1, as a single broker has it: `check` warns below 3 */
+    } topics;
+  } kafka;
+
+  bool has_relay;
+  struct {
+    struct config_table *tables; /* each once; no tables only where there are messages */
+    unsigned table_count;
+    struct config_strings messages; /* prefixes, each once; may be none */
+    struct config_route *routes;    /* at least one; default {"*", "outbox.event.${aggregate}"} */
+    unsigned route_count;
+    enum config_on_invalid on_invalid; /* default quarantine */
+    char *quarantine_topic;            /* default "<name>.quarantine" */
+  } relay;
+
+  bool has_inbox; /* checked at load; nothing uses it yet */
+  struct {
+    char *group;
+    struct config_strings topics;    /* at least one, each once */
+    struct config_handler *handlers; /* at least one, each type once */
+    unsigned handler_count;
+    struct {
+      int32_t max_attempts;   /* default 5 */
+      int32_t backoff_ms;     /* default 200 */
+      int32_t backoff_max_ms; /* at least backoff_ms; default 30000 or backoff_ms, whichever is more */
+    } retry;
+    int32_t timeout_ms; /* of one handler call; default 30000 */
+    struct {
+      char *suffix;  /* of the dead-letter topic, behind the event's own; default ".dlq" */
+      bool hold_key; /* default false */
+    } dead_letter;
+  } inbox;
+
+  struct {
+    char *listen; /* "host:port", port 0 to 65535, an IPv6 host in brackets; NULL: no HTTP */
+  } http;
+  struct {
+    char *level; /* debug | info | warn | error; default info */
+  } log;
+};
+
+/* Loads and checks the file. On failure ERROR_CONFIG with a message that starts "FILE:LINE:COLUMN: " (1:1 where the
+ * file cannot be read) and a remedy that says what would be right. No message quotes a password, or a property that
+ * can hold one. Environment variables are read from getenv; `relay` and `inbox` are both optional here: the
+ * commands check that what they need is there. NULL on failure; free with config_free. */
+struct config *config_load(const char *path, struct error *err);
+/* The same for a text in memory (len bytes); path is for messages, and a relative password_file is looked for in its
+ * folder. */
+struct config *config_parse(const char *path, const char *text, unsigned long len, struct error *err);
+void config_free(struct config *config); /* accepts NULL */
+
+#endif

@@ -1,0 +1,150 @@
+/* See loading.h. */
+#include "config/loading.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/buffer.h"
+#include "bridge/base/memory.h"
+#include "bridge/base/number.h"
+#include "config/expand.h"
+#include "config/nearest.h"
+
+struct loading_key loading_key(const char *format, ...) {
+  struct loading_key key;
+  va_list args;
+  va_start(args, format);
+  vsnprintf(key.text, sizeof key.text, format, args);
+  va_end(args);
+  return key;
+}
+
+static bool fail_at(const struct loading *loading, const char *key, const char *what) {
+  struct yaml_place place = yaml_marks_find(loading->marks, key);
+  return error_set(loading->err, ERROR_CONFIG, "%s:%lu:%lu: %s", loading->path, place.line, place.column, what);
+}
+
+bool loading_fail(const struct loading *loading, const char *key, const char *format, ...) {
+  char what[768];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(what, sizeof what, format, args);
+  va_end(args);
+  return fail_at(loading, key, what);
+}
+
+bool loading_remedy(const struct loading *loading, const char *format, ...) {
+  char remedy[768];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(remedy, sizeof remedy, format, args);
+  va_end(args);
+  return error_remedy(loading->err, "%s", remedy);
+}
+
+bool loading_place(const struct loading *loading, const char *key) {
+  struct error unplaced = *loading->err;
+  loading_fail(loading, key, "`%s`: %s", key, unplaced.message);
+  return loading_remedy(loading, "%s", unplaced.remedy);
+}
+
+bool loading_text(const struct loading *loading, const char *key, const char *raw, const char *fallback, char **out) {
+  if (raw == NULL) {
+    *out = memory_string(fallback);
+    return true;
+  }
+  char *text = expand_environment(raw, loading->err);
+  if (text == NULL)
+    return loading_place(loading, key);
+  if (text[0] == '\0') {
+    free(text);
+    loading_fail(loading, key, "`%s` is empty after \"%s\" is expanded", key, raw);
+    return loading_remedy(loading, "set the variable to a value, or write ${NAME:-default}");
+  }
+  *out = text;
+  return true;
+}
+
+bool loading_number(const struct loading *loading, const char *key, const char *raw, int32_t fallback, int32_t min,
+                    int32_t max, int32_t *out) {
+  char *text;
+  if (!loading_text(loading, key, raw, NULL, &text))
+    return false;
+  if (text == NULL) {
+    *out = fallback;
+    return true;
+  }
+  int64_t value;
+  bool whole = number_parse(slice_of(text), INT64_MIN, INT64_MAX, &value);
+  if (!whole)
+    loading_fail(loading, key, "`%s`: \"%s\" is not a whole number", key, text);
+  else if (value < min || value > max)
+    loading_fail(loading, key, "`%s`: %s is out of range", key, text);
+  free(text);
+  if (!whole || value < min || value > max)
+    return loading_remedy(loading, "write a number from %d to %d in plain digits: no unit, no leading zero", (int)min,
+                          (int)max);
+  *out = (int32_t)value;
+  return true;
+}
+
+bool loading_bool(const struct loading *loading, const char *key, const char *raw, bool fallback, bool *out) {
+  static const char *const names[] = {"false", "true"};
+  size_t chosen;
+  if (!loading_choice(loading, key, raw, names, 2, fallback, &chosen))
+    return false;
+  *out = chosen == 1;
+  return true;
+}
+
+/* "a, b or c" */
+static char *list_choices(const char *const *names, size_t count) {
+  struct buffer list;
+  buffer_init(&list, 1024);
+  for (size_t i = 0; i < count; i++)
+    buffer_printf(&list, "%s%s", i == 0 ? "" : i + 1 == count ? " or " : ", ", names[i]);
+  buffer_append_char(&list, '\0');
+  return list.data;
+}
+
+static bool refuse_choice(const struct loading *loading, const char *key, const char *text, const char *const *names,
+                          size_t count) {
+  const char *nearest = NULL;
+  size_t best = nearest_limit(text) + 1;
+  for (size_t i = 0; i < count; i++) {
+    size_t distance = nearest_distance(text, names[i]);
+    if (distance < best) {
+      best = distance;
+      nearest = names[i];
+    }
+  }
+  char *choices = list_choices(names, count);
+  loading_fail(loading, key, "`%s`: \"%s\" is not %s", key, text, choices);
+  if (nearest != NULL)
+    loading_remedy(loading, "did you mean \"%s\"? write %s", nearest, choices);
+  else
+    loading_remedy(loading, "write %s", choices);
+  free(choices);
+  return false;
+}
+
+bool loading_choice(const struct loading *loading, const char *key, const char *raw, const char *const *names,
+                    size_t count, size_t fallback, size_t *out) {
+  char *text;
+  if (!loading_text(loading, key, raw, NULL, &text))
+    return false;
+  size_t chosen = fallback;
+  if (text != NULL) {
+    for (chosen = 0; chosen < count && strcmp(text, names[chosen]) != 0;)
+      chosen++;
+    if (chosen == count)
+      refuse_choice(loading, key, text, names, count);
+    free(text);
+  }
+  if (chosen >= count)
+    return false;
+  *out = chosen;
+  return true;
+}

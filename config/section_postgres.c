@@ -1,0 +1,161 @@
+/* The `postgres` section. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/buffer.h"
+#include "bridge/base/memory.h"
+#include "bridge/postgres/conninfo.h"
+#include "config/expand.h"
+#include "config/file.h"
+#include "config/names.h"
+#include "config/sections.h"
+
+#define PASSWORD_MAX 4096
+#define URI_MAX ((size_t)1 << 20) /* bytes; no text in a file is longer than the file may be */
+
+static char *expand_value(void *ctx, const char *value, struct error *err) {
+  (void)ctx;
+  return expand_environment(value, err);
+}
+
+/* A URI's own marks, the colon of ${NAME:-default} say, must not be taken apart by libpq: each reference goes in
+ * percent-encoded, and comes out of the split as it was. Other texts are copied. */
+static char *shield_references(const char *text) {
+  struct buffer out;
+  buffer_init(&out, 4 * URI_MAX);
+  bool uri = strncmp(text, "postgres://", 11) == 0 || strncmp(text, "postgresql://", 13) == 0;
+  bool inside = false;
+  for (const char *c = text; *c != '\0'; c++) {
+    inside = inside || (uri && c[0] == '$' && c[1] == '{');
+    if (inside)
+      buffer_printf(&out, "%%%02X", (unsigned char)*c);
+    else
+      buffer_append_char(&out, *c);
+    inside = inside && *c != '}';
+  }
+  buffer_append_char(&out, '\0');
+  return out.data;
+}
+
+static bool split_and_expand(const struct loading *loading, const char *raw, char **out) {
+  char *text = shield_references(raw);
+  bool ok = conninfo_expand(text, expand_value, NULL, out, loading->err);
+  free(text);
+  return ok;
+}
+
+/* The text is split before its values are expanded, so that an empty password does not swallow the next word. A text
+ * that is one reference as a whole, ${DATABASE_URL}, has nothing to split before. */
+static bool load_conninfo(const struct loading *loading, const char *raw, char **out) {
+  static const char key[] = "postgres.conninfo";
+  if (!expand_is_reference(raw))
+    return split_and_expand(loading, raw, out) || loading_place(loading, key);
+  char *text;
+  if (!loading_text(loading, key, raw, NULL, &text))
+    return false;
+  bool ok = conninfo_expand(text, NULL, NULL, out, loading->err);
+  free(text);
+  return ok || loading_place(loading, key);
+}
+
+static bool check_conninfo(const struct loading *loading, const char *conninfo) {
+  if (!conninfo_has(conninfo, "replication"))
+    return true;
+  loading_fail(loading, "postgres.conninfo", "`postgres.conninfo` sets replication, which is walferry's to set");
+  return loading_remedy(loading, "remove replication=... from it");
+}
+
+/* A relative path is the config file's neighbour. */
+static char *beside(const char *config_path, const char *path) {
+  const char *slash = strrchr(config_path, '/');
+  if (path[0] == '/' || slash == NULL)
+    return memory_string(path);
+  return memory_format("%.*s/%s", (int)(slash - config_path), config_path, path);
+}
+
+/* The file's text without the line end that editors add. */
+static char *read_password(const struct loading *loading, const char *key, const char *name) {
+  char *path = beside(loading->path, name);
+  size_t len = 0;
+  char *password = file_read(path, PASSWORD_MAX, false, &len, loading->err);
+  free(path);
+  if (password == NULL) {
+    loading_place(loading, key);
+    loading_remedy(loading, "name a file that walferry may read and that holds the password alone");
+    return NULL;
+  }
+  while (len > 0 && (password[len - 1] == '\n' || password[len - 1] == '\r'))
+    password[--len] = '\0';
+  if (len > 0 && strcspn(password, "\r\n") == len) /* also false with a NUL in it */
+    return password;
+  loading_fail(loading, key, "`%s`: %s", key, len == 0 ? "the file is empty" : "the file has more than one line");
+  loading_remedy(loading, "put the password, one line of text, into the file");
+  free(password);
+  return NULL;
+}
+
+static bool add_password(const struct loading *loading, const char *raw, char **conninfo) {
+  static const char key[] = "postgres.password_file";
+  char *name;
+  if (!loading_text(loading, key, raw, NULL, &name))
+    return false;
+  if (name == NULL)
+    return true;
+  char *password = NULL;
+  if (conninfo_has(*conninfo, "password")) {
+    loading_fail(loading, key, "`postgres.conninfo` has a password already");
+    loading_remedy(loading, "keep the password in one place: remove password=... or `password_file`");
+  } else {
+    password = read_password(loading, key, name);
+  }
+  free(name);
+  if (password == NULL)
+    return false;
+  char *with = conninfo_with(*conninfo, "password", password);
+  free(password);
+  free(*conninfo);
+  *conninfo = with;
+  return true;
+}
+
+/* "walferry_<name>", with the - that slots do not take as _. */
+static char *default_slot(const char *name) {
+  char *slot = memory_format("walferry_%s", name);
+  for (char *c = slot; *c != '\0'; c++) {
+    if (*c == '-')
+      *c = '_';
+  }
+  return slot;
+}
+
+static bool load_names(const struct loading *loading, const struct raw_postgres *raw, struct config *config) {
+  char *fallback = default_slot(config->name);
+  bool ok =
+      section_name(loading, "postgres.slot", raw->slot, fallback, names_check_slot,
+                   "set `postgres.slot`: 1 to 63 of a-z, 0-9 and _", &config->postgres.slot) &&
+      section_name(loading, "postgres.publication", raw->publication, fallback, names_check_identifier,
+                   "set `postgres.publication`: a name of 1 to 63 bytes without quotes", &config->postgres.publication);
+  free(fallback);
+  return ok;
+}
+
+static bool load_decoder(const struct loading *loading, const char *raw, enum config_decoder *out) {
+  static const char *const names[] = {"pgoutput", "wal2json"};
+  size_t chosen;
+  if (!loading_choice(loading, "postgres.decoder", raw, names, 2, 0, &chosen))
+    return false;
+  if (chosen == 1) {
+    loading_fail(loading, "postgres.decoder", "`postgres.decoder`: wal2json is not supported yet");
+    return loading_remedy(loading, "write pgoutput, or remove the key");
+  }
+  *out = CONFIG_DECODER_PGOUTPUT;
+  return true;
+}
+
+bool section_postgres(const struct loading *loading, const struct raw_postgres *raw, struct config *config) {
+  return load_conninfo(loading, raw->conninfo, &config->postgres.conninfo) &&
+         check_conninfo(loading, config->postgres.conninfo) &&
+         add_password(loading, raw->password_file, &config->postgres.conninfo) && load_names(loading, raw, config) &&
+         load_decoder(loading, raw->decoder, &config->postgres.decoder) &&
+         loading_bool(loading, "postgres.create", raw->create, false, &config->postgres.create);
+}

@@ -1,0 +1,144 @@
+/* The `relay` section. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/memory.h"
+#include "config/names.h"
+#include "config/sections.h"
+
+#define IDENTIFIER_REMEDY "write 1 to 63 bytes without quotes, as the name stands in the catalog"
+#define DEFAULT_ROUTE_TOPIC "outbox.event.${aggregate}"
+
+static bool load_columns(const struct loading *loading, const char *table_key, const struct config_columns *raw,
+                         struct config_columns *out) {
+  for (const cyaml_schema_field_t *field = raw_column_fields; field->key != NULL; field++) {
+    struct loading_key key = loading_key("%s.columns.%s", table_key, field->key);
+    char *const *from = (char *const *)((const char *)raw + field->data_offset);
+    char **to = (char **)((char *)out + field->data_offset);
+    if (!section_name(loading, key.text, *from, NULL, names_check_identifier, IDENTIFIER_REMEDY, to))
+      return false;
+  }
+  return true;
+}
+
+/* "schema.table", split at the first dot; a name without one is in public. */
+static bool load_table_name(const struct loading *loading, const char *key, const char *raw, struct config_table *out) {
+  char *text;
+  if (!loading_text(loading, key, raw, NULL, &text))
+    return false;
+  const char *dot = strchr(text, '.');
+  out->schema = dot == NULL ? memory_string("public") : memory_copy(text, (size_t)(dot - text));
+  out->table = memory_string(dot == NULL ? text : dot + 1);
+  const char *part = "schema", *wrong = names_check_identifier(out->schema);
+  if (wrong == NULL) {
+    part = "table";
+    wrong = names_check_identifier(out->table);
+  }
+  if (wrong != NULL)
+    loading_fail(loading, key, "`%s`: the %s in \"%s\" %s", key, part, text, wrong);
+  free(text);
+  return wrong == NULL || loading_remedy(loading, "write schema.table, or table for one in public; each %s",
+                                         "1 to 63 bytes without quotes, as it stands in the catalog");
+}
+
+static bool load_tables(const struct loading *loading, const struct raw_relay *raw, struct config *config) {
+  config->relay.tables = memory_alloc(raw->tables_count * sizeof *config->relay.tables);
+  for (unsigned i = 0; i < raw->tables_count; i++) {
+    struct loading_key item = loading_key("relay.tables[%u]", i);
+    struct loading_key name = loading_key("%s.table", item.text);
+    struct config_table *table = &config->relay.tables[config->relay.table_count++];
+    if (!load_table_name(loading, name.text, raw->tables[i].table, table) ||
+        !load_columns(loading, item.text, &raw->tables[i].columns, &table->columns))
+      return false;
+    for (const struct config_table *other = config->relay.tables; other < table; other++) {
+      if (strcmp(other->schema, table->schema) != 0 || strcmp(other->table, table->table) != 0)
+        continue;
+      loading_fail(loading, name.text, "the table %s.%s is there twice", table->schema, table->table);
+      return loading_remedy(loading, "keep one of the two");
+    }
+  }
+  return true;
+}
+
+/* The topic is not expanded: its ${...} are the event's own fields. */
+static bool load_topic_template(const struct loading *loading, const char *key, const char *raw, char **out) {
+  const char *wrong = names_check_topic_template(raw);
+  if (wrong != NULL) {
+    loading_fail(loading, key, "`%s`: \"%s\" %s", key, raw, wrong);
+    return loading_remedy(loading,
+                          "%s; ${aggregate}, ${type}, ${key}, ${tenant_id}, ${version} and ${source} are the "
+                          "event's, environment variables are not available here",
+                          SECTION_TOPIC_REMEDY);
+  }
+  *out = memory_string(raw);
+  return true;
+}
+
+static bool load_routes(const struct loading *loading, const struct raw_relay *raw, struct config *config) {
+  if (raw->routes_count == 0) {
+    config->relay.routes = memory_alloc(sizeof *config->relay.routes);
+    config->relay.routes[config->relay.route_count++] =
+        (struct config_route){.type = memory_string("*"), .topic = memory_string(DEFAULT_ROUTE_TOPIC)};
+    return true;
+  }
+  config->relay.routes = memory_alloc(raw->routes_count * sizeof *config->relay.routes);
+  for (unsigned i = 0; i < raw->routes_count; i++) {
+    struct config_route *route = &config->relay.routes[config->relay.route_count++];
+    struct loading_key type = loading_key("relay.routes[%u].type", i);
+    struct loading_key topic = loading_key("relay.routes[%u].topic", i);
+    if (!loading_text(loading, type.text, raw->routes[i].type, NULL, &route->type) ||
+        !load_topic_template(loading, topic.text, raw->routes[i].topic, &route->topic))
+      return false;
+  }
+  return true;
+}
+
+static bool check_envelope(const struct loading *loading, const char *raw) {
+  static const char *const names[] = {"standard", "contract", "actor", "cloudevents", "payload"};
+  size_t chosen;
+  if (!loading_choice(loading, "relay.envelope", raw, names, 5, 0, &chosen))
+    return false;
+  if (chosen == 0)
+    return true;
+  loading_fail(loading, "relay.envelope", "`relay.envelope`: %s is not supported yet", names[chosen]);
+  return loading_remedy(loading, "write standard, or remove the key");
+}
+
+static bool load_on_invalid(const struct loading *loading, const char *raw, enum config_on_invalid *out) {
+  static const char *const names[] = {"quarantine", "stop"};
+  size_t chosen;
+  if (!loading_choice(loading, "relay.on_invalid", raw, names, 2, 0, &chosen))
+    return false;
+  *out = chosen == 0 ? CONFIG_ON_INVALID_QUARANTINE : CONFIG_ON_INVALID_STOP;
+  return true;
+}
+
+static bool load_quarantine_topic(const struct loading *loading, const char *raw, struct config *config) {
+  char *fallback = memory_format("%s.quarantine", config->name);
+  bool ok = section_name(loading, "relay.quarantine_topic", raw, fallback, names_check_topic, SECTION_TOPIC_REMEDY,
+                         &config->relay.quarantine_topic);
+  free(fallback);
+  return ok;
+}
+
+static bool check_sources(const struct loading *loading, const struct raw_relay *raw) {
+  if (raw->tables_count == 0 && raw->messages_count == 0) {
+    loading_fail(loading, "relay", "`relay` names no table and no message prefix: there is nothing to carry");
+    return loading_remedy(loading, "add `tables: [{table: public.outbox}]` or `messages: [walferry]` to it");
+  }
+  if (raw->routes_count > 0 || !yaml_marks_has(loading->marks, "relay.routes"))
+    return true;
+  loading_fail(loading, "relay.routes", "`relay.routes` is an empty list: no event would have a topic");
+  return loading_remedy(loading, "add a route, or remove the key: the default is {type: \"*\", topic: \"%s\"}",
+                        DEFAULT_ROUTE_TOPIC);
+}
+
+bool section_relay(const struct loading *loading, const struct raw_relay *raw, struct config *config) {
+  config->has_relay = raw != NULL;
+  return raw == NULL || (check_sources(loading, raw) && load_tables(loading, raw, config) &&
+                         section_strings(loading, "relay.messages", raw->messages, raw->messages_count, NULL, "",
+                                         &config->relay.messages) &&
+                         check_envelope(loading, raw->envelope) && load_routes(loading, raw, config) &&
+                         load_on_invalid(loading, raw->on_invalid, &config->relay.on_invalid) &&
+                         load_quarantine_topic(loading, raw->quarantine_topic, config));
+}

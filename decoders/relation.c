@@ -1,0 +1,95 @@
+/* See relation.h. */
+#include "decoders/relation.h"
+
+#include <stdlib.h>
+
+#include "bridge/base/memory.h"
+
+#define uthash_malloc(size) memory_alloc(size)
+#include <uthash.h>
+
+struct entry {
+  uint32_t oid; /* the key */
+  struct relation *relation;
+  UT_hash_handle hh;
+};
+
+struct relation_cache {
+  struct entry *entries;
+  const struct relation *last; /* found last: rows come in runs of one table */
+  uint64_t last_serial;
+};
+
+struct relation *relation_new(uint32_t oid, struct slice schema, struct slice table, int column_count) {
+  struct relation *relation = memory_alloc(sizeof *relation);
+  *relation = (struct relation){
+      .oid = oid,
+      .schema = memory_copy(schema.data, schema.len),
+      .table = memory_copy(table.data, table.len),
+      .column_count = column_count,
+      .columns = memory_alloc((size_t)column_count * sizeof(struct column)),
+  };
+  return relation;
+}
+
+void relation_set_column(struct relation *relation, int index, struct slice name, uint32_t type_oid) {
+  struct column *column = &relation->columns[index];
+  free(column->name);
+  *column = (struct column){.name = memory_copy(name.data, name.len), .type_oid = type_oid};
+}
+
+void relation_free(struct relation *relation) {
+  if (relation == NULL)
+    return;
+  for (int i = 0; i < relation->column_count; i++)
+    free(relation->columns[i].name);
+  free(relation->columns);
+  free(relation->schema);
+  free(relation->table);
+  free(relation);
+}
+
+struct relation_cache *relation_cache_new(void) {
+  return memory_alloc(sizeof(struct relation_cache));
+}
+
+void relation_cache_free(struct relation_cache *cache) {
+  if (cache == NULL)
+    return;
+  struct entry *entry, *next;
+  HASH_ITER(hh, cache->entries, entry, next) {
+    HASH_DEL(cache->entries, entry);
+    relation_free(entry->relation);
+    free(entry);
+  }
+  free(cache);
+}
+
+static struct entry *find_entry(struct relation_cache *cache, uint32_t oid) {
+  struct entry *entry;
+  HASH_FIND(hh, cache->entries, &oid, sizeof oid, entry);
+  return entry;
+}
+
+void relation_cache_replace(struct relation_cache *cache, struct relation *relation) {
+  struct entry *entry = find_entry(cache, relation->oid);
+  if (entry == NULL) {
+    entry = memory_alloc(sizeof *entry);
+    entry->oid = relation->oid;
+    HASH_ADD(hh, cache->entries, oid, sizeof entry->oid, entry);
+  }
+  relation_free(entry->relation);
+  relation->serial = ++cache->last_serial;
+  entry->relation = relation;
+  cache->last = relation; /* also keeps it from dangling */
+}
+
+const struct relation *relation_cache_find(struct relation_cache *cache, uint32_t oid) {
+  if (cache->last != NULL && cache->last->oid == oid)
+    return cache->last;
+  struct entry *entry = find_entry(cache, oid);
+  if (entry == NULL)
+    return NULL;
+  cache->last = entry->relation;
+  return entry->relation;
+}

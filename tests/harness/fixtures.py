@@ -1,0 +1,129 @@
+"""The pytest fixtures. One Postgres and one broker serve all tests of a session; each test gets a database, an instance
+name and topics of its own, and finds both servers running and both proxies healed."""
+import pytest
+
+from .kafka import Kafka
+from .postgres import Postgres
+from .proxy import TcpProxy
+from .shop import Shop
+
+
+@pytest.fixture(scope="session")
+def session_postgres():
+    server = Postgres()
+    try:
+        yield server.start()
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def session_kafka():
+    server = Kafka()
+    try:
+        yield server.start()
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def session_postgres_proxy(session_postgres):
+    proxy = TcpProxy(session_postgres.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def postgres(session_postgres):
+    session_postgres.ensure_running()
+    yield session_postgres
+    session_postgres.ensure_running()
+
+
+@pytest.fixture
+def kafka(session_kafka):
+    session_kafka.ensure_running()
+    yield session_kafka
+    session_kafka.proxy.heal()
+    session_kafka.ensure_running()
+
+
+@pytest.fixture
+def postgres_proxy(postgres, session_postgres_proxy):
+    """A TcpProxy in front of the session's Postgres; use with make_shop(pg_proxy=True)."""
+    yield session_postgres_proxy
+    session_postgres_proxy.heal()
+
+
+@pytest.fixture
+def make_shop(postgres, kafka, postgres_proxy):
+    """make_shop(**kwargs of Shop): any number in a test. pg_proxy, kafka_proxy: the relay goes through the proxy."""
+    shops = []
+
+    def make(pg_proxy=False, kafka_proxy=False, **kwargs):
+        kwargs.setdefault("postgres", postgres)
+        kwargs.setdefault("kafka", kafka)
+        if pg_proxy:
+            kwargs["pg_port"] = postgres_proxy.port
+        if kafka_proxy:
+            kwargs["brokers"] = kwargs["kafka"].proxy_brokers
+        shop = Shop(**kwargs)
+        shops.append(shop)
+        return shop
+
+    make.shops = shops
+    yield make
+    kafka.proxy.heal()
+    postgres_proxy.heal()
+    postgres.ensure_running()
+    for shop in reversed(shops):
+        shop.close()
+
+
+@pytest.fixture
+def shop(make_shop):
+    return make_shop()
+
+
+@pytest.fixture
+def proxied_shop(make_shop):
+    """Its relay reaches both servers through the proxies (shop.kafka.proxy, the fixture postgres_proxy)."""
+    return make_shop(pg_proxy=True, kafka_proxy=True)
+
+
+@pytest.fixture
+def fresh_postgres():
+    """fresh_postgres(settings): a server of the test's own, started; for disk images and second clusters."""
+    servers = []
+
+    def make(settings=None):
+        servers.append(Postgres(settings))
+        return servers[-1].start()
+
+    yield make
+    for server in servers:
+        server.destroy()
+
+
+@pytest.fixture
+def fresh_kafka():
+    servers = []
+
+    def make(settings=None):
+        servers.append(Kafka(settings))
+        return servers[-1].start()
+
+    yield make
+    for server in servers:
+        server.destroy()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows the end of walferry's logs with a failed test."""
+    report = (yield).get_result()
+    if report.when == "call" and report.failed:
+        for value in item.funcargs.values():
+            for shop in getattr(value, "shops", [value]):
+                for number, run in enumerate(getattr(shop, "runs", [])):
+                    report.sections.append((f"walferry run {number}, exit code {run.exit_code}", run.log_tail(60)))

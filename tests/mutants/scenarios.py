@@ -1,0 +1,187 @@
+"""For each mutant the run that shows it. A scenario takes a Lab with any binary, brings it to the one moment that matters by
+fail points and the proxy, and judges from outside: Broken is raised only by a judgement, never by a failed set-up.
+
+Rows are inserted before walferry starts wherever possible: then its first Kafka transaction is known to hold them, and not
+idle progress."""
+import contextlib
+import signal
+
+from chaos.verify import Sampler
+from harness import system
+from harness.postgres import lsn_number
+
+
+class Broken(AssertionError):
+    """A guarantee of design.md does not hold."""
+
+
+class Lab:
+    def __init__(self, make_shop, binary):
+        self._make_shop, self._binary = make_shop, str(binary)
+        self._pauses = 0
+
+    def shop(self, **kwargs):
+        """A shop whose relay was there before: slot, position and topics exist, two rows are delivered and acked."""
+        shop = self._make_shop(**kwargs)
+        run = self.start(shop)
+        run.wait_streaming()
+        shop.insert(2)
+        system.wait_for(lambda: len(shop.record_ids()) == 2, 30, "first rows delivered")
+        if run.terminate() != 0:
+            raise RuntimeError(run.log_tail())
+        self.drain(shop)
+        return shop
+
+    def start(self, shop, *args, **kwargs):
+        return shop.start("relay", *args, binary_path=self._binary, **kwargs)
+
+    def drain(self, shop):
+        return shop.drain(binary_path=self._binary)
+
+    def pause(self, shop):
+        """A file for a fail point's pause."""
+        self._pauses += 1
+        return shop.dir / f"pause{self._pauses}"
+
+
+def reached(*files, timeout=30):
+    """Waits until a fail point pauses at one of the files; returns that one."""
+    return system.wait_for(lambda: next((f for f in files if f.exists()), None), timeout, f"a pause at {files}")
+
+
+def release(*files):
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            file.unlink()
+
+
+def judge_exactly_once(shop):
+    try:
+        shop.assert_exactly_once()
+    except AssertionError as wrong:
+        raise Broken(str(wrong)) from None
+
+
+def ack_before_commit(lab):
+    """Everything is produced, nothing committed, and the server is asked meanwhile how far it was acknowledged."""
+    shop = lab.shop()
+    shop.insert(3)
+    paused = lab.pause(shop)
+    run = lab.start(shop, failpoint=f"publisher.after_position=pause:{paused}")
+    reached(paused)
+    sampler = Sampler(shop)
+    try:
+        with contextlib.suppress(TimeoutError):
+            system.wait_for(lambda: sampler.sample() and sampler.problems, 3, "an ack ahead")
+        if sampler.problems:
+            raise Broken(sampler.problems[0])
+    finally:
+        sampler.stop()
+    run.kill9()
+    lab.drain(shop)
+    judge_exactly_once(shop)
+
+
+def no_dedupe(lab):
+    """Committed in Kafka, not acknowledged: the server sends it again."""
+    shop = lab.shop()
+    shop.insert(3)
+    run = lab.start(shop, failpoint="publisher.after_commit=kill")
+    run.expect_exit(-signal.SIGKILL, 30)
+    lab.drain(shop)
+    judge_exactly_once(shop)
+
+
+def position_before_init(lab):
+    """A is about to commit while B takes over. B either fences A first, or has read a position that A then overtakes."""
+    shop = lab.shop()
+    shop.insert(3)
+    a_paused, b_first, b_second = lab.pause(shop), lab.pause(shop), lab.pause(shop)
+    a = lab.start(shop, failpoint=f"publisher.after_produce=pause:{a_paused}")
+    reached(a_paused)
+    system.wait_for(lambda: len(shop.record_ids("read_uncommitted")) == 5, 15, "A's records are at the broker")
+    shop.postgres.terminate_slot_user(shop.slot)
+
+    b = lab.start(shop, failpoint=f"relay.after_producer_init=pause:{b_first},relay.after_position_read=pause:{b_second}")
+    reached(b_first, b_second)
+    release(a_paused)
+    # Either A's transaction is committed, or A has learnt that it was fenced and gives up.
+    system.wait_for(lambda: not a.running or len(shop.record_ids()) == 5, 30, "A's end")
+    system.wait_for(lambda: release(b_first, b_second) or b.find("relay.streaming"), 30, "B goes on")
+    shop.insert(2)
+    system.wait_for(lambda: len(set(shop.record_ids())) == 7, 30, "B publishes")
+    a.close()
+    if b.terminate() != 0:
+        raise RuntimeError(b.log_tail())
+    lab.drain(shop)
+    judge_exactly_once(shop)
+
+
+def covered_by_end_lsn(lab):
+    """The commit record of the second transaction starts exactly where that of the first, the last published, ended: its
+    row was written before. Whatever else the server writes to its WAL in between spoils it; then once more."""
+    shop = lab.shop()
+    shop.psql("select pg_create_logical_replication_slot('probe' || substr(md5(current_database()), 1, 8), 'pgoutput')")
+    for _ in range(10):
+        with shop.session() as second:
+            second.run("begin")
+            second.run("insert into outbox (aggregatetype, aggregateid, type) values ('orders', 'late', 'T')")
+            shop.insert(1)
+            run = lab.start(shop, failpoint="publisher.after_commit=kill")
+            run.expect_exit(-signal.SIGKILL, 30)
+            second.run("commit")
+        (_, first_end), (second_commit, _) = commits(shop)[-2:]
+        lab.drain(shop)
+        judge_exactly_once(shop)
+        if first_end == second_commit:
+            return
+    raise RuntimeError("no two commit records were neighbours in ten attempts")
+
+
+def commits(shop):
+    """(commit LSN, end LSN) of each transaction since the last call, as pgoutput sends them."""
+    rows = shop.psql(
+        "select encode(data, 'hex') from pg_logical_slot_get_binary_changes("
+        "'probe' || substr(md5(current_database()), 1, 8), null, null, 'proto_version', '1', "
+        f"'publication_names', '{shop.publication}')").split()
+    frames = [bytes.fromhex(row) for row in rows]
+    return [(int.from_bytes(f[2:10], "big"), int.from_bytes(f[10:18], "big")) for f in frames if f[:1] == b"C"]
+
+
+def no_new_producer(lab):
+    """The EndTxn of a first transaction is held up, its connection cut; librdkafka sends another, and the commit returns OK.
+    A second transaction is open, its records produced, when the delayed EndTxn reaches the broker after all."""
+    shop = lab.shop(kafka_proxy=True)
+    proxy = shop.kafka.proxy
+    shop.insert(3)
+    committing, produced = lab.pause(shop), lab.pause(shop)
+    run = lab.start(shop, failpoint=f"publisher.after_position=pause:{committing},publisher.after_produce=pause:{produced}@2")
+    reached(committing)
+    shop.insert(3)  # queued behind the first transaction: whatever follows it holds these
+    wait_received(shop)
+    held = proxy.hold_next("end_txn", cut=True)
+    release(committing)
+    held.wait(30)
+    reached(produced)
+    if len(shop.record_ids()) != 5:
+        raise RuntimeError("the first commit did not go through by its second EndTxn")
+    system.wait_for(lambda: len(shop.record_ids("read_uncommitted")) == 8, 15, "the second's records are at the broker")
+    if not held.release():
+        raise RuntimeError("the broker closed the connection of the delayed EndTxn")
+    if held.error_code() == 0:  # committed: that takes the broker a moment
+        system.wait_for(lambda: len(shop.record_ids()) == 8, 15, "the open transaction was committed")
+    run.kill9()
+    proxy.heal()
+    lab.drain(shop)
+    judge_exactly_once(shop)
+
+
+def wait_received(shop):
+    """Until the relay has reported as received what is committed now."""
+    target = shop.postgres.flush_lsn()
+
+    def received():
+        lsn = shop.postgres.value("select write_lsn from pg_stat_replication r join pg_replication_slots s "
+                                  f"on s.active_pid = r.pid where s.slot_name = '{shop.slot}'")
+        return lsn and lsn_number(lsn) >= target
+    system.wait_for(received, 15, "received by the relay")

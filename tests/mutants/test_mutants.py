@@ -1,0 +1,28 @@
+"""Each scenario passes on the product, and is caught on its mutant by the very judgement that is meant, on every run."""
+import pytest
+
+from harness.walferry import binary
+from mutants import build, scenarios
+
+MUTANTS = {  # name: what gives it away
+    "ack_before_commit": r"confirmed_flush \S+ is ahead of the committed position",
+    "no_dedupe": r" [1-9]\d* repeated",
+    "position_before_init": r" [1-9]\d* repeated",
+    "covered_by_end_lsn": r" [1-9]\d* lost",
+    "no_new_producer": r" [1-9]\d* repeated",
+}
+
+
+def test_every_mutant_has_its_scenario():
+    assert build.names() == sorted(MUTANTS)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_product_passes(name, make_shop):
+    getattr(scenarios, name)(scenarios.Lab(make_shop, binary()))
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_mutant_is_caught(name, make_shop):
+    with pytest.raises(scenarios.Broken, match=MUTANTS[name]):
+        getattr(scenarios, name)(scenarios.Lab(make_shop, build.build(name)))

@@ -1,0 +1,212 @@
+/* bridge/event/envelope.h: golden envelopes, byte for byte. */
+#include "tests/unit/event/event_fixture.h"
+
+#include <stdlib.h>
+
+#include "bridge/event/envelope.h"
+
+static struct problem problem;
+
+/* The value, its three runs joined; absent with the problem filled. Borrowed until the next call. */
+static struct slice write_event(struct envelope *envelope, const struct event *event) {
+  static char out[4096];
+  struct envelope_text text;
+  problem = (struct problem){.code = NULL};
+  if (!envelope_write(envelope, event, slice_of("shop.public.outbox"), &text, &problem))
+    return SLICE_ABSENT;
+  assert_null(problem.code);
+  const struct slice runs[] = {text.head, text.payload, text.tail};
+  size_t len = 0;
+  for (size_t i = 0; i < COUNT_OF(runs); i++) {
+    assert_true(len + runs[i].len <= sizeof out);
+    memcpy(out + len, runs[i].data, runs[i].len);
+    len += runs[i].len;
+  }
+  return slice_from(out, len);
+}
+
+static void absent_fields_are_left_out(void **state) {
+  struct event event = fixture_event();
+  assert_text(write_event(*state, &event),
+              "{\"id\":\"e-1\",\"type\":\"RentalReserved\",\"occurred_at\":\"2026-11-21T08:01:58.123456Z\","
+              "\"source\":\"shop.public.outbox\",\"payload\":{\"a\": 1},\"metadata\":{\"partition_key\":\"r-17\"}}");
+}
+
+static void every_field_has_its_place(void **state) {
+  struct event event = fixture_event();
+  event.occurred_at_us = INT64_C(1795248118000000);
+  event.fields[FIELD_VERSION] = slice_of("3");
+  event.fields[FIELD_SOURCE] = slice_of("booking");
+  event.fields[FIELD_CORRELATION_ID] = slice_of("c");
+  event.fields[FIELD_CAUSATION_ID] = slice_of("d");
+  event.fields[FIELD_TRACE_ID] = slice_of("t");
+  event.fields[FIELD_TENANT_ID] = slice_of("acme");
+  event.fields[FIELD_ACTOR_ID] = slice_of("12");
+  event.fields[FIELD_ACTOR_TYPE] = slice_of("user");
+  assert_text(write_event(*state, &event),
+              "{\"id\":\"e-1\",\"type\":\"RentalReserved\",\"version\":3,\"occurred_at\":\"2026-11-21T08:01:58Z\","
+              "\"source\":\"booking\",\"correlation_id\":\"c\",\"causation_id\":\"d\",\"trace_id\":\"t\","
+              "\"actor\":{\"id\":\"12\",\"type\":\"user\"},\"payload\":{\"a\": 1},"
+              "\"metadata\":{\"partition_key\":\"r-17\",\"tenant_id\":\"acme\"}}");
+}
+
+static void an_object_with_one_member_has_no_stray_comma(void **state) {
+  struct event event = fixture_event();
+  event.fields[FIELD_ACTOR_TYPE] = slice_of("user");
+  event.fields[FIELD_KEY] = SLICE_ABSENT;
+  assert_text(write_event(*state, &event),
+              "{\"id\":\"e-1\",\"type\":\"RentalReserved\",\"occurred_at\":\"2026-11-21T08:01:58.123456Z\","
+              "\"source\":\"shop.public.outbox\",\"actor\":{\"type\":\"user\"},\"payload\":{\"a\": 1}}");
+}
+
+static void texts_are_escaped_and_utf_8_passes(void **state) {
+  struct event event = fixture_event();
+  event.fields[FIELD_ID] = slice_of("a\"b\\c\n\x01");
+  event.fields[FIELD_TYPE] = slice_of("Gr\u00fc\u00dfe \U0001F600");
+  event.fields[FIELD_KEY] = slice_of("");
+  assert_text(write_event(*state, &event),
+              "{\"id\":\"a\\\"b\\\\c\\n\\u0001\",\"type\":\"Gr\u00fc\u00dfe \U0001F600\","
+              "\"occurred_at\":\"2026-11-21T08:01:58.123456Z\",\"source\":\"shop.public.outbox\","
+              "\"payload\":{\"a\": 1},\"metadata\":{\"partition_key\":\"\"}}");
+}
+
+static void a_version_is_a_number_if_it_is_a_plain_integer(void **state) {
+  static const struct {
+    const char *text, *json;
+  } cases[] = {
+      {"0", "0"},         {"12", "12"},     {"-3", "-3"},     {"123456789012345678901234", "123456789012345678901234"},
+      {"01", "\"01\""},   {"-", "\"-\""},   {"", "\"\""},     {"-0", "\"-0\""},
+      {"1.0", "\"1.0\""}, {"v2", "\"v2\""}, {"+1", "\"+1\""}, {"1e3", "\"1e3\""}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct event event = fixture_event();
+    event.fields[FIELD_VERSION] = slice_of(cases[i].text);
+    char expected[400];
+    snprintf(
+        expected, sizeof expected,
+        "{\"id\":\"e-1\",\"type\":\"RentalReserved\",\"version\":%s,\"occurred_at\":\"2026-11-21T08:01:58.123456Z\","
+        "\"source\":\"shop.public.outbox\",\"payload\":{\"a\": 1},\"metadata\":{\"partition_key\":\"r-17\"}}",
+        cases[i].json);
+    assert_text(write_event(*state, &event), expected);
+  }
+}
+
+static void payloads_stand_verbatim(void **state) {
+  static const struct {
+    enum payload_form form;
+    const char *text, *json;
+  } cases[] = {
+      {PAYLOAD_JSON, "{\"b\" : [ 1.50,\n 1e400, 12345678901234567890123.0 ], \"b\":\"\\u00fc\u00fc\"}",
+       "{\"b\" : [ 1.50,\n 1e400, 12345678901234567890123.0 ], \"b\":\"\\u00fc\u00fc\"}"},
+      {PAYLOAD_TEXT, " [1.50, 1e400] ", " [1.50, 1e400] "},
+      {PAYLOAD_TEXT, "\"text\"", "\"text\""},
+      {PAYLOAD_BYTEA, "\\x7b2261223aC3bc7d", NULL},
+      {PAYLOAD_BYTEA, "\\x7b2261223a22c3BC227d", "{\"a\":\"\u00fc\"}"},
+      {PAYLOAD_JSON, NULL, "null"},
+      {PAYLOAD_TEXT, NULL, "null"},
+      {PAYLOAD_BYTEA, NULL, "null"},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct event event = fixture_event();
+    event.payload_form = cases[i].form;
+    event.fields[FIELD_PAYLOAD] = slice_of(cases[i].text);
+    if (cases[i].json == NULL) {
+      assert_false(slice_present(write_event(*state, &event)));
+      continue;
+    }
+    char expected[600];
+    snprintf(expected, sizeof expected,
+             "{\"id\":\"e-1\",\"type\":\"RentalReserved\",\"occurred_at\":\"2026-11-21T08:01:58.123456Z\","
+             "\"source\":\"shop.public.outbox\",\"payload\":%s,\"metadata\":{\"partition_key\":\"r-17\"}}",
+             cases[i].json);
+    assert_text(write_event(*state, &event), expected);
+  }
+}
+
+static void a_json_payload_is_not_copied(void **state) {
+  struct event event = fixture_event();
+  struct envelope_text text;
+  assert_true(envelope_write(*state, &event, slice_of("s"), &text, &problem));
+  assert_ptr_equal(text.payload.data, event.fields[FIELD_PAYLOAD].data);
+}
+
+static void a_payload_that_is_not_json_is_a_problem(void **state) {
+  static const struct {
+    enum payload_form form;
+    const char *text;
+  } cases[] = {
+      {PAYLOAD_TEXT, "hello"},    {PAYLOAD_TEXT, ""},    {PAYLOAD_TEXT, "{\"a\":\"\xff\"}"}, {PAYLOAD_BYTEA, "\\x"},
+      {PAYLOAD_BYTEA, "\\x6869"}, {PAYLOAD_BYTEA, "{}"}, {PAYLOAD_BYTEA, "\\x7b7"},          {PAYLOAD_BYTEA, "\\x7b7g"},
+      {PAYLOAD_BYTEA, "\\xg77d"}, {PAYLOAD_BYTEA, "x"},  {PAYLOAD_BYTEA, "\\173\\175"},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct event event = fixture_event();
+    event.payload_form = cases[i].form;
+    event.fields[FIELD_PAYLOAD] = slice_of(cases[i].text);
+    assert_false(slice_present(write_event(*state, &event)));
+    assert_string_equal(problem.code, "payload_not_json");
+    assert_true(problem.message[0] != '\0');
+  }
+}
+
+static void a_long_bytea_is_decoded_and_its_memory_given_back(void **state) {
+  (void)state;
+  size_t bytes = (size_t)3 << 20; /* decoded: spaces around a zero */
+  char *hex = malloc(2 + 2 * bytes);
+  memcpy(hex, "\\x", 2);
+  for (size_t i = 0; i < bytes; i++)
+    memcpy(hex + 2 + 2 * i, i == bytes / 2 ? "30" : "20", 2);
+  struct event event = fixture_event();
+  event.payload_form = PAYLOAD_BYTEA;
+  event.fields[FIELD_PAYLOAD] = slice_from(hex, 2 + 2 * bytes);
+  struct envelope *envelope = envelope_new(ENVELOPE_STANDARD);
+  struct envelope_text text;
+  for (int i = 0; i < 2; i++) {
+    assert_true(envelope_write(envelope, &event, slice_of("s"), &text, &problem));
+    assert_int_equal(text.payload.len, bytes);
+    assert_int_equal(text.payload.data[bytes / 2], '0');
+  }
+  envelope_free(envelope);
+  free(hex);
+}
+
+/* Escaped, a field grows up to sixfold: 200 MB of control characters pass the bound of a buffer. */
+static void an_envelope_above_the_bound_is_too_large(void **state) {
+  (void)state;
+  size_t size = (size_t)200 << 20;
+  char *text = malloc(size);
+  memset(text, 1, size);
+  struct event event = fixture_event();
+  event.fields[FIELD_CORRELATION_ID] = slice_from(text, size);
+  struct envelope *envelope = envelope_new(ENVELOPE_STANDARD);
+  assert_false(slice_present(write_event(envelope, &event)));
+  assert_string_equal(problem.code, "record_too_large");
+  envelope_free(envelope);
+  envelope_free(NULL);
+  free(text);
+}
+
+static int setup(void **state) {
+  *state = envelope_new(ENVELOPE_STANDARD);
+  return 0;
+}
+
+static int teardown(void **state) {
+  envelope_free(*state);
+  return 0;
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(absent_fields_are_left_out),
+      cmocka_unit_test(every_field_has_its_place),
+      cmocka_unit_test(an_object_with_one_member_has_no_stray_comma),
+      cmocka_unit_test(texts_are_escaped_and_utf_8_passes),
+      cmocka_unit_test(a_version_is_a_number_if_it_is_a_plain_integer),
+      cmocka_unit_test(payloads_stand_verbatim),
+      cmocka_unit_test(a_json_payload_is_not_copied),
+      cmocka_unit_test(a_payload_that_is_not_json_is_a_problem),
+      cmocka_unit_test(a_long_bytea_is_decoded_and_its_memory_given_back),
+      cmocka_unit_test(an_envelope_above_the_bound_is_too_large),
+  };
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
