@@ -12,7 +12,7 @@
 #define SCRATCH_KEEP ((size_t)1 << 20)
 
 /* One step of a layout. A member whose field is absent is left out, and an object that got no member too. */
-struct part {
+struct envelope_part {
   enum part_kind {
     PART_END = 0,
     PART_STRING,  /* the field as a JSON string */
@@ -38,32 +38,26 @@ struct part {
 #define END                                                                                                            \
   { .kind = PART_END }
 
-static const struct part standard[] = {MEMBER(PART_STRING, "id", FIELD_ID),
-                                       MEMBER(PART_STRING, "type", FIELD_TYPE),
-                                       MEMBER(PART_NUMBER, "version", FIELD_VERSION),
-                                       MEMBER(PART_TIME, "occurred_at", FIELD_OCCURRED_AT),
-                                       MEMBER(PART_SOURCE, "source", FIELD_SOURCE),
-                                       MEMBER(PART_STRING, "correlation_id", FIELD_CORRELATION_ID),
-                                       MEMBER(PART_STRING, "causation_id", FIELD_CAUSATION_ID),
-                                       MEMBER(PART_STRING, "trace_id", FIELD_TRACE_ID),
-                                       OPEN("actor"),
-                                       MEMBER(PART_STRING, "id", FIELD_ACTOR_ID),
-                                       MEMBER(PART_STRING, "type", FIELD_ACTOR_TYPE),
-                                       CLOSE,
-                                       MEMBER(PART_PAYLOAD, "payload", FIELD_PAYLOAD),
-                                       OPEN("metadata"),
-                                       MEMBER(PART_STRING, "partition_key", FIELD_KEY),
-                                       MEMBER(PART_STRING, "tenant_id", FIELD_TENANT_ID),
-                                       CLOSE,
-                                       END};
+static const struct envelope_part standard[] = {MEMBER(PART_STRING, "id", FIELD_ID),
+                                                MEMBER(PART_STRING, "type", FIELD_TYPE),
+                                                MEMBER(PART_NUMBER, "version", FIELD_VERSION),
+                                                MEMBER(PART_TIME, "occurred_at", FIELD_OCCURRED_AT),
+                                                MEMBER(PART_SOURCE, "source", FIELD_SOURCE),
+                                                MEMBER(PART_STRING, "correlation_id", FIELD_CORRELATION_ID),
+                                                MEMBER(PART_STRING, "causation_id", FIELD_CAUSATION_ID),
+                                                MEMBER(PART_STRING, "trace_id", FIELD_TRACE_ID),
+                                                OPEN("actor"),
+                                                MEMBER(PART_STRING, "id", FIELD_ACTOR_ID),
+                                                MEMBER(PART_STRING, "type", FIELD_ACTOR_TYPE),
+                                                CLOSE,
+                                                MEMBER(PART_PAYLOAD, "payload", FIELD_PAYLOAD),
+                                                OPEN("metadata"),
+                                                MEMBER(PART_STRING, "partition_key", FIELD_KEY),
+                                                MEMBER(PART_STRING, "tenant_id", FIELD_TENANT_ID),
+                                                CLOSE,
+                                                END};
 
-struct envelope {
-  const struct part *parts;
-  struct buffer text;    /* head and tail */
-  struct buffer decoded; /* the bytes of a bytea payload */
-};
-
-static const struct part *parts_of(enum envelope_layout layout) {
+static const struct envelope_part *parts_of(enum envelope_layout layout) {
   switch (layout) {
   case ENVELOPE_STANDARD:
     return standard;
@@ -180,12 +174,12 @@ static void write_time(struct buffer *out, int64_t unix_us) {
 /* How far a layout has been written. */
 struct progress {
   struct buffer *out;
-  const struct part *pending; /* an object whose first member has not come yet */
-  bool first;                 /* no member yet: no comma */
-  bool open;                  /* inside an object that was written */
+  const struct envelope_part *pending; /* an object whose first member has not come yet */
+  bool first;                          /* no member yet: no comma */
+  bool open;                           /* inside an object that was written */
 };
 
-static void begin_member(struct progress *p, const struct part *part) {
+static void begin_member(struct progress *p, const struct envelope_part *part) {
   if (!p->first)
     buffer_append_char(p->out, ',');
   p->first = false;
@@ -205,7 +199,8 @@ static void close_object(struct progress *p) {
 }
 
 /* All but the payload, which stays where it is. */
-static void write_part(struct progress *p, const struct part *part, const struct event *event, struct slice source) {
+static void write_part(struct progress *p, const struct envelope_part *part, const struct event *event,
+                       struct slice source) {
   struct slice value = event->fields[part->field];
   switch (part->kind) {
   case PART_SOURCE:
@@ -247,7 +242,7 @@ bool envelope_write(struct envelope *envelope, const struct event *event, struct
   buffer_clear(out);
   buffer_append_char(out, '{');
   struct progress progress = {.out = out, .first = true};
-  for (const struct part *part = envelope->parts; part->kind != PART_END; part++) {
+  for (const struct envelope_part *part = envelope->parts; part->kind != PART_END; part++) {
     write_part(&progress, part, event, source);
     if (part->kind != PART_PAYLOAD)
       continue;

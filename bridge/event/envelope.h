@@ -5,7 +5,13 @@
 #include "bridge/base/buffer.h"
 #include "bridge/event/record.h"
 
-struct envelope;
+struct envelope_part;
+
+struct envelope {
+  const struct envelope_part *parts;
+  struct buffer text;    /* head and tail */
+  struct buffer decoded; /* the bytes of a bytea payload */
+};
 
 struct envelope *envelope_new(enum envelope_layout layout);
 void envelope_free(struct envelope *envelope); /* accepts NULL */

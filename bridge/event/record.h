@@ -3,13 +3,9 @@
 #ifndef WALFERRY_EVENT_RECORD_H
 #define WALFERRY_EVENT_RECORD_H
 
+#include "bridge/base/record_header.h"
 #include "bridge/event/event.h"
 #include "bridge/event/router.h"
-
-struct record_header {
-  const char *name; /* NUL-terminated */
-  struct slice value;
-};
 
 #define RECORD_PARTITION_BY_KEY (-1)
 

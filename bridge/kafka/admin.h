@@ -4,8 +4,8 @@
 #ifndef WALFERRY_KAFKA_ADMIN_H
 #define WALFERRY_KAFKA_ADMIN_H
 
-#include <stdbool.h>
 #include "bridge/kafka/client.h"
+#include <stdbool.h>
 
 struct kafka_admin;
 struct kafka_admin *kafka_admin_new(const struct kafka_settings *settings, struct error *err);

@@ -122,7 +122,7 @@ static rd_kafka_headers_t *make_headers(const struct producer_message *message) 
     return NULL;
   rd_kafka_headers_t *headers = rd_kafka_headers_new((size_t)message->header_count);
   for (int i = 0; i < message->header_count; i++) {
-    const struct producer_header *h = &message->headers[i];
+    const struct record_header *h = &message->headers[i];
     rd_kafka_header_add(headers, h->name, -1, h->value.data, slice_present(h->value) ? (ssize_t)h->value.len : 0);
   }
   return headers;

@@ -128,8 +128,12 @@ static bool call_in_slices(struct producer *p, transaction_call *call, const cha
 }
 
 bool producer_init(struct producer *p, int timeout_ms, const _Atomic(bool) *stop, struct error *err) {
-  return call_in_slices(p, rd_kafka_init_transactions, "taking over the transactional id", timeout_ms, stop,
-                        ERROR_RETRY, err);
+  if (!call_in_slices(p, rd_kafka_init_transactions, "taking over the transactional id", timeout_ms, stop, ERROR_RETRY,
+                      err))
+    return false;
+  /* What broke before is no matter: a late request of ours can only be an InitProducerId, which would fence us. */
+  p->trouble_at_begin = atomic_load(&p->link.trouble);
+  return true;
 }
 
 bool producer_begin(struct producer *p, struct error *err) {

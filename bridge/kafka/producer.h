@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bridge/base/record_header.h"
 #include "bridge/base/slice.h"
 #include "bridge/kafka/client.h"
 
@@ -33,17 +34,12 @@ bool producer_init(struct producer *p, int timeout_ms, const _Atomic(bool) *stop
 
 bool producer_begin(struct producer *p, struct error *err); /* remembers the trouble count */
 
-struct producer_header {
-  const char *name;
-  struct slice value;
-};
-
 struct producer_message {
   const char *topic;
   int32_t partition;       /* as given; no partitioner runs */
   struct slice key, value; /* borrowed until the message is delivered or the producer freed; absent: NULL */
   int64_t timestamp_ms;    /* 0: now */
-  const struct producer_header *headers;
+  const struct record_header *headers;
   int header_count;
   void *tag; /* comes back in producer_failures */
 };

@@ -23,10 +23,6 @@
 #define BATCH_BYTES 1000000 /* librdkafka's own default */
 #define PROGRESS_INTERVAL_MS 1000
 
-_Static_assert(sizeof(struct record_header) == sizeof(struct producer_header) &&
-                   offsetof(struct record_header, value) == offsetof(struct producer_header, value),
-               "a record's headers are handed to the producer as they are");
-
 struct topic {
   char *name;
   int32_t partitions;  /* the pinned count: what keys are spread over */
@@ -279,7 +275,7 @@ static bool send_record(struct publisher *p, const struct record *record, struct
       .key = record->key,
       .value = record->value,
       .timestamp_ms = record->timestamp_ms,
-      .headers = (const struct producer_header *)record->headers,
+      .headers = record->headers,
       .header_count = record->header_count,
       .tag = (void *)(uintptr_t)record,
   };

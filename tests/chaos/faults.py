@@ -33,6 +33,7 @@ class Relays:
         with self._lock:
             self.started += 1
             run = Walferry("relay", self._config_path, binary_path=self._binary)
+            run.number = self.started
             self._runs.append(run)
             return run
 
@@ -117,7 +118,7 @@ class Relays:
         code = run.wait(10)
         self.ended[code] = self.ended.get(code, 0) + 1
         expected = self._expected.pop(run, set())
-        (self._log_dir / f"walferry-{self.started:04d}-{run.pid}.log").write_text("\n".join(run.lines) + "\n")
+        (self._log_dir / f"walferry-{run.number:04d}-{run.pid}.log").write_text("\n".join(run.lines) + "\n")
         # 1 is "failed, worth a restart"; 4 is for the one of two that lost. 0 without a SIGTERM, 2, 3, a crash: never.
         if code not in expected and code not in (1, 4):
             self._report(f"walferry ended with exit code {code}", run)

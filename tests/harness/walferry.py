@@ -73,18 +73,18 @@ class Walferry:
         """Where the log is now, for wait_event(after=...)."""
         return len(self.events)
 
-    def find(self, name, after=0, **fields):
+    def find(self, name, /, after=0, **fields):
         """The first such event, or None. A field's wanted value may be a function of the value."""
         for event in self.events[after:]:
             if event["event"] == name and all(_matches(event.get(k), v) for k, v in fields.items()):
                 return event
         return None
 
-    def count(self, name, after=0, **fields):
+    def count(self, name, /, after=0, **fields):
         return sum(1 for e in self.events[after:]
                    if e["event"] == name and all(_matches(e.get(k), v) for k, v in fields.items()))
 
-    def wait_event(self, name, timeout=30, after=0, **fields):
+    def wait_event(self, name, /, timeout=30, after=0, **fields):
         """Waits until the event is logged. AssertionError, with the end of the log, when time is over or it ended."""
         deadline = time.monotonic() + timeout
         with self._news:

@@ -131,7 +131,7 @@ def at(text, needle, nth=0):
     ("compression.codec=lz4", "enable.idempotence=false", '"enable.idempotence', ["enable.idempotence"]),
     ("compression.codec=lz4", "transactional.id=mine", '"transactional.id', ["transactional.id"]),
     ("compression.codec=lz4", "acks=1", '"acks', ["acks"]),
-    ("compression.codec=lz4", "no-equals-sign", '"no-equals', ["no-equals-sign"]),
+    ("compression.codec=lz4", "no-equals-sign", '"no-equals', ["="]),
     ("${aggregate}.events", "${agregate}.events", '"${agr', ["agregate"]),
     ("conninfo: host=", "conninfo: hots=", "hots", ["hots"]),
     ("  messages: [walferry]", "  messages: [walferry", None, []),
