@@ -302,6 +302,7 @@ uint64_t intake_fingerprint(const struct intake_rules *rules, const char *plugin
     hash = position_hash(hash, rules->tables[i].schema, strlen(rules->tables[i].schema) + 1);
     hash = position_hash(hash, rules->tables[i].table, strlen(rules->tables[i].table) + 1);
   }
+  hash = position_hash(hash, "", 1); /* ends the tables: no schema is empty */
   for (int i = 0; i < rules->prefix_count; i++)
     hash = position_hash(hash, rules->prefixes[i], strlen(rules->prefixes[i]) + 1);
   return hash;

@@ -68,7 +68,7 @@ static bool kafka_stalled(const struct source *s) {
 static bool send_feedback(struct source *s, enum feedback_reason reason, struct error *err) {
   FAILPOINT("source.before_feedback");
   lsn_t ack = atomic_load(&s->safe_ack);
-  bool nothing_open = s->intake != NULL && intake_last_end(s->intake) <= ack && s->waiting == NULL;
+  bool nothing_open = atomic_load(&s->going) && intake_last_end(s->intake) <= ack && s->waiting == NULL;
   bool courtesy = reason == FEEDBACK_ASKED && s->received > ack && (nothing_open || kafka_stalled(s));
   lsn_t flush = courtesy ? 0 : ack;
   int64_t now = clock_monotonic_ms();

@@ -53,16 +53,25 @@ def assert_delivered(shop, wanted=None):
         sampler.stop()
 
 
-@pytest.fixture
-def ready(shop):
-    """A shop whose slot, topics and first position are there, with a few rows delivered, and a few that are not."""
+def wait_delivered(shop):
+    wanted = len(shop.outbox_ids())
+    system.wait_for(lambda: len(shop.record_ids()) >= wanted, 60, f"{wanted} rows delivered", interval=0.2)
+
+
+def make_ready(shop):
+    """Slot, topics and first position are there, a few rows are delivered, and a few are not."""
     run = shop.relay()
     shop.insert(3)
-    system.wait_for(lambda: len(shop.record_ids()) >= 3, 30, "first rows delivered")
+    wait_delivered(shop)
     assert run.terminate() == 0
     shop.insert(5)
     shop.insert(2, rollback=True)
     return shop
+
+
+@pytest.fixture
+def ready(shop):
+    return make_ready(shop)
 
 
 @pytest.mark.parametrize("hit", [1, 2])
@@ -124,6 +133,86 @@ def test_killed_at_every_step_of_its_first_start_in_turn(shop):
         expect_killed(shop.start("relay", failpoint=f"{name}=kill"), name)
     ids = shop.insert(3)
     assert_delivered(shop, ids)
+
+
+def paused(shop, name):
+    """A relay that waits at that fail point, and the file it waits for."""
+    file = shop.dir / "pause"
+    run = shop.start("relay", failpoint=f"{name}=pause:{file}")
+    system.wait_for(file.exists, 30, f"a pause at {name}")
+    return run, file
+
+
+WATCH_SECONDS = 3  # a relay looks at its slot and publication so often; a zombie that slept longer looks first
+
+
+@pytest.mark.parametrize("name", PUBLISHER + STARTING)
+def test_a_zombie_wakes_up_there(ready, name):
+    """A stands still at that moment, its backend is gone, B takes over and publishes; then A goes on. That its slot and
+    position have moved is B's doing and no reason to refuse."""
+    a, file = paused(ready, name)
+    ready.postgres.terminate_slot_user(ready.slot)
+    b = ready.relay()
+    ready.insert(3)
+    wait_delivered(ready)
+    time.sleep(WATCH_SECONDS + 0.5)
+    file.unlink()
+    # A notices: its slot is another's. Fenced, it leaves with 4; otherwise it stands by.
+    system.wait_for(lambda: not a.running or a.find("relay.standby"), 30, "A has noticed")
+    assert a.exit_code in (None, 4), a.log_tail()
+    ready.insert(2)
+    wait_delivered(ready)
+    b.kill9()
+    if a.running:
+        ready.insert(2)
+        wait_delivered(ready)  # the standby has taken over
+        assert a.terminate() == 0
+    assert_delivered(ready)
+
+
+@pytest.mark.parametrize("name", PUBLISHER)
+def test_postgres_crashes_there(ready, name):
+    run, file = paused(ready, name)
+    ready.postgres.stop("immediate")
+    ready.postgres.start()
+    ready.insert(3)
+    file.unlink()
+    wait_delivered(ready)
+    assert run.terminate() == 0
+    assert_delivered(ready)
+
+
+@pytest.mark.parametrize("name", PUBLISHER)
+def test_the_broker_is_killed_there(ready, name):
+    run, file = paused(ready, name)
+    ready.kafka.kill9()
+    file.unlink()
+    ready.kafka.start()
+    ready.insert(3)
+    wait_delivered(ready)
+    assert run.terminate() == 0
+    assert_delivered(ready)
+
+
+# What a transaction asks of the broker, and what a start asks.
+REQUESTS = ["add_partitions_to_txn", "produce", "end_txn", "init_producer_id", "find_coordinator", "list_offsets", "fetch"]
+
+
+@pytest.mark.parametrize("reaches", [True, False], ids=["answer_lost", "request_lost"])
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_the_connection_breaks_at_a_single_request(make_shop, request_name, reaches):
+    shop = make_ready(make_shop(kafka_proxy=True))
+    proxy = shop.kafka.proxy
+    broken = proxy.cut_after(request_name) if reaches else proxy.hold_next(request_name)
+    run = shop.start("relay")
+    broken.wait(30)
+    if not reaches:
+        broken.drop()
+    shop.insert(3)
+    wait_delivered(shop)
+    assert run.terminate() == 0
+    proxy.heal()
+    assert_delivered(shop)
 
 
 HUGE_ROWS = 60_000  # of 500 bytes; a Kafka transaction takes 4 MB or 10,000 events

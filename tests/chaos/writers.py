@@ -193,7 +193,7 @@ def quiesced(shop):
     """Waits until no session of a writer is left in the database: a backend may outlive its psql for a moment."""
     deadline = time.monotonic() + 30
     while int(shop.psql("select count(*) from pg_stat_activity where datname = current_database() "
-                        "and pid <> pg_backend_pid() and backend_type = 'client backend'")):
+                        "and pid <> pg_backend_pid() and application_name = 'psql'")):
         if time.monotonic() > deadline:
             raise TimeoutError("sessions of writers remain")
         time.sleep(0.1)

@@ -65,7 +65,7 @@ def test_version_names_the_program_and_the_librdkafka_it_runs_with():
 
 
 @pytest.mark.parametrize("args, named", [
-    ((), "usage"), (("fly",), "fly"), (("relay",), "CONFIG"), (("init",), "CONFIG"), (("--fly",), "--fly"),
+    ((), "--help"), (("fly",), "fly"), (("relay",), "CONFIG"), (("init",), "CONFIG"), (("--fly",), "--fly"),
     (("relay", "CONFIG", "--fly"), "--fly"), (("relay", "CONFIG", "second.yaml"), "second.yaml"),
     (("relay", "CONFIG", "--until"), "--until"), (("relay", "CONFIG", "--until", "later"), "later"),
     (("relay", "CONFIG", "--until", "0/XYZ"), "0/XYZ"), (("relay", "CONFIG", "--log-format", "xml"), "xml"),

@@ -1,14 +1,17 @@
 """For each mutant the run that shows it. A scenario takes a Lab with any binary, brings it to the one moment that matters by
 fail points and the proxy, and judges from outside: Broken is raised only by a judgement, never by a failed set-up.
 
-Rows are inserted before walferry starts wherever possible: then its first Kafka transaction is known to hold them, and not
-idle progress."""
+Rows are inserted before walferry starts, so that its first Kafka transaction holds them. Should it hold idle progress
+instead (a keepalive came first), the run is thrown away and walferry started once more."""
 import contextlib
 import signal
 
 from chaos.verify import Sampler
 from harness import system
 from harness.postgres import lsn_number
+
+
+ATTEMPTS = 10
 
 
 class Broken(AssertionError):
@@ -34,6 +37,27 @@ class Lab:
 
     def start(self, shop, *args, **kwargs):
         return shop.start("relay", *args, binary_path=self._binary, **kwargs)
+
+    def start_paused(self, shop, name, records, others=""):
+        """Starts a relay that pauses at this fail point in its first Kafka transaction, with so many records at the broker,
+        committed and not; returns it and the file it waits for."""
+        for _ in range(ATTEMPTS):
+            file = self.pause(shop)
+            run = self.start(shop, failpoint=f"{name}=pause:{file}{others}")
+            reached(file)
+            with contextlib.suppress(TimeoutError):
+                system.wait_for(lambda: len(shop.record_ids("read_uncommitted")) >= records, 5, "records at the broker")
+                return run, file
+            run.kill9()
+        raise RuntimeError(f"no pause with {records} records at the broker")
+
+    def kill_after_commit(self, shop, records):
+        """Starts a relay that is killed when its first transaction, of what is in the outbox now, is committed."""
+        for _ in range(ATTEMPTS):
+            self.start(shop, failpoint="publisher.after_commit=kill").expect_exit(-signal.SIGKILL, 30)
+            if len(shop.record_ids()) >= records:
+                return
+        raise RuntimeError(f"no commit with {records} records")
 
     def drain(self, shop):
         return shop.drain(binary_path=self._binary)
@@ -66,9 +90,7 @@ def ack_before_commit(lab):
     """Everything is produced, nothing committed, and the server is asked meanwhile how far it was acknowledged."""
     shop = lab.shop()
     shop.insert(3)
-    paused = lab.pause(shop)
-    run = lab.start(shop, failpoint=f"publisher.after_position=pause:{paused}")
-    reached(paused)
+    run, _ = lab.start_paused(shop, "publisher.after_position", records=5)
     sampler = Sampler(shop)
     try:
         with contextlib.suppress(TimeoutError):
@@ -86,8 +108,7 @@ def no_dedupe(lab):
     """Committed in Kafka, not acknowledged: the server sends it again."""
     shop = lab.shop()
     shop.insert(3)
-    run = lab.start(shop, failpoint="publisher.after_commit=kill")
-    run.expect_exit(-signal.SIGKILL, 30)
+    lab.kill_after_commit(shop, records=5)
     lab.drain(shop)
     judge_exactly_once(shop)
 
@@ -96,18 +117,17 @@ def position_before_init(lab):
     """A is about to commit while B takes over. B either fences A first, or has read a position that A then overtakes."""
     shop = lab.shop()
     shop.insert(3)
-    a_paused, b_first, b_second = lab.pause(shop), lab.pause(shop), lab.pause(shop)
-    a = lab.start(shop, failpoint=f"publisher.after_produce=pause:{a_paused}")
-    reached(a_paused)
-    system.wait_for(lambda: len(shop.record_ids("read_uncommitted")) == 5, 15, "A's records are at the broker")
+    a, a_paused = lab.start_paused(shop, "publisher.after_produce", records=5)
     shop.postgres.terminate_slot_user(shop.slot)
 
-    b = lab.start(shop, failpoint=f"relay.after_producer_init=pause:{b_first},relay.after_position_read=pause:{b_second}")
-    reached(b_first, b_second)
+    b_paused = lab.pause(shop), lab.pause(shop)
+    b = lab.start(shop, failpoint=f"relay.after_producer_init=pause:{b_paused[0]},"
+                                  f"relay.after_position_read=pause:{b_paused[1]}")
+    reached(*b_paused)
     release(a_paused)
     # Either A's transaction is committed, or A has learnt that it was fenced and gives up.
     system.wait_for(lambda: not a.running or len(shop.record_ids()) == 5, 30, "A's end")
-    system.wait_for(lambda: release(b_first, b_second) or b.find("relay.streaming"), 30, "B goes on")
+    system.wait_for(lambda: release(*b_paused) or b.find("relay.streaming"), 30, "B goes on")
     shop.insert(2)
     system.wait_for(lambda: len(set(shop.record_ids())) == 7, 30, "B publishes")
     a.close()
@@ -121,29 +141,28 @@ def covered_by_end_lsn(lab):
     """The commit record of the second transaction starts exactly where that of the first, the last published, ended: its
     row was written before. Whatever else the server writes to its WAL in between spoils it; then once more."""
     shop = lab.shop()
-    shop.psql("select pg_create_logical_replication_slot('probe' || substr(md5(current_database()), 1, 8), 'pgoutput')")
-    for _ in range(10):
+    probe = shop.name + "_probe"
+    shop.psql(f"select pg_create_logical_replication_slot('{probe}', 'pgoutput')")
+    lab.drain(shop)
+    for _ in range(ATTEMPTS):
         with shop.session() as second:
             second.run("begin")
             second.run("insert into outbox (aggregatetype, aggregateid, type) values ('orders', 'late', 'T')")
             shop.insert(1)
-            run = lab.start(shop, failpoint="publisher.after_commit=kill")
-            run.expect_exit(-signal.SIGKILL, 30)
+            lab.kill_after_commit(shop, records=len(shop.outbox_ids()))
             second.run("commit")
-        (_, first_end), (second_commit, _) = commits(shop)[-2:]
+        (_, first_end), (second_commit, _) = commits(shop, probe)[-2:]
         lab.drain(shop)
         judge_exactly_once(shop)
         if first_end == second_commit:
             return
-    raise RuntimeError("no two commit records were neighbours in ten attempts")
+    raise RuntimeError(f"no two commit records were neighbours in {ATTEMPTS} attempts")
 
 
-def commits(shop):
+def commits(shop, probe):
     """(commit LSN, end LSN) of each transaction since the last call, as pgoutput sends them."""
-    rows = shop.psql(
-        "select encode(data, 'hex') from pg_logical_slot_get_binary_changes("
-        "'probe' || substr(md5(current_database()), 1, 8), null, null, 'proto_version', '1', "
-        f"'publication_names', '{shop.publication}')").split()
+    rows = shop.psql(f"select encode(data, 'hex') from pg_logical_slot_get_binary_changes('{probe}', null, null, "
+                     f"'proto_version', '1', 'publication_names', '{shop.publication}')").split()
     frames = [bytes.fromhex(row) for row in rows]
     return [(int.from_bytes(f[2:10], "big"), int.from_bytes(f[10:18], "big")) for f in frames if f[:1] == b"C"]
 
@@ -154,9 +173,9 @@ def no_new_producer(lab):
     shop = lab.shop(kafka_proxy=True)
     proxy = shop.kafka.proxy
     shop.insert(3)
-    committing, produced = lab.pause(shop), lab.pause(shop)
-    run = lab.start(shop, failpoint=f"publisher.after_position=pause:{committing},publisher.after_produce=pause:{produced}@2")
-    reached(committing)
+    produced = lab.pause(shop)
+    run, committing = lab.start_paused(shop, "publisher.after_position", records=5,
+                                       others=f",publisher.after_produce=pause:{produced}@2")
     shop.insert(3)  # queued behind the first transaction: whatever follows it holds these
     wait_received(shop)
     held = proxy.hold_next("end_txn", cut=True)

@@ -1,0 +1,154 @@
+/* bridge/cli.h: command lines, good and bad. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bridge/cli.h"
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+#define ARGS_MAX 8
+
+/* getopt reorders the vector and wants it writable. */
+static bool parse(const char *const *args, struct cli *cli, struct error *err) {
+  static char texts[ARGS_MAX + 1][64];
+  static char *argv[ARGS_MAX + 2];
+  int argc = 0;
+  strcpy(texts[argc], "walferry");
+  argv[argc] = texts[argc];
+  for (argc++; args[argc - 1] != NULL; argc++)
+    argv[argc] = strcpy(texts[argc], args[argc - 1]);
+  argv[argc] = NULL;
+  *err = (struct error){.kind = ERROR_NONE};
+  return cli_parse(argc, argv, cli, err);
+}
+
+static void good_lines_are_understood(void **state) {
+  (void)state;
+  static const struct {
+    const char *args[ARGS_MAX];
+    struct cli cli;
+  } cases[] = {
+      {{"relay", "shop.yaml"}, {.command = COMMAND_RELAY, .config_path = "shop.yaml"}},
+      {{"inbox", "shop.yaml"}, {.command = COMMAND_INBOX, .config_path = "shop.yaml"}},
+      {{"init", "shop.yaml"}, {.command = COMMAND_INIT, .config_path = "shop.yaml"}},
+      {{"relay", "c", "--until", "now"}, {.command = COMMAND_RELAY, .config_path = "c", .until = "now"}},
+      {{"relay", "c", "--until=16/B374D848"}, {.command = COMMAND_RELAY, .config_path = "c", .until = "16/B374D848"}},
+      {{"--until", "0/1", "relay", "c"}, {.command = COMMAND_RELAY, .config_path = "c", .until = "0/1"}},
+      {{"relay", "--adopt-slot", "c"}, {.command = COMMAND_RELAY, .config_path = "c", .adopt_slot = true}},
+      {{"init", "c", "--print"}, {.command = COMMAND_INIT, .config_path = "c", .print = true}},
+      {{"init", "c", "--admin", "host=db1 user=postgres"},
+       {.command = COMMAND_INIT, .config_path = "c", .admin = "host=db1 user=postgres"}},
+      {{"relay", "c", "--log-format", "json"},
+       {.command = COMMAND_RELAY, .config_path = "c", .log_format_given = true, .log_format = LOG_JSON}},
+      {{"init", "c", "--log-format=text"}, {.command = COMMAND_INIT, .config_path = "c", .log_format_given = true}},
+      {{"relay", "--", "--odd.yaml"}, {.command = COMMAND_RELAY, .config_path = "--odd.yaml"}},
+      {{"--help"}, {.command = COMMAND_HELP}},
+      {{"relay", "--help"}, {.command = COMMAND_HELP, .help_for = COMMAND_RELAY}},
+      {{"--help", "inbox"}, {.command = COMMAND_HELP, .help_for = COMMAND_INBOX}},
+      {{"init", "c", "--print", "--help"}, {.command = COMMAND_HELP, .help_for = COMMAND_INIT, .print = true}},
+      {{"--version"}, {.command = COMMAND_VERSION}},
+      {{"relay", "--version"}, {.command = COMMAND_VERSION}},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    const struct cli *expected = &cases[i].cli;
+    struct cli cli;
+    struct error err;
+    if (!parse(cases[i].args, &cli, &err))
+      fail_msg("%zu: %s", i, err.message);
+    assert_int_equal(cli.command, expected->command);
+    assert_int_equal(cli.help_for, expected->help_for);
+    assert_int_equal(cli.adopt_slot, expected->adopt_slot);
+    assert_int_equal(cli.print, expected->print);
+    assert_int_equal(cli.log_format_given, expected->log_format_given);
+    assert_int_equal(cli.log_format, expected->log_format == LOG_JSON ? LOG_JSON : LOG_TEXT);
+    const char *const texts[][2] = {
+        {cli.config_path, expected->config_path}, {cli.until, expected->until}, {cli.admin, expected->admin}};
+    for (size_t t = 0; t < COUNT_OF(texts); t++) {
+      if (cli.command == COMMAND_HELP)
+        break;
+      if ((texts[t][0] == NULL) != (texts[t][1] == NULL) ||
+          (texts[t][0] != NULL && strcmp(texts[t][0], texts[t][1]) != 0))
+        fail_msg("%zu: %s, expected %s", i, texts[t][0], texts[t][1]);
+    }
+  }
+}
+
+static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
+  (void)state;
+  static const struct {
+    const char *args[ARGS_MAX];
+    const char *said;
+  } cases[] = {
+      {{NULL}, "a command is missing"},
+      {{"relay"}, "the config file is missing behind: relay"},
+      {{"relays", "c"}, "unknown command: relays"},
+      {{"", "c"}, "unknown command: "},
+      {{"--help", "nothing"}, "unknown command: nothing"},
+      {{"relay", "c", "d"}, "not understood: d"},
+      {{"relay", "c", "--unti", "--x"}, "--until takes now or an LSN such as 0/16B3748, not: --x"},
+      {{"relay", "c", "--nothing"}, "unknown option: --nothing"},
+      {{"relay", "c", "-x"}, "unknown option: -x"},
+      {{"relay", "c", "--until"}, "a value is missing behind: --until"},
+      {{"relay", "c", "--until", "later"}, "not: later"},
+      {{"relay", "c", "--until", ""}, "--until takes now or an LSN"},
+      {{"relay", "c", "--until", "NOW"}, "not: NOW"},
+      {{"relay", "c", "--until", "0/16B3748x"}, "not: 0/16B3748x"},
+      {{"relay", "c", "--log-format", "xml"}, "--log-format is text or json, not: xml"},
+      {{"relay", "c", "--log-format"}, "a value is missing behind: --log-format"},
+      {{"relay", "c", "--print"}, "only init takes: --print"},
+      {{"relay", "c", "--admin", "host=a"}, "only init takes: --admin"},
+      {{"init", "c", "--until", "now"}, "only relay takes: --until"},
+      {{"init", "c", "--adopt-slot"}, "only relay takes: --adopt-slot"},
+      {{"inbox", "c", "--print"}, "only init takes: --print"},
+      {{"relay", "c", "--adopt-slot=yes"}, "--adopt-slot=yes"},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct cli cli;
+    struct error err;
+    if (parse(cases[i].args, &cli, &err))
+      fail_msg("%zu was understood", i);
+    assert_int_equal(err.kind, ERROR_CONFIG);
+    assert_int_equal(error_exit_code(&err), 2);
+    if (strstr(err.message, cases[i].said) == NULL)
+      fail_msg("%zu: \"%s\" is not in \"%s\"", i, cases[i].said, err.message);
+    assert_true(err.remedy[0] != '\0');
+  }
+}
+
+static void every_command_has_help_with_an_example(void **state) {
+  (void)state;
+  static const struct {
+    enum command command;
+    const char *said;
+  } cases[] = {
+      {0, "usage: walferry COMMAND"},
+      {COMMAND_HELP, "usage: walferry COMMAND"},
+      {COMMAND_VERSION, "usage: walferry COMMAND"},
+      {COMMAND_RELAY, "usage: walferry relay"},
+      {COMMAND_INBOX, "usage: walferry inbox"},
+      {COMMAND_INIT, "usage: walferry init"},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+    cli_print_help(cases[i].command, out);
+    fclose(out);
+    assert_non_null(strstr(text, cases[i].said));
+    assert_non_null(strstr(text, "\nExample: walferry "));
+    free(text);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(good_lines_are_understood),
+      cmocka_unit_test(bad_lines_are_refused_with_the_word_that_is_wrong),
+      cmocka_unit_test(every_command_has_help_with_an_example),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,180 @@
+/* bridge/settings.h: what of the config arrives in which part's settings. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bridge/settings.h"
+
+#define BASE "name: shop\npostgres: {conninfo: host=db user=w}\nkafka: {brokers: \"k1:9092,k2:9092\"}\n"
+
+static struct config *load(const char *text) {
+  struct error err = {.kind = ERROR_NONE};
+  struct config *config = config_parse("f.yaml", text, strlen(text), &err);
+  if (config == NULL)
+    fail_msg("%s", err.message);
+  return config;
+}
+
+static struct event event_of(const char *type) {
+  struct event event = {.origin = "public.outbox"};
+  event.fields[FIELD_TYPE] = slice_of(type);
+  event.fields[FIELD_AGGREGATE] = slice_of("Rental");
+  return event;
+}
+
+static void expect_topic(const struct settings *settings, const char *type, const char *topic) {
+  struct event event = event_of(type);
+  struct buffer text;
+  char why[200];
+  buffer_init(&text, 1024);
+  assert_true(router_topic(settings->router, &event, slice_of("s"), &text, why, sizeof why));
+  assert_true(slice_is(buffer_slice(&text), topic));
+  buffer_free(&text);
+}
+
+static void defaults_arrive(void **state) {
+  (void)state;
+  struct config *config = load(BASE "relay: {tables: [{table: outbox}]}\n");
+  struct settings settings;
+  struct error err = {.kind = ERROR_NONE};
+  assert_true(settings_init(&settings, config, &err));
+  const struct relay_settings *r = &settings.relay;
+  assert_string_equal(r->name, "shop");
+  assert_string_equal(r->conninfo, "user='w' host='db'");
+  assert_string_equal(r->slot, "walferry_shop");
+  assert_string_equal(r->publication, "walferry_shop");
+  assert_string_equal(r->plugin, "pgoutput");
+  assert_false(r->create);
+  assert_false(r->adopt_slot);
+  assert_int_equal(r->until, RELAY_FOREVER);
+  assert_int_equal(r->intake.table_count, 1);
+  assert_string_equal(r->intake.tables[0].schema, "public");
+  assert_string_equal(r->intake.tables[0].table, "outbox");
+  for (int f = 0; f < FIELD_COUNT; f++)
+    assert_null(r->intake.tables[0].columns[f]);
+  assert_int_equal(r->intake.prefix_count, 0);
+  assert_false(r->intake.stop_on_invalid);
+  assert_true(r->intake.segment_bytes > 0);
+  assert_string_equal(r->intake.record.instance, "shop");
+  assert_int_equal(r->intake.record.layout, ENVELOPE_STANDARD);
+  assert_ptr_equal(r->intake.record.router, settings.router);
+  assert_string_equal(r->intake.record.quarantine_topic, "shop.quarantine");
+  assert_string_equal(r->publisher.kafka.brokers, "k1:9092,k2:9092");
+  assert_string_equal(r->publisher.kafka.instance, "shop");
+  assert_int_equal(r->publisher.kafka.property_count, 0);
+  assert_string_equal(r->publisher.quarantine_topic, "shop.quarantine");
+  assert_true(r->publisher.create_topics);
+  assert_int_equal(r->publisher.topic_partitions, 3);
+  assert_int_equal(r->publisher.topic_replication, 1);
+  expect_topic(&settings, "Reserved", "outbox.event.Rental");
+  settings_free(&settings);
+  config_free(config);
+}
+
+static void everything_named_arrives(void **state) {
+  (void)state;
+  struct config *config =
+      load("name: shop\n"
+           "postgres: {conninfo: host=db, slot: s1, publication: p1, create: true}\n"
+           "kafka:\n  brokers: k\n  properties: [linger.ms=5, client.rack=r1]\n"
+           "  topics: {create: false, partitions: 7, replication: 2}\n"
+           "relay:\n  tables:\n    - {table: a.b, columns: {key: k1}}\n    - table: c.d\n"
+           "  messages: [m1, m2]\n  on_invalid: stop\n  quarantine_topic: q\n"
+           "  routes: [{type: \"Rental*\", topic: fleet}, {type: \"*\", topic: \"${aggregate}.v1\"}]\n");
+  struct settings settings;
+  struct error err = {.kind = ERROR_NONE};
+  assert_true(settings_init(&settings, config, &err));
+  const struct relay_settings *r = &settings.relay;
+  assert_string_equal(r->slot, "s1");
+  assert_string_equal(r->publication, "p1");
+  assert_true(r->create);
+  assert_int_equal(r->intake.table_count, 2);
+  assert_string_equal(r->intake.tables[0].columns[FIELD_KEY], "k1");
+  assert_string_equal(r->intake.tables[1].schema, "c");
+  assert_int_equal(r->intake.prefix_count, 2);
+  assert_string_equal(r->intake.prefixes[1], "m2");
+  assert_true(r->intake.stop_on_invalid);
+  assert_string_equal(r->intake.record.quarantine_topic, "q");
+  assert_string_equal(r->publisher.quarantine_topic, "q");
+  assert_int_equal(r->publisher.kafka.property_count, 2);
+  assert_string_equal(r->publisher.kafka.properties[0], "linger.ms=5");
+  assert_false(r->publisher.create_topics);
+  assert_int_equal(r->publisher.topic_partitions, 7);
+  assert_int_equal(r->publisher.topic_replication, 2);
+  expect_topic(&settings, "RentalReserved", "fleet");
+  expect_topic(&settings, "Other", "Rental.v1");
+  settings_free(&settings);
+  config_free(config);
+}
+
+static void every_column_role_goes_to_its_field(void **state) {
+  (void)state;
+  struct config *config =
+      load(BASE "relay:\n  tables:\n    - table: t\n      columns: {id: c_id, type: c_type, key: c_key,\n"
+                "        aggregate: c_aggregate, payload: c_payload, occurred_at: c_occurred_at, version: c_version,\n"
+                "        source: c_source, correlation_id: c_correlation_id, causation_id: c_causation_id,\n"
+                "        trace_id: c_trace_id, traceparent: c_traceparent, tenant_id: c_tenant_id,\n"
+                "        actor_id: c_actor_id, actor_type: c_actor_type, topic: c_topic, partition: c_partition,\n"
+                "        headers: c_headers, content_type: c_content_type}\n");
+  struct settings settings;
+  struct error err = {.kind = ERROR_NONE};
+  assert_true(settings_init(&settings, config, &err));
+  for (enum event_field f = 0; f < FIELD_COUNT; f++) {
+    const char *column = settings.tables[0].columns[f];
+    if (column == NULL || strcmp(column + 2, event_field_name(f)) != 0)
+      fail_msg("%s has the column %s", event_field_name(f), column == NULL ? "(none)" : column);
+  }
+  settings_free(&settings);
+  config_free(config);
+}
+
+static void messages_alone_are_enough(void **state) {
+  (void)state;
+  struct config *config = load(BASE "relay: {tables: [], messages: [m]}\n");
+  struct settings settings;
+  struct error err = {.kind = ERROR_NONE};
+  assert_true(settings_init(&settings, config, &err));
+  assert_int_equal(settings.relay.intake.table_count, 0);
+  assert_string_equal(settings.relay.intake.prefixes[0], "m");
+  settings_free(&settings);
+  config_free(config);
+}
+
+static void what_does_not_fit_is_a_config_error(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *said;
+  } cases[] = {
+      {BASE, "f.yaml: there is no relay section"},
+      {"name: shop\npostgres: {conninfo: host=db}\nkafka: {brokers: k, properties: [no.such.property=1]}\n"
+       "relay: {tables: [{table: t}]}\n",
+       "no.such.property"},
+      {"name: shop\npostgres: {conninfo: host=db}\nkafka: {brokers: k, properties: [linger.ms=often]}\n"
+       "relay: {tables: [{table: t}]}\n",
+       "linger.ms"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct config *config = load(cases[i].text);
+    struct settings settings;
+    struct error err = {.kind = ERROR_NONE};
+    assert_false(settings_init(&settings, config, &err));
+    assert_int_equal(err.kind, ERROR_CONFIG);
+    if (strstr(err.message, cases[i].said) == NULL || strstr(err.message, "f.yaml") == NULL)
+      fail_msg("%s", err.message);
+    config_free(config);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(defaults_arrive),
+      cmocka_unit_test(everything_named_arrives),
+      cmocka_unit_test(every_column_role_goes_to_its_field),
+      cmocka_unit_test(messages_alone_are_enough),
+      cmocka_unit_test(what_does_not_fit_is_a_config_error),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

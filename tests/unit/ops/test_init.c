@@ -1,0 +1,88 @@
+/* bridge/ops/init.h: what `init --print` writes; nothing is asked of any server. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "bridge/ops/init.h"
+
+static char *print(int tables, const char *role) {
+  static char names[][8] = {"public", "outbox", "second"};
+  static struct table_spec specs[] = {{.schema = names[0], .table = names[1]}, {.schema = names[0], .table = names[2]}};
+  static const char *const prefixes[] = {"m1", "m2"};
+  const struct route_spec routes[] = {{.type = "Rental*", .topic = "fleet"}, {.type = "*", .topic = "${aggregate}.v1"}};
+  struct router *router = router_new(routes, 2, NULL);
+  struct relay_settings relay = {
+      .name = "shop",
+      .publication = "pub",
+      .intake = {.tables = specs,
+                 .table_count = tables,
+                 .prefixes = prefixes,
+                 .prefix_count = tables == 0 ? 2 : 0,
+                 .record = {.router = router}},
+      .publisher = {.quarantine_topic = "shop.quarantine", .topic_partitions = 3, .topic_replication = 2}};
+  struct init_settings settings = {.relay = &relay, .role = role};
+  char *text = NULL;
+  size_t len = 0;
+  FILE *out = open_memstream(&text, &len);
+  init_print(&settings, out);
+  fclose(out);
+  router_free(router);
+  return text;
+}
+
+/* pieces in this order. */
+static void expect_in_order(const char *text, const char *const *pieces) {
+  const char *at = text;
+  for (; *pieces != NULL; pieces++) {
+    at = strstr(at, *pieces);
+    if (at == NULL)
+      fail_msg("\"%s\" is missing or out of order in\n%s", *pieces, text);
+  }
+}
+
+static void everything_is_printed_in_an_order_that_works(void **state) {
+  (void)state;
+  static const char *const pieces[] = {"CREATE TABLE IF NOT EXISTS \"public\".\"outbox\"",
+                                       "CREATE TABLE IF NOT EXISTS \"public\".\"second\"",
+                                       "FUNCTION walferry.emit(",
+                                       "INSERT INTO \"public\".\"outbox\" ",
+                                       "FUNCTION walferry.emit_message(",
+                                       "pg_logical_emit_message(true, 'walferry'",
+                                       "CREATE ROLE \"relay\" LOGIN REPLICATION",
+                                       "GRANT SELECT ON \"public\".\"second\" TO \"relay\"",
+                                       "CREATE PUBLICATION \"pub\" FOR TABLE \"public\".\"outbox\", "
+                                       "\"public\".\"second\" WITH (publish = 'insert', ",
+                                       ");\n-- The slot is made by walferry itself",
+                                       "-- walferry.position.shop, 1, 2, cleanup.policy=compact",
+                                       "-- fleet, 3, 2\n",
+                                       "-- shop.quarantine, 3, 2\n",
+                                       NULL};
+  char *text = print(2, "relay");
+  expect_in_order(text, pieces);
+  assert_null(strstr(text, "${aggregate}")); /* only topics that are known ahead of time */
+  free(text);
+}
+
+static void messages_alone_need_no_table_and_no_emit(void **state) {
+  (void)state;
+  static const char *const pieces[] = {"FUNCTION walferry.emit_message(", "pg_logical_emit_message(true, 'm1'",
+                                       "CREATE PUBLICATION \"pub\" WITH (", NULL};
+  char *text = print(0, NULL);
+  expect_in_order(text, pieces);
+  assert_null(strstr(text, "CREATE TABLE"));
+  assert_null(strstr(text, "walferry.emit("));
+  assert_null(strstr(text, "ROLE"));
+  free(text);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(everything_is_printed_in_an_order_that_works),
+      cmocka_unit_test(messages_alone_need_no_table_and_no_emit),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
