@@ -167,6 +167,10 @@ bool cli_parse(int argc, char **argv, struct cli *cli, struct error *err) {
     if (id == -1)
       break;
     const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+    if (id == '?' && optopt > OPTION_ADMIN) { /* a short option: there are none */
+      char letter[] = {'-', (char)optopt, '\0'};
+      return usage(err, "unknown option", letter);
+    }
     if (id == '?')
       return usage(err, "unknown option", word);
     if (id == ':')
@@ -176,9 +180,13 @@ bool cli_parse(int argc, char **argv, struct cli *cli, struct error *err) {
   }
   if (cli->command == COMMAND_VERSION)
     return true;
+  if (optind < argc && strcmp(argv[optind], "help") == 0) {
+    help = true;
+    optind++;
+  }
   if (optind < argc && !take_command(cli, argv[optind], err))
     return false;
-  if (help || (optind < argc && strcmp(argv[optind], "help") == 0)) {
+  if (help) {
     cli->help_for = cli->command;
     cli->command = COMMAND_HELP;
     return true;

@@ -86,7 +86,7 @@ struct raw_config {
   struct raw_log log;
 };
 
-/* The whole file. A field of type CYAML_IGNORE is a key that the design has for later: known, but not supported yet. */
+/* The whole file. A field of type CYAML_IGNORE is a key meant for later: known, but not supported yet. */
 extern const cyaml_schema_value_t raw_schema;
 
 /* The roles of `columns`: key is the role's name, data_offset its place in struct config_columns. Ends with a NULL key.

@@ -8,7 +8,7 @@
 enum error_kind {
   ERROR_NONE = 0,
   ERROR_CONFIG,     /* usage, configuration or credentials: exit 2 */
-  ERROR_REFUSED,    /* an operator must decide: exit 3; has a code that `walferry explain` knows */
+  ERROR_REFUSED,    /* an operator must decide: exit 3; has a code (docs/operations.md) */
   ERROR_RETRY,      /* a server is away or busy: the whole attempt may be made again later */
   ERROR_START_OVER, /* something in flight is in doubt: drop it and recover from the stored position */
   ERROR_FENCED,     /* another instance took over our transactional id */
@@ -32,7 +32,7 @@ bool error_remedy(struct error *err, const char *format, ...) __attribute__((for
 bool error_wrap(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void error_clear(struct error *err);
 
-/* The process exit code of a run that ended with this error (design: 0, 1, 2, 3, 4). */
+/* The process exit code of a run that ended with this error (0, 1, 2, 3 or 4: README, "Commands"). */
 int error_exit_code(const struct error *err);
 const char *error_kind_name(enum error_kind kind);
 

@@ -30,7 +30,7 @@ struct record {
 
 void record_free(struct record *record); /* accepts NULL */
 
-/* What is wrong with a row (static codes; `walferry explain` knows them):
+/* What is wrong with a row (static codes):
  * "payload_not_json", "missing_id", "missing_type", "missing_key", "unroutable", "topic_illegal", "record_too_large",
  * "record_refused", "message_not_json", "occurred_at_invalid", "partition_invalid", "headers_invalid". */
 struct problem {
@@ -56,7 +56,7 @@ void record_builder_free(struct record_builder *builder);
  * problem is filled and NULL returned, and the caller quarantines (record_build_quarantine) or stops. */
 struct record *record_build(struct record_builder *builder, const struct event *event, struct problem *problem);
 
-/* The quarantine record of a row (design.md section 7): key = the original's; value = JSON {original_topic (if known),
+/* The quarantine record of a row (README, "Quarantine"): key = the original's; value = JSON {original_topic (if known),
  * origin, lsn, index, id, original_key, fields, payload_form, payload | payload_base64, error{code,message,details},
  * attempts: 1, first_failure, last_failure}; headers: id, type, wf_lsn, wf_tx, wf_error_code, wf_error_message,
  * wf_origin. Both times are the commit's; fields holds the row's other columns by role, as text.

@@ -8,7 +8,7 @@
 /* Versions as rd_kafka_version() gives them: 0xMMmmrrpp. */
 #define VERSION(major, minor, revision) (((major) << 24) | ((minor) << 16) | ((revision) << 8))
 
-/* Known bugs of the idempotent producer, and asserts that fire (design, section 4). */
+/* Known bugs of the idempotent producer, and asserts that fire. */
 static bool check_library(struct error *err) {
   int version = rd_kafka_version() & ~0xff; /* without the pre-release number */
   if (version < VERSION(2, 0, 2) || version == VERSION(2, 5, 0) || version == VERSION(2, 10, 0)) {

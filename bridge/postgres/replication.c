@@ -161,9 +161,10 @@ static bool reclassify(struct error *err, enum error_kind kind, const char *code
 
 static bool refuse_slot_invalidated(struct error *err) {
   reclassify(err, ERROR_REFUSED, "slot_invalidated");
-  return error_remedy(err, "the server gave up the WAL that this slot needs, so events are missing behind it: find out "
-                           "how far Kafka got (walferry position), drop the slot, make a new one, and publish the gap "
-                           "from the table (walferry replay --source table)");
+  return error_remedy(err,
+                      "the server gave up the WAL that this slot needs, so events behind the stored position can no "
+                      "longer be streamed: find them in the outbox. Then drop the slot, delete the position topic, "
+                      "and run `walferry init`");
 }
 
 /* Failures that creating a slot and starting to stream have in common: the plugin, and the server's set-up. */
@@ -248,8 +249,9 @@ static bool fail_start(const struct replication *rep, const PGresult *result, co
   fail_plugin(rep, result, err);
   if (strcmp(state, "42704") == 0) {
     reclassify(err, ERROR_REFUSED, "slot_missing");
-    error_remedy(err, "somebody dropped the slot; what was committed since is no longer in the WAL for us. See "
-                      "walferry explain slot_missing");
+    error_remedy(err,
+                 "somebody dropped the slot: events committed since the stored position can no longer be streamed; "
+                 "find them in the outbox. To start anew, delete the position topic and run `walferry init`");
   } else if (strcmp(state, "55000") == 0 && (mentions(result, "can no longer") || mentions(result, "invalidated") ||
                                              mentions(result, "cannot read from logical replication slot"))) {
     /* 15: "cannot read from logical replication slot", 16 and 17: "can no longer get changes from", 18: "can no longer

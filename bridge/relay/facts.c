@@ -32,7 +32,6 @@ bool facts_server(struct facts *f, struct connection *conn, const struct relay_s
   f->admit.plugin = settings->plugin;
   f->admit.database = f->server.database;
   f->admit.database_oid = f->server.database_oid;
-  f->admit.adopt = settings->adopt_slot;
   f->admit.publication = &f->publication;
   f->admit.fingerprint = intake_fingerprint(&settings->intake, settings->plugin);
   if (f->server.version < OLDEST_SERVER) {

@@ -34,8 +34,9 @@ struct relay {
   const struct relay_settings *settings;
   const struct stop *stop;
   struct publisher *publisher;
-  lsn_t until; /* 0: none, or not known yet */
-  bool fenced; /* the last generation lost its transactional id */
+  lsn_t until;  /* 0: none, or not known yet */
+  bool adopted; /* --adopt-slot has had its effect */
+  bool fenced;  /* the last generation lost its transactional id */
   int last_backend_pid;
   int64_t generation;
   int64_t unreachable_since_ms; /* 0: all is well */
@@ -207,6 +208,7 @@ static bool admit(struct relay *r, struct generation *g, struct replication *his
                                 &f->ancestor_end, err))
     return false;
   bool changed;
+  f->adopt = r->settings->adopt_slot && !r->adopted;
   if (!admit_position(f, &g->position, &changed, &g->expect_last, err))
     return false;
   if (!facts_check_publication(&g->facts, r->settings, err))
@@ -216,6 +218,7 @@ static bool admit(struct relay *r, struct generation *g, struct replication *his
       return false;
     FAILPOINT("relay.after_first_position");
   }
+  r->adopted = true;
   return true;
 }
 

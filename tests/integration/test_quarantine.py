@@ -39,7 +39,7 @@ def insert(shop, *rows, **defaults):
 
 
 def assert_quarantined(shop, *wanted, code=None):
-    """Exactly the wanted ids, once each, with all that section 7 of the design asks of such a record."""
+    """Exactly the wanted ids, once each, with all that such a record must hold."""
     records = shop.quarantined()
     assert [find_key(r["event"], "id") for r in records] == list(wanted)
     for record in records:

@@ -1,4 +1,4 @@
-"""No guessing (design.md, invariant 8): each doubt about slot, publication, cluster or position ends the run with exit 3,
+"""No guessing: each doubt about slot, publication, cluster or position ends the run with exit 3,
 with nothing published, and with words that name the thing and what can be done. Nothing is repaired silently either:
 every instance here may create what is missing (`create: true`) and must not."""
 import json
@@ -555,6 +555,21 @@ def test_a_slot_without_a_position(shop, how):
     assert set(acked) <= set(shop.record_ids())
     shop.assert_exactly_once()
     shop.insert(1)
+    shop.drain()
+    shop.assert_exactly_once()
+
+
+def test_an_adopting_run_survives_a_lost_connection(shop):
+    shop.psql(f"create publication {shop.publication} for table outbox with (publish = 'insert')")
+    shop.query(f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput')")
+    run = shop.start("relay", "--adopt-slot")
+    run.wait_streaming()
+    mark = run.mark()
+    shop.postgres.terminate_slot_user(shop.slot)
+    run.wait_event("relay.streaming", after=mark)
+    shop.insert(2)
+    run.terminate()
+    run.expect_exit(0)
     shop.drain()
     shop.assert_exactly_once()
 

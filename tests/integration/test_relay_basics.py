@@ -676,7 +676,7 @@ def test_refused_credentials_are_exit_2(shop, change):
 
 
 def test_servers_that_are_away_end_a_run_with_until_and_only_that(make_shop):
-    """The one slow test: design.md gives such a run 60 s. All three wait at the same time."""
+    """The one slow test: such a run gives up after 60 s. All three wait at the same time."""
     shop, other, patient = make_shop(), make_shop(), make_shop()
     nobody, nobody_else = system.free_ports(2)
     started = time.monotonic()

@@ -15,7 +15,7 @@ ATTEMPTS = 10
 
 
 class Broken(AssertionError):
-    """A guarantee of design.md does not hold."""
+    """A guarantee does not hold."""
 
 
 class Lab:

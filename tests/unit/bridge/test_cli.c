@@ -92,6 +92,7 @@ static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
       {{"relay", "c", "--unti", "--x"}, "--until takes now or an LSN such as 0/16B3748, not: --x"},
       {{"relay", "c", "--nothing"}, "unknown option: --nothing"},
       {{"relay", "c", "-x"}, "unknown option: -x"},
+      {{"relay", "c", "-until", "now"}, "unknown option: -u"},
       {{"relay", "c", "--until"}, "a value is missing behind: --until"},
       {{"relay", "c", "--until", "later"}, "not: later"},
       {{"relay", "c", "--until", ""}, "--until takes now or an LSN"},

@@ -1,4 +1,4 @@
-/* librdkafka's own mock cluster, for its errors on demand. It is no witness for exactly-once (design, section 4). */
+/* librdkafka's own mock cluster, for its errors on demand. It is no witness for exactly-once. */
 #ifndef WALFERRY_TESTS_MOCK_CLUSTER_H
 #define WALFERRY_TESTS_MOCK_CLUSTER_H
 

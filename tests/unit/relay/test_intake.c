@@ -429,6 +429,12 @@ static void rolled_back_database_is_refused(void **state) {
   assert_false(begin(f, 0x1000, 70));
   expect_refusal("the same commit LSN and xid, another time", &f->err, "history_rewritten");
 
+  start_behind_last(f, true);
+  f->from.xid = 69;
+  start(f, true);
+  assert_false(begin(f, 0x1000, 70));
+  expect_refusal("the same commit LSN and time, another xid", &f->err, "history_rewritten");
+
   start_behind_last(f, false); /* checked even where it need not come */
   assert_false(begin(f, 0x1000, 72));
   expect_refusal("not expected, another xid", &f->err, "history_rewritten");
