@@ -85,7 +85,8 @@ static bool check_range(const char *name, const char *value, struct error *err) 
   for (size_t i = 0; i < sizeof ranged / sizeof ranged[0]; i++) {
     const struct ranged *range = &ranged[i];
     int64_t number;
-    if (strcmp(name, range->name) != 0 || number_parse(slice_of(value), range->min, range->max, &number))
+    if (strcmp(name, range->name) != 0 ||
+        number_parse(slice_from(value, strlen(value)), range->min, range->max, &number))
       continue;
     error_set(err, ERROR_CONFIG, "the property %s cannot be \"%.64s\": %s", name, value, range->reason);
     return error_remedy(err, "write a whole number from %lld to %lld, or remove it", (long long)range->min,

@@ -16,10 +16,6 @@ struct topic_handle {
   UT_hash_handle hh;
 };
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak" /* -fanalyzer loses sight of what uthash keeps in the table */
-#endif
-
 static rd_kafka_topic_t *find_topic(struct producer *p, const char *name) {
   if (name[0] == '\0')
     return NULL; /* librdkafka would take it and wait */

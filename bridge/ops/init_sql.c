@@ -60,7 +60,7 @@ const char *init_column(const struct table_spec *table, enum event_field field) 
   for (size_t i = 0; i < COLUMN_COUNT; i++)
     if (columns[i].field == field)
       return columns[i].name;
-  return NULL;
+  return event_field_name(field);
 }
 
 void init_sql_table(struct buffer *sql, const struct table_spec *table) {

@@ -441,7 +441,7 @@ def test_a_rolled_back_image_that_has_written_another_history(slot_as_of, reques
 
 def test_a_rolled_back_image_whose_other_history_is_silent(image):
     """No transaction for us at all in the new history: the one that must come again does not."""
-    shop, restore = persisted_image
+    shop, restore = image
     shop.insert(5)
     shop.drain()
     end = position_lsn(shop)
