@@ -75,7 +75,15 @@ static bool find_topic(struct record_builder *builder, const struct event *event
     problem_set(problem, "unroutable", "%s", why);
     return false;
   }
-  if (builder->topic.overflow || !topic_name_legal(buffer_slice(&builder->topic))) {
+  /* A row must not reach where positions are kept, its own instance's or another's, nor Kafka's own topics. */
+  static const char positions[] = "walferry.position.";
+  struct slice name = buffer_slice(&builder->topic);
+  if ((name.len >= sizeof positions - 1 && memcmp(name.data, positions, sizeof positions - 1) == 0) ||
+      (name.len >= 2 && memcmp(name.data, "__", 2) == 0)) {
+    problem_set(problem, "topic_illegal", "topics of walferry's positions and of Kafka itself are not for events");
+    return false;
+  }
+  if (builder->topic.overflow || !topic_name_legal(name)) {
     problem_set(problem, "topic_illegal",
                 "the topic's name is not 1 to 249 letters, digits, dots, underscores and hyphens");
     return false;

@@ -113,7 +113,7 @@ static const char table_sql[] =
     "WITH pub AS (SELECT p.oid, p.puballtables, p.pubviaroot, "
     "  coalesce(pg_catalog.to_jsonb(p) ->> 'pubgencols', '') = 's' AS generated "
     "  FROM (SELECT) one LEFT JOIN pg_catalog.pg_publication p ON p.oid = $1::pg_catalog.oid), "
-    "tab AS (SELECT c.oid, c.relpersistence <> 'p' AS unlogged "
+    "tab AS (SELECT c.oid, c.relpersistence <> 'p' AS unlogged, c.relkind = 'p' AS partitioned "
     "  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "  WHERE n.nspname = $2 AND c.relname = $3 AND c.relkind IN ('r', 'p')), "
     "line AS (SELECT tab.oid AS relid, 0::bigint AS level FROM tab UNION ALL "
@@ -137,7 +137,7 @@ static const char table_sql[] =
     "  target.filter AND target.schema_oid IS NULL AND NOT pub.puballtables, "
     "  target.prattrs IS NOT NULL, "
     "  CASE WHEN target.relid <> tab.oid THEN target.name END, "
-    "  a.attname "
+    "  a.attname, tab.partitioned "
     "FROM tab CROSS JOIN pub LEFT JOIN top ON true LEFT JOIN target ON true "
     "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = target.relid AND a.attnum > 0 AND NOT a.attisdropped "
     "  AND CASE WHEN target.prattrs IS NOT NULL THEN a.attnum = ANY (target.prattrs) "
@@ -156,6 +156,7 @@ static bool read_table(struct connection *conn, uint32_t publication_oid, struct
   if (table->exists) {
     ok = cell_u32(rows, 1, &table->entry_oid);
     table->unlogged = rows_bool(rows, 0, 0);
+    table->partitioned = rows_bool(rows, 0, 6);
     table->row_filter = rows_bool(rows, 0, 2);
     table->column_list = rows_bool(rows, 0, 3);
     copy_text(table->replica_root, sizeof table->replica_root, rows_text(rows, 0, 4));

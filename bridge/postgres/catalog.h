@@ -39,6 +39,7 @@ struct catalog_publication_table {
   char schema[64];
   char table[64];
   bool exists;
+  bool partitioned;
   bool unlogged;      /* itself, or one of its partitions */
   uint32_t entry_oid; /* pg_publication_rel, or pg_publication_namespace, or the publication's own for ALL TABLES; 0:
                          not covered */

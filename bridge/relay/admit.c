@@ -61,7 +61,7 @@ static bool check_owner(const struct admit_facts *f, const struct position *p, s
   return true;
 }
 
-static bool check_slot(const struct admit_facts *f, struct error *err) {
+bool admit_slot(const struct admit_facts *f, struct error *err) {
   const struct catalog_slot *s = &f->slot;
   if (strcmp(s->wal_status, "lost") == 0 || s->invalidation_reason[0] != '\0') {
     error_refuse(err, "slot_invalidated", "slot %s was invalidated by the server (wal_status %s, reason %s)",
@@ -91,7 +91,7 @@ static bool check_publication_same(const struct admit_facts *f, const struct pos
   }
   if (f->publication->oid != p->publication_oid) {
     error_refuse(err, "publication_changed",
-                 "the publication was dropped and created again (OID %" PRIu32 ", was %" PRIu32 ")",
+                 "publication %s was dropped and created again (OID %" PRIu32 ", was %" PRIu32 ")", f->publication_name,
                  f->publication->oid, p->publication_oid);
     return error_remedy(err, "rows committed in between are not sent: find them in the outbox. %s", readopt);
   }
@@ -101,8 +101,8 @@ static bool check_publication_same(const struct admit_facts *f, const struct pos
     uint32_t before = entry_oid(p, origin);
     bool same = before == 0 || before == t->entry_oid; /* 0: newly configured */
     if (!same) {
-      error_refuse(err, "publication_changed", "table %s was %s the publication since the position was written", origin,
-                   t->entry_oid == 0 ? "taken out of" : "taken out of and added again to");
+      error_refuse(err, "publication_changed", "table %s was %s publication %s since the position was written", origin,
+                   t->entry_oid == 0 ? "taken out of" : "taken out of and added again to", f->publication_name);
       error_remedy(err, "rows committed while it was out are not sent: find them in the outbox. %s", readopt);
     }
     free(origin);
@@ -170,14 +170,14 @@ static bool check_progress(const struct admit_facts *f, const struct position *p
 
 bool admit_position(const struct admit_facts *f, struct position *position, bool *changed, bool *expect_last,
                     struct error *err) {
-  if (!check_slot(f, err))
+  if (!admit_slot(f, err))
     return false;
   *changed = false;
   *expect_last = false;
   if (position->state == POSITION_SET) {
     if (f->adopt) {
-      error_refuse(err, "position_exists", "--adopt-slot was given, but %s already holds a position (%s)",
-                   f->position_topic, lsn_format(position_ack_lsn(position)).text);
+      error_refuse(err, "position_exists", "--adopt-slot was given, but %s already holds a position for slot %s (%s)",
+                   f->position_topic, f->slot_name, lsn_format(position_ack_lsn(position)).text);
       return error_remedy(err, "start without --adopt-slot");
     }
     lsn_t idle;
@@ -225,16 +225,7 @@ bool admit_creation(const struct admit_facts *f, const struct position *position
   return position->state == POSITION_NONE || check_owner(f, position, err);
 }
 
-bool admit_publication(const char *name, const struct catalog_publication *pub, const char *const *const *required,
-                       struct error *err) {
-  if (!pub->exists) {
-    error_refuse(err, "publication_missing", "publication %s does not exist", name);
-    return error_remedy(err, "run `walferry init`, or set postgres.create: true");
-  }
-  if (!pub->inserts) {
-    error_refuse(err, "publication_incomplete", "publication %s does not publish inserts", name);
-    return error_remedy(err, "ALTER PUBLICATION %s SET (publish = 'insert')", name);
-  }
+bool admit_tables(const struct catalog_publication *pub, struct error *err) {
   for (int i = 0; i < pub->table_count; i++) {
     const struct catalog_publication_table *t = &pub->tables[i];
     if (!t->exists) {
@@ -246,10 +237,34 @@ bool admit_publication(const char *name, const struct catalog_publication *pub, 
                    t->table);
       return error_remedy(err, "ALTER TABLE %s.%s SET LOGGED", t->schema, t->table);
     }
+  }
+  return true;
+}
+
+bool admit_publication(const char *name, const struct catalog_publication *pub, const char *const *const *required,
+                       struct error *err) {
+  if (!pub->exists) {
+    error_refuse(err, "publication_missing", "publication %s does not exist", name);
+    return error_remedy(err, "run `walferry init`, or set postgres.create: true");
+  }
+  if (!pub->inserts) {
+    error_refuse(err, "publication_incomplete", "publication %s does not publish inserts", name);
+    return error_remedy(err, "ALTER PUBLICATION %s SET (publish = 'insert')", name);
+  }
+  if (!admit_tables(pub, err))
+    return false;
+  for (int i = 0; i < pub->table_count; i++) {
+    const struct catalog_publication_table *t = &pub->tables[i];
     if (t->replica_root[0] != '\0') {
       error_refuse(err, "publication_incomplete", "changes of %s.%s are published as those of its root %s", t->schema,
                    t->table, t->replica_root);
       return error_remedy(err, "name %s in relay.tables", t->replica_root);
+    }
+    if (t->partitioned && !pub->via_root) {
+      error_refuse(err, "publication_incomplete",
+                   "publication %s publishes rows of the partitioned table %s.%s as those of its partitions", name,
+                   t->schema, t->table);
+      return error_remedy(err, "ALTER PUBLICATION %s SET (publish_via_partition_root = true)", name);
     }
     if (t->entry_oid == 0) {
       error_refuse(err, "publication_incomplete", "publication %s does not cover table %s.%s", name, t->schema,

@@ -11,6 +11,7 @@
 struct admit_facts {
   const char *slot_name;
   const char *plugin;
+  const char *publication_name;
   const char *position_topic; /* for messages */
   uint32_t database_oid;
   const char *database;
@@ -22,6 +23,10 @@ struct admit_facts {
   lsn_t ancestor_end;
   bool adopt; /* --adopt-slot */
 };
+
+/* Is the slot one of ours in kind, and alive? Also asked before streaming starts, where the server's own words would
+ * say less. */
+bool admit_slot(const struct admit_facts *facts, struct error *err);
 
 /* Fills the identity of a position (system, database, slot, plugin, timeline, publication with its tables, fingerprint)
  * from the facts; progress is left as it is. */
@@ -35,6 +40,9 @@ bool admit_position(const struct admit_facts *facts, struct position *position, 
 
 /* A slot is missing: may one be created? Only where nothing was ever published: state NONE or INTENT. */
 bool admit_creation(const struct admit_facts *facts, const struct position *position, struct error *err);
+
+/* The configured tables by themselves: there, and in the WAL. Asked also before a publication is made for them. */
+bool admit_tables(const struct catalog_publication *publication, struct error *err);
 
 /* The configured tables in the publication: exists, inserts, every table covered whole, columns sent. required: NULL-
  * terminated column names per table, or NULL entries. */

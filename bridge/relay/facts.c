@@ -30,6 +30,7 @@ bool facts_server(struct facts *f, struct connection *conn, const struct relay_s
     return false;
   f->admit.slot_name = settings->slot;
   f->admit.plugin = settings->plugin;
+  f->admit.publication_name = settings->publication;
   f->admit.database = f->server.database;
   f->admit.database_oid = f->server.database_oid;
   f->admit.publication = &f->publication;

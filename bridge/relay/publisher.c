@@ -21,6 +21,7 @@
 #define COMMIT_TIMEOUT_MS 60000
 #define POSITION_READ_TIMEOUT_MS 30000
 #define BATCH_BYTES 1000000 /* librdkafka's own default */
+#define BATCH_BYTES_MIN 16384
 #define PROGRESS_INTERVAL_MS 1000
 
 struct topic {
@@ -37,6 +38,7 @@ struct publisher {
   struct kafka_admin *admin; /* made when first needed */
   struct producer *producer; /* NULL between generations */
   int64_t batch_bytes;       /* the smallest topic limit seen, at most BATCH_BYTES */
+  int64_t batch_start_bytes; /* the same when the batch in hand was taken */
   bool replace;              /* the last commit was too slow to trust this producer with another transaction */
   struct position committed;
   struct position next;
@@ -282,14 +284,28 @@ static bool send_record(struct publisher *p, const struct record *record, struct
   return producer_send(p->producer, &message, SEND_TIMEOUT_MS, &p->stop->now, err);
 }
 
-/* Remembers what the broker refused for what it is, so that the recovery can try each alone. */
-static void remember_refused(struct publisher *p) {
+static bool is_substitute(const struct publisher *p, const struct record *record) {
+  const struct record *one = p->substitutes;
+  while (one != NULL && one != record)
+    one = one->next;
+  return one != NULL;
+}
+
+/* Remembers what the broker refused for what it is, so that the recovery can try each alone. A quarantine record that
+ * was made for such a one, and is refused too, is the end of what can be done. */
+static void remember_refused(struct publisher *p, struct error *err) {
   const struct producer_failure *failures;
   int count = producer_failures(p->producer, &failures);
   for (int i = 0; i < count; i++) {
     const struct record *record = failures[i].tag;
-    if (record != NULL && !record->quarantined)
-      suspects_add(p->suspects, record->commit_lsn, record->index);
+    if (record == NULL)
+      continue;
+    suspects_add(p->suspects, record->commit_lsn, record->index);
+    if (count == 1 && is_substitute(p, record)) {
+      error_refuse(err, "quarantine_refused", "%s id %.*s at %s: the brokers refuse its quarantine record too: %s",
+                   record->origin, SLICE_ARG(record->id), lsn_format(record->commit_lsn).text, failures[i].reason);
+      error_remedy(err, "correct topic %s: not compacted, and max.message.bytes of at least 1 MB", record->topic);
+    }
   }
 }
 
@@ -316,10 +332,18 @@ static bool probe(struct publisher *p, const struct record *record, bool *taken,
   return renew_producer(p, "a refused record was tried alone", err);
 }
 
+/* The quarantine record in place of one that cannot be published; NULL with err where the config says stop. */
 static const struct record *quarantine(struct publisher *p, const struct record *record, const char *code,
-                                       const char *message, const char *detail) {
+                                       const char *message, const char *detail, struct error *err) {
   struct problem problem = {.code = code};
   snprintf(problem.message, sizeof problem.message, "%s %s", message, detail);
+  if (p->settings.stop_on_invalid) {
+    error_refuse(err, "row_invalid", "%s id %.*s at %s (xid %" PRIu32 ", change %" PRIu64 "): %s: %s", record->origin,
+                 SLICE_ARG(record->id), lsn_format(record->commit_lsn).text, record->xid, record->index, code,
+                 problem.message);
+    error_remedy(err, "with `on_invalid: quarantine` such rows go to the quarantine topic and the relay goes on");
+    return NULL;
+  }
   struct record *substitute = record_quarantine(record, p->settings.quarantine_topic, &problem);
   substitute->next = p->substitutes;
   p->substitutes = substitute;
@@ -342,15 +366,16 @@ static bool compresses(const struct kafka_settings *settings) {
 /* What is sent in place of a record: itself, or its quarantine record. NULL with err on failure. */
 static const struct record *settle_record(struct publisher *p, const struct record *record, struct error *err) {
   const struct topic *topic = know_topic(p, record->topic, err);
-  if (topic == NULL)
-    return NULL;
-  if (record->quarantined)
-    return record;
+  if (topic == NULL) {
+    /* A name that came from the row, and that the brokers do not take, is the row's fault. */
+    bool of_the_row = err->kind == ERROR_CONFIG && !record->quarantined;
+    return of_the_row ? quarantine(p, record, "topic_illegal", "the brokers make no topic", record->topic, err) : NULL;
+  }
   if (record->partition != RECORD_PARTITION_BY_KEY && record->partition >= topic->partitions)
-    return quarantine(p, record, "partition_invalid", "no such partition in topic", topic->name);
+    return quarantine(p, record, "partition_invalid", "no such partition in topic", topic->name, err);
   if (topic->message_max > 0 && record->value.len + record->key.len > (size_t)topic->message_max &&
       !compresses(&p->settings.kafka))
-    return quarantine(p, record, "record_too_large", "larger than max.message.bytes of topic", topic->name);
+    return quarantine(p, record, "record_too_large", "larger than max.message.bytes of topic", topic->name, err);
   if (!suspects_has(p->suspects, record->commit_lsn, record->index))
     return record;
   bool taken;
@@ -358,10 +383,14 @@ static const struct record *settle_record(struct publisher *p, const struct reco
   if (!probe(p, record, &taken, reason, sizeof reason, err))
     return NULL;
   suspects_settle(p->suspects, record->commit_lsn, record->index);
-  if (taken)
+  if (taken) { /* alone it fits: it was its batch that was too large */
+    if (p->batch_start_bytes / 2 >= BATCH_BYTES_MIN)
+      p->batch_bytes = p->batch_start_bytes / 2;
     return record;
+  }
+
   return quarantine(p, record, strstr(reason, "SIZE_TOO_LARGE") != NULL ? "record_too_large" : "record_refused",
-                    "the broker refuses it:", reason);
+                    "the broker refuses it:", reason, err);
 }
 
 static void advance(struct position *next, const struct segment *batch) {
@@ -446,6 +475,7 @@ static bool settle_batch(struct publisher *p, const struct segment *batch, const
 
 bool publisher_publish(struct publisher *p, const struct segment *batch, struct error *err) {
   free_substitutes(p);
+  p->batch_start_bytes = p->batch_bytes;
   int count = 0;
   for (const struct segment *s = batch; s != NULL; s = s->next)
     count += s->count;
@@ -457,7 +487,7 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
     /* Settling may have found a topic with smaller batches, or tried a record alone. */
     ok = ensure_producer(p, err) && transact(p, settled, count, err);
     if (!ok && p->producer != NULL)
-      remember_refused(p);
+      remember_refused(p, err);
   }
   free(settled);
   return ok;

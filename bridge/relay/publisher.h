@@ -13,6 +13,7 @@
 struct publisher_settings {
   struct kafka_settings kafka;
   const char *quarantine_topic;
+  bool stop_on_invalid; /* refuse instead of quarantining */
   bool create_topics;
   int32_t topic_partitions;
   int32_t topic_replication;

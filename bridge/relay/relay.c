@@ -98,7 +98,8 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
     return error_remedy(err, "run `walferry init`, or set postgres.create: true");
   }
   if (!g->facts.publication.exists &&
-      (!facts_create_publication(g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err)))
+      (!admit_tables(&g->facts.publication, err) || !facts_create_publication(g->conn, s, err) ||
+       !facts_publication(&g->facts, g->conn, s, err)))
     return false;
   if (!facts_check_publication(&g->facts, s, err))
     return false;
@@ -121,6 +122,7 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
   if (!publisher_store(r->publisher, &g->position, err))
     return false;
   FAILPOINT("relay.after_first_position");
+  r->adopted = true; /* nothing to adopt any more */
   log_info("relay.slot_created", log_string("slot", s->slot), log_string("publication", s->publication),
            log_lsn("lsn", consistent_point));
   return true;
@@ -147,7 +149,8 @@ static bool start_streaming(struct relay *r, struct generation *g, bool *busy, s
   const struct relay_settings *s = r->settings;
   char *publications = memory_format("\"%s\"", s->publication);
   const char *options[] = {"proto_version", "1", "publication_names", publications, "messages", "true"};
-  bool ok = replication_start(g->rep, s->slot, s->intake.prefix_count > 0 ? 3 : 2, options, busy, err);
+  /* Messages are asked for always: with the prefixes of today a transaction of yesterday could fail to come again. */
+  bool ok = replication_start(g->rep, s->slot, 3, options, busy, err);
   free(publications);
   return ok;
 }
@@ -159,8 +162,13 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
   int64_t began_ms = clock_monotonic_ms();
   for (;;) {
     bool busy;
-    if (!start_streaming(r, g, &busy, err))
+    if (!start_streaming(r, g, &busy, err)) {
+      if (err->code != NULL &&
+          strcmp(err->code, "slot_missing") == 0) /* gone since we looked: start() knows what to do */
+        error_set(err, ERROR_START_OVER, "slot %s disappeared", s->slot);
       return false;
+    }
+
     if (!busy)
       return true;
     if (!catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err))
@@ -222,15 +230,39 @@ static bool admit(struct relay *r, struct generation *g, struct replication *his
   return true;
 }
 
+/* A refusal counts only while the slot is ours: else another instance went on meanwhile, and we compared its position
+ * with our older facts. */
+static bool refuse_if_held(struct relay *r, struct generation *g, struct error *err) {
+  struct error ignored;
+  if (!catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, &ignored) ||
+      g->facts.admit.slot.active_pid != r->last_backend_pid)
+    error_set(err, ERROR_START_OVER, "slot %s was lost while starting", r->settings->slot);
+  return false;
+}
+
+/* The slot is there: may it be streamed from at all? What the server would say to START_REPLICATION says less. */
+static bool check_before_streaming(const struct generation *g, const struct relay_settings *s, struct error *err) {
+  const struct catalog_slot *slot = &g->facts.admit.slot;
+  if (slot->logical && slot->plugin[0] == '\0')
+    return error_set(err, ERROR_START_OVER, "slot %s is just being created", s->slot);
+  if (!admit_slot(&g->facts.admit, err))
+    return false;
+  if (g->facts.publication.exists)
+    return true;
+  error_refuse(err, "publication_missing", "publication %s, with which slot %s is read, does not exist", s->publication,
+               s->slot);
+  return error_remedy(err,
+                      "rows committed while it was missing are not sent: find them in the outbox. To start anew, drop "
+                      "the slot, delete the position topic and run `walferry init`");
+}
+
 /* The whole start sequence, up to a source that streams. */
 static bool start(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
   if (!connect_both(r, g, err))
     return false;
-  if (!g->facts.admit.slot.exists) {
-    if (!create_slot(r, g, err))
-      return false;
-  }
+  if (g->facts.admit.slot.exists ? !check_before_streaming(g, s, err) : !create_slot(r, g, err))
+    return false;
   if (!acquire_slot(r, g, err))
     return false;
   int backend_pid = replication_backend_pid(g->rep);
@@ -243,21 +275,23 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   struct replication *history = replication_open(s->conninfo, s->name, err);
   bool ok =
       history != NULL && replication_identify(history, &g->facts.admit.identity, err) && admit(r, g, history, err);
+
   replication_close(history);
   if (!ok)
-    return false;
+    return err->kind == ERROR_REFUSED ? refuse_if_held(r, g, err) : false;
 
   const struct decoder_class *class = decoder_class_find(s->plugin);
   if (class == NULL)
     return error_set(err, ERROR_CONFIG, "no decoder for plugin %s", s->plugin);
   source_go(g->source, decoder_new(class), intake_new(&s->intake, &g->position, g->expect_last));
-  lsn_t ack = position_ack_lsn(&g->position);
-  if (!g->expect_last) /* else nothing is acknowledged before the server proved that it is the same history */
-    source_ack(g->source, ack);
+  /* Acknowledged is only what this generation saw and published: idle progress of an earlier one may lie where a server
+   * that was rolled back a little has other rows now. */
+  source_ack(g->source, g->facts.admit.slot.confirmed_flush_lsn);
+
   r->fenced = false;
   r->unreachable_since_ms = 0;
-  log_info("relay.streaming", log_string("slot", s->slot), log_lsn("from", ack), log_int("generation", r->generation),
-           log_int("backend", backend_pid));
+  log_info("relay.streaming", log_string("slot", s->slot), log_lsn("from", position_ack_lsn(&g->position)),
+           log_int("generation", r->generation), log_int("backend", backend_pid));
   return true;
 }
 
@@ -267,7 +301,10 @@ static bool watch(struct relay *r, struct generation *g, struct error *err) {
   if (!facts_publication(&g->facts, g->conn, r->settings, err) ||
       !catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, err))
     return false;
-  return admit_still(&g->facts.admit, publisher_position(r->publisher), err);
+  if (g->facts.admit.slot.active_pid != r->last_backend_pid) /* what it says now is another's doing */
+    return error_set(err, ERROR_START_OVER, "slot %s is no longer held by us", r->settings->slot);
+  return admit_still(&g->facts.admit, publisher_position(r->publisher), err) &&
+         facts_check_publication(&g->facts, r->settings, err);
 }
 
 static bool holds_idle(const struct segment *batch) {
@@ -275,6 +312,15 @@ static bool holds_idle(const struct segment *batch) {
     if (segment_is_idle(batch))
       return true;
   return false;
+}
+
+/* The end of what a batch holds whole; 0 if it is all of an unfinished transaction. */
+static lsn_t batch_end_lsn(const struct segment *batch) {
+  lsn_t end = 0;
+  for (; batch != NULL; batch = batch->next)
+    if (batch->end_lsn > end)
+      end = batch->end_lsn;
+  return end;
 }
 
 static bool publish(struct relay *r, struct generation *g, const struct segment *batch, struct error *err) {
@@ -285,7 +331,7 @@ static bool publish(struct relay *r, struct generation *g, const struct segment 
   source_set_publishing(g->source, false);
   if (!ok)
     return false;
-  source_ack(g->source, position_ack_lsn(publisher_position(r->publisher)));
+  source_ack(g->source, batch_end_lsn(batch));
   FAILPOINT("publisher.after_ack");
   return true;
 }

@@ -18,7 +18,8 @@
 #define FEEDBACK_UNTIL_MS 200 /* with an end in sight, ask the server how far it is this often */
 #define ACK_DELAY_MS 20       /* a new ack is reported at most so much later, so that many share one report */
 #define IDLE_INTERVAL_MS 5000 /* idle progress costs a Kafka transaction: no more often than this */
-#define SILENCE_MAX_MS 60000  /* a server that answers nothing for so long is gone */
+#define SILENCE_MAX_MS 60000  /* a server that answers nothing for so long, or its own time-out, is gone */
+#define RELEASE_MS 5000       /* such a one with a full queue behind it: the slot is of no use to us */
 #define STALLED_MS 2000       /* a Kafka transaction that takes longer will not end soon */
 
 enum feedback_reason {
@@ -46,6 +47,7 @@ struct source {
   lsn_t received;          /* highest WAL position seen on the wire */
   struct segment *waiting; /* did not fit into the queue */
   int64_t feedback_interval_ms;
+  int64_t silence_max_ms;
   int64_t feedback_due_ms;
   int64_t feedback_sent_ms;
   int64_t heard_ms; /* when the server last said anything, or we last were not listening */
@@ -57,9 +59,10 @@ static void wake(struct source *s) {
   eventfd_write(s->wake_fd, 1);
 }
 
-static bool kafka_stalled(const struct source *s) {
+/* For so long the Kafka transaction under way has taken; 0 if none is. */
+static int64_t publishing_ms(const struct source *s) {
   int64_t since = atomic_load(&s->publishing_since_ms);
-  return since != 0 && clock_monotonic_ms() - since > STALLED_MS;
+  return since == 0 ? 0 : clock_monotonic_ms() - since;
 }
 
 /* Courtesy: a server that shuts down waits until its last keepalive is confirmed, and pings for it. Where nothing of
@@ -69,7 +72,7 @@ static bool send_feedback(struct source *s, enum feedback_reason reason, struct 
   FAILPOINT("source.before_feedback");
   lsn_t ack = atomic_load(&s->safe_ack);
   bool nothing_open = atomic_load(&s->going) && intake_last_end(s->intake) <= ack && s->waiting == NULL;
-  bool courtesy = reason == FEEDBACK_ASKED && s->received > ack && (nothing_open || kafka_stalled(s));
+  bool courtesy = reason == FEEDBACK_ASKED && s->received > ack && (nothing_open || publishing_ms(s) > STALLED_MS);
   lsn_t flush = courtesy ? 0 : ack;
   int64_t now = clock_monotonic_ms();
   s->feedback_sent_ms = now;
@@ -161,6 +164,10 @@ static bool turn(struct source *s, struct error *err) {
   }
   if (!listen) {
     s->heard_ms = now;
+    /* A server that shuts down would wait for us to read on: let go of it, a standby may have more luck. */
+    if (s->waiting != NULL && publishing_ms(s) > RELEASE_MS)
+      return error_set(err, ERROR_RETRY, "Kafka takes nothing and the queue is full: the slot is released");
+
     return wait_for_work(s, false, err);
   }
   struct frame frame;
@@ -170,8 +177,8 @@ static bool turn(struct source *s, struct error *err) {
     s->heard_ms = now;
     return take_frame(s, &frame, err);
   }
-  if (now - s->heard_ms > SILENCE_MAX_MS)
-    return error_set(err, ERROR_RETRY, "the server has said nothing for %d s", SILENCE_MAX_MS / 1000);
+  if (now - s->heard_ms > s->silence_max_ms)
+    return error_set(err, ERROR_RETRY, "the server has said nothing for %lld s", (long long)s->silence_max_ms / 1000);
   return wait_for_work(s, true, err);
 }
 
@@ -189,6 +196,8 @@ static void *run(void *arg) {
       send_feedback(s, FEEDBACK_ACK, &ignored);
     }
   }
+  replication_close(s->rep); /* releases the slot at once, whatever the publisher still waits for */
+  s->rep = NULL;
   handover_close(s->handover, &err);
   return NULL;
 }
@@ -200,6 +209,7 @@ struct source *source_start(struct replication *rep, const struct handover_limit
   s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   s->handover = handover_new(limits, s->wake_fd);
   int64_t sender_timeout_ms = replication_sender_timeout_ms(rep);
+  s->silence_max_ms = sender_timeout_ms > SILENCE_MAX_MS ? sender_timeout_ms : SILENCE_MAX_MS;
   s->feedback_interval_ms = until != 0 ? FEEDBACK_UNTIL_MS : FEEDBACK_MAX_MS;
   if (sender_timeout_ms > 0 && sender_timeout_ms / 4 < s->feedback_interval_ms)
     s->feedback_interval_ms = sender_timeout_ms / 4;
@@ -215,6 +225,8 @@ void source_go(struct source *s, struct decoder *decoder, struct intake *intake)
 }
 
 void source_ack(struct source *s, lsn_t safe) {
+  if (safe <= atomic_load(&s->safe_ack))
+    return;
   atomic_store(&s->safe_ack, safe);
   wake(s);
 }

@@ -57,7 +57,7 @@ class Relays:
         finally:
             with self._lock:
                 self._down -= 1
-                if not self._down and not self._runs:
+                if not self._down and not self._runs and not self._stop.is_set():
                     self.launch()
 
     def kill(self, run):
@@ -119,9 +119,10 @@ class Relays:
         self.ended[code] = self.ended.get(code, 0) + 1
         expected = self._expected.pop(run, set())
         (self._log_dir / f"walferry-{run.number:04d}-{run.pid}.log").write_text("\n".join(run.lines) + "\n")
-        # 1 is "failed, worth a restart"; 4 is for the one of two that lost. 0 without a SIGTERM, 2, 3, a crash: never.
-        if code not in expected and code not in (1, 4):
+        # 4 is for the one of two that lost. Servers that come and go are nothing to end for, let alone to refuse for.
+        if code not in expected and code != 4:
             self._report(f"walferry ended with exit code {code}", run)
+            self._stop.set()
 
 
 class World:
@@ -254,7 +255,8 @@ class World:
         with contextlib.suppress(TimeoutError):
             held.wait(3)
         yield
-        held.release(timeout=3)
+        if held.caught.is_set():
+            held.release(timeout=3)
         self.kafka_proxy.heal()
 
     def _kafka_link_unanswered_end_txn(self):

@@ -139,7 +139,8 @@ class Writers:
     def stop(self, timeout=120):
         self._stop.set()
         for thread in self._threads + self._huge:
-            thread.join(timeout)
+            if thread.ident is not None:  # was started
+                thread.join(timeout)
             if thread.is_alive():
                 raise TimeoutError("a writer does not end")
 
@@ -173,7 +174,8 @@ class Writers:
             except (SqlError, OSError, ValueError, TimeoutError):
                 with self._lock:
                     self.broken += 1
-                session.close()
+                if session is not None:
+                    session.close()
                 session = None
                 pause += 0.1
             self._stop.wait(pause)

@@ -222,6 +222,39 @@ def test_a_topic_that_kafka_would_not_take_is_quarantined(shop, aggregate):
     assert_stays_once(shop)
 
 
+def test_a_bad_row_that_is_too_large_for_its_quarantine_record_blocks_nothing(make_shop):
+    shop = loose(make_shop)
+    insert(shop, {"id": "1"}, {"id": "2", "type": None, "payload": json.dumps({"fill": incompressible(1_500_000)})},
+           {"id": "3"})
+    shop.drain()
+    assert published(shop) == ["1", "3"]
+    assert_quarantined(shop, "2", code="record_too_large")
+    assert_stays_once(shop)
+
+
+@pytest.mark.parametrize("topic", ["walferry.position.other", "__consumer_offsets"])
+def test_a_row_reaches_no_topic_of_positions_or_of_kafka(shop, topic):
+    shop.config["relay"]["routes"] = [{"type": "*", "topic": "${aggregate}"}]
+    ready(shop)
+    bad, = shop.insert(1, aggregate=topic)
+    shop.drain()
+    assert_quarantined(shop, bad, code="topic_illegal")
+    assert_stays_once(shop)
+
+
+def test_a_topic_that_collides_with_another_is_quarantined(shop):
+    """Kafka takes no two names that differ in a dot and an underscore alone."""
+    shop.config["relay"]["routes"] = [{"type": "*", "topic": shop.name + ".${aggregate}"}]
+    ready(shop)
+    shop.insert(1, aggregate="order_item")
+    bad, = shop.insert(1, aggregate="order.item")
+    shop.insert(1, aggregate="order_item")
+    shop.drain()
+    assert len(published(shop, f"{shop.name}.order_item")) == 2
+    assert_quarantined(shop, bad, code="topic_illegal")
+    assert_stays_once(shop)
+
+
 @pytest.mark.parametrize("column, bad, good, code", [
     ("occurred_at", "yesterday", "2026-01-02 03:04:05+00", "occurred_at_invalid"),
     ("partition", "99", "1", None),
