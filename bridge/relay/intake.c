@@ -166,13 +166,8 @@ static bool append_event(struct intake *in, const struct event *event, struct pr
     record = record_build(in->builder, event, problem);
   if (record == NULL) {
     struct slice id = event->fields[FIELD_ID];
-    if (in->rules->stop_on_invalid) {
-      error_refuse(err, "row_invalid", "%s id %.*s at %s (xid %" PRIu32 ", change %" PRIu64 "): %s: %s", event->origin,
-                   SLICE_ARG(slice_present(id) ? id : slice_of("(none)")), lsn_format(event->commit_lsn).text,
-                   event->xid, event->index, problem->code, problem->message);
-      return error_remedy(err,
-                          "with `on_invalid: quarantine` such rows go to the quarantine topic and the relay goes on");
-    }
+    if (in->rules->stop_on_invalid)
+      return segment_refuse_row(event->origin, id, event->commit_lsn, event->xid, event->index, problem, err);
     if (in->last_problem == NULL || strcmp(in->last_problem, problem->code) != 0)
       log_warn("relay.quarantined", log_string("code", problem->code), log_string("origin", event->origin),
                log_slice("id", id), log_lsn("lsn", event->commit_lsn), log_string("error", problem->message));

@@ -338,10 +338,7 @@ static const struct record *quarantine(struct publisher *p, const struct record 
   struct problem problem = {.code = code};
   snprintf(problem.message, sizeof problem.message, "%s %s", message, detail);
   if (p->settings.stop_on_invalid) {
-    error_refuse(err, "row_invalid", "%s id %.*s at %s (xid %" PRIu32 ", change %" PRIu64 "): %s: %s", record->origin,
-                 SLICE_ARG(record->id), lsn_format(record->commit_lsn).text, record->xid, record->index, code,
-                 problem.message);
-    error_remedy(err, "with `on_invalid: quarantine` such rows go to the quarantine topic and the relay goes on");
+    segment_refuse_row(record->origin, record->id, record->commit_lsn, record->xid, record->index, &problem, err);
     return NULL;
   }
   struct record *substitute = record_quarantine(record, p->settings.quarantine_topic, &problem);
@@ -462,12 +459,11 @@ static bool settle_batch(struct publisher *p, const struct segment *batch, const
   for (const struct segment *s = batch; s != NULL; s = s->next)
     for (const struct record *r = s->first; r != NULL; r = r->next) {
       settled[count] = settle_record(p, r, err);
-      if (settled[count] == NULL || know_topic(p, settled[count]->topic, err) == NULL)
+      const struct topic *topic = settled[count] == NULL ? NULL : know_topic(p, settled[count]->topic, err);
+      if (topic == NULL)
         return false;
-      if (position_partitions(&p->next, settled[count]->topic) == 0) {
-        const struct topic *topic = know_topic(p, settled[count]->topic, err);
+      if (position_partitions(&p->next, topic->name) == 0)
         position_pin(&p->next, topic->name, topic->partitions);
-      }
       count++;
     }
   return true;

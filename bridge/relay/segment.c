@@ -1,6 +1,7 @@
 /* See segment.h. */
 #include "bridge/relay/segment.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "bridge/base/memory.h"
@@ -39,4 +40,12 @@ void segment_free_list(struct segment *first) {
     segment_free(first);
     first = next;
   }
+}
+
+bool segment_refuse_row(const char *origin, struct slice id, lsn_t commit_lsn, uint32_t xid, uint64_t index,
+                        const struct problem *problem, struct error *err) {
+  error_refuse(err, "row_invalid", "%s id %.*s at %s (xid %" PRIu32 ", change %" PRIu64 "): %s: %s", origin,
+               SLICE_ARG(slice_present(id) ? id : slice_of("(none)")), lsn_format(commit_lsn).text, xid, index,
+               problem->code, problem->message);
+  return error_remedy(err, "with `on_invalid: quarantine` such rows go to the quarantine topic and the relay goes on");
 }

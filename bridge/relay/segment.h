@@ -22,6 +22,10 @@ struct segment {
   lsn_t end_lsn;       /* then, and for idle progress, its end */
 };
 
+/* The refusal "row_invalid" of a row that cannot be published where the config says stop; returns false. */
+bool segment_refuse_row(const char *origin, struct slice id, lsn_t commit_lsn, uint32_t xid, uint64_t index,
+                        const struct problem *problem, struct error *err);
+
 struct segment *segment_new(void);
 void segment_append(struct segment *segment, struct record *record); /* takes the record */
 void segment_free(struct segment *segment);                          /* with its records; accepts NULL */
