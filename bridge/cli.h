@@ -2,6 +2,7 @@
 #ifndef WALFERRY_CLI_H
 #define WALFERRY_CLI_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 #include "bridge/base/error.h"
@@ -12,23 +13,33 @@ enum command {
   COMMAND_VERSION,
   COMMAND_RELAY,
   COMMAND_INBOX,
-  COMMAND_INIT
+  COMMAND_INIT,
+  COMMAND_CHECK,
+  COMMAND_STATUS,
+  COMMAND_DROP,
+  COMMAND_EXPLAIN
 };
 
 struct cli {
   enum command command;
-  enum command help_for; /* with COMMAND_HELP: 0 for the program, else a command */
-  const char *config_path;
-  const char *until; /* relay: NULL, "now" or an LSN, checked */
-  bool adopt_slot;   /* relay */
-  bool print;        /* init */
-  const char *admin; /* init: conninfo, or NULL */
+  enum command help_for;   /* with COMMAND_HELP: 0 for the program, else a command */
+  const char *config_path; /* NULL only for explain */
+  const char *code;        /* explain: the code asked for; NULL: list them all */
+  const char *until;       /* relay: NULL, "now" or an LSN, checked */
+  bool adopt_slot;         /* relay */
+  bool sink_stdout;        /* relay: records to stdout instead of Kafka */
+  int64_t dry_run;         /* relay: so many events to stdout; 0: not asked for */
+  bool print;              /* init */
+  const char *admin;       /* init: conninfo, or NULL */
+  bool json;               /* check, status */
+  const char *confirm;     /* drop: the instance's name, or NULL */
   bool log_format_given;
   enum log_format log_format;
 };
 
 /* ERROR_CONFIG names the word that was not understood, and what would be. */
 bool cli_parse(int argc, char **argv, struct cli *cli, struct error *err);
+const char *cli_command_name(enum command command); /* "relay"; "" for help and version */
 void cli_print_help(enum command command, FILE *out);
 
 #endif

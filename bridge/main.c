@@ -46,6 +46,11 @@ static bool run_init(const struct cli *cli, const struct settings *settings, con
   return ok;
 }
 
+static bool not_supported(const struct cli *cli, struct error *err) {
+  error_set(err, ERROR_CONFIG, "walferry %s is not supported yet", cli_command_name(cli->command));
+  return error_remedy(err, "see walferry --help for what this version does");
+}
+
 static bool run_command(const struct cli *cli, const struct config *config, struct error *err) {
   struct stop stop = {.requested = false};
   signals_start(&stop);
@@ -54,27 +59,41 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     return false;
   if (config->http.listen != NULL && cli->command == COMMAND_RELAY)
     log_warn("http.unavailable", log_string("error", "http.listen is set, but this version serves no HTTP yet"));
-  bool ok = cli->command == COMMAND_INIT ? run_init(cli, &settings, &stop, err) : run_relay(cli, &settings, &stop, err);
+  bool ok = false;
+  switch (cli->command) {
+  case COMMAND_RELAY:
+    ok = run_relay(cli, &settings, &stop, err);
+    break;
+  case COMMAND_INIT:
+    ok = run_init(cli, &settings, &stop, err);
+    break;
+  case COMMAND_CHECK:
+  case COMMAND_STATUS:
+  case COMMAND_DROP:
+  case COMMAND_INBOX:
+    ok = not_supported(cli, err);
+    break;
+  case COMMAND_HELP:
+  case COMMAND_VERSION:
+  case COMMAND_EXPLAIN:
+    break; /* need no config */
+  }
   settings_free(&settings);
   return ok;
 }
 
-static int run(const struct cli *cli, const char *name, struct error *err) {
+/* The commands that work with a config file. */
+static int run(const struct cli *cli, struct error *err) {
+  const char *name = cli_command_name(cli->command);
   struct config *config = config_load(cli->config_path, err);
   if (config == NULL)
     return report("config", err);
   enum log_level level;
   if (log_level_parse(config->log.level, &level))
     log_set_level(level);
-  bool ok;
-  if (cli->command == COMMAND_INBOX) {
-    ok = error_set(err, ERROR_CONFIG, "walferry inbox is not supported yet");
-    error_remedy(err, "this version relays outbox events to Kafka: walferry relay %s", cli->config_path);
-  } else {
-    log_info("process.started", log_string("version", WALFERRY_VERSION), log_string("command", name),
-             log_string("instance", config->name), log_string("librdkafka", kafka_library_version()));
-    ok = run_command(cli, config, err);
-  }
+  log_info("process.started", log_string("version", WALFERRY_VERSION), log_string("command", name),
+           log_string("instance", config->name), log_string("librdkafka", kafka_library_version()));
+  bool ok = run_command(cli, config, err);
   int code = ok ? 0 : report(name, err);
   if (ok)
     log_info("process.done");
@@ -99,11 +118,15 @@ int main(int argc, char **argv) {
     printf("walferry %s (librdkafka %s)\n", WALFERRY_VERSION, kafka_library_version());
     return 0;
   case COMMAND_RELAY:
-    return run(&cli, "relay", &err);
   case COMMAND_INBOX:
-    return run(&cli, "inbox", &err);
   case COMMAND_INIT:
-    return run(&cli, "init", &err);
+  case COMMAND_CHECK:
+  case COMMAND_STATUS:
+  case COMMAND_DROP:
+    return run(&cli, &err);
+  case COMMAND_EXPLAIN:
+    not_supported(&cli, &err);
+    return report("explain", &err);
   }
   return 2;
 }

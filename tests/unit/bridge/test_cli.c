@@ -45,6 +45,14 @@ static void good_lines_are_understood(void **state) {
       {{"relay", "c", "--log-format", "json"},
        {.command = COMMAND_RELAY, .config_path = "c", .log_format_given = true, .log_format = LOG_JSON}},
       {{"init", "c", "--log-format=text"}, {.command = COMMAND_INIT, .config_path = "c", .log_format_given = true}},
+      {{"relay", "c", "--sink", "stdout"}, {.command = COMMAND_RELAY, .config_path = "c", .sink_stdout = true}},
+      {{"relay", "c", "--sink", "kafka"}, {.command = COMMAND_RELAY, .config_path = "c"}},
+      {{"relay", "c", "--dry-run", "10"}, {.command = COMMAND_RELAY, .config_path = "c", .dry_run = 10}},
+      {{"check", "c", "--json"}, {.command = COMMAND_CHECK, .config_path = "c", .json = true}},
+      {{"status", "--json", "c"}, {.command = COMMAND_STATUS, .config_path = "c", .json = true}},
+      {{"drop", "c", "--confirm", "shop"}, {.command = COMMAND_DROP, .config_path = "c", .confirm = "shop"}},
+      {{"explain"}, {.command = COMMAND_EXPLAIN}},
+      {{"explain", "slot_missing"}, {.command = COMMAND_EXPLAIN, .code = "slot_missing"}},
       {{"relay", "--", "--odd.yaml"}, {.command = COMMAND_RELAY, .config_path = "--odd.yaml"}},
       {{"--help"}, {.command = COMMAND_HELP}},
       {{"relay", "--help"}, {.command = COMMAND_HELP, .help_for = COMMAND_RELAY}},
@@ -63,10 +71,16 @@ static void good_lines_are_understood(void **state) {
     assert_int_equal(cli.help_for, expected->help_for);
     assert_int_equal(cli.adopt_slot, expected->adopt_slot);
     assert_int_equal(cli.print, expected->print);
+    assert_int_equal(cli.sink_stdout, expected->sink_stdout);
+    assert_int_equal(cli.dry_run, expected->dry_run);
+    assert_int_equal(cli.json, expected->json);
     assert_int_equal(cli.log_format_given, expected->log_format_given);
     assert_int_equal(cli.log_format, expected->log_format == LOG_JSON ? LOG_JSON : LOG_TEXT);
-    const char *const texts[][2] = {
-        {cli.config_path, expected->config_path}, {cli.until, expected->until}, {cli.admin, expected->admin}};
+    const char *const texts[][2] = {{cli.config_path, expected->config_path},
+                                    {cli.until, expected->until},
+                                    {cli.admin, expected->admin},
+                                    {cli.confirm, expected->confirm},
+                                    {cli.code, expected->code}};
     for (size_t t = 0; t < COUNT_OF(texts); t++) {
       if (cli.command == COMMAND_HELP)
         break;
@@ -100,11 +114,19 @@ static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
       {{"relay", "c", "--until", "0/16B3748x"}, "not: 0/16B3748x"},
       {{"relay", "c", "--log-format", "xml"}, "--log-format is text or json, not: xml"},
       {{"relay", "c", "--log-format"}, "a value is missing behind: --log-format"},
-      {{"relay", "c", "--print"}, "only init takes: --print"},
-      {{"relay", "c", "--admin", "host=a"}, "only init takes: --admin"},
-      {{"init", "c", "--until", "now"}, "only relay takes: --until"},
-      {{"init", "c", "--adopt-slot"}, "only relay takes: --adopt-slot"},
-      {{"inbox", "c", "--print"}, "only init takes: --print"},
+      {{"relay", "c", "--print"}, "relay does not take --print"},
+      {{"relay", "c", "--admin", "host=a"}, "relay does not take --admin"},
+      {{"init", "c", "--until", "now"}, "init does not take --until"},
+      {{"init", "c", "--adopt-slot"}, "init does not take --adopt-slot"},
+      {{"inbox", "c", "--print"}, "inbox does not take --print"},
+      {{"relay", "c", "--sink", "file"}, "--sink is kafka or stdout, not: file"},
+      {{"relay", "c", "--dry-run", "0"}, "--dry-run takes a number of events from 1 on, not: 0"},
+      {{"relay", "c", "--dry-run", "1", "--sink", "kafka"}, "a dry run sends nothing to Kafka"},
+      {{"relay", "c", "--dry-run", "1", "--adopt-slot"}, "nothing is adopted"},
+      {{"relay", "c", "--json"}, "relay does not take --json"},
+      {{"drop", "c"}, "--confirm is missing"},
+      {{"explain", "a", "b"}, "one code at a time; not understood: b"},
+      {{"explain", "a", "--json"}, "explain does not take --json"},
       {{"relay", "c", "--adopt-slot=yes"}, "--adopt-slot=yes"},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -132,6 +154,10 @@ static void every_command_has_help_with_an_example(void **state) {
       {COMMAND_RELAY, "usage: walferry relay"},
       {COMMAND_INBOX, "usage: walferry inbox"},
       {COMMAND_INIT, "usage: walferry init"},
+      {COMMAND_CHECK, "usage: walferry check"},
+      {COMMAND_STATUS, "usage: walferry status"},
+      {COMMAND_DROP, "usage: walferry drop"},
+      {COMMAND_EXPLAIN, "usage: walferry explain"},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     char *text = NULL;
