@@ -6,9 +6,11 @@
 
 #include "bridge/cli.h"
 #include "bridge/kafka/client.h"
+#include "bridge/ops/drop.h"
 #include "bridge/ops/init.h"
 #include "bridge/ops/signals.h"
 #include "bridge/postgres/conninfo.h"
+#include "bridge/relay/preview.h"
 #include "bridge/settings.h"
 
 /* The top: logs an error once, under the event that its kind has. */
@@ -30,7 +32,10 @@ static bool run_relay(const struct cli *cli, struct settings *settings, const st
   relay->adopt_slot = cli->adopt_slot;
   if (cli->until != NULL)
     relay->until = lsn_parse(slice_of(cli->until), &relay->until_lsn) ? RELAY_UNTIL_LSN : RELAY_UNTIL_NOW;
-  return relay_run(relay, stop, err);
+  if (!cli->sink_stdout && cli->dry_run == 0)
+    return relay_run(relay, stop, err);
+  struct preview_settings preview = {.relay = relay, .events_max = cli->dry_run, .out_fd = STDOUT_FILENO};
+  return preview_run(&preview, stop, err);
 }
 
 static bool run_init(const struct cli *cli, const struct settings *settings, const struct stop *stop,
@@ -67,9 +72,11 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
   case COMMAND_INIT:
     ok = run_init(cli, &settings, &stop, err);
     break;
+  case COMMAND_DROP:
+    ok = drop_confirm(config->name, cli->confirm, err) && drop_run(&settings.relay, &stop, stdout, err);
+    break;
   case COMMAND_CHECK:
   case COMMAND_STATUS:
-  case COMMAND_DROP:
   case COMMAND_INBOX:
     ok = not_supported(cli, err);
     break;

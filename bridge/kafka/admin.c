@@ -263,3 +263,51 @@ bool kafka_admin_create_topic(struct kafka_admin *admin, const char *topic, int3
     clock_sleep_ms(RETRY_MS);
   }
 }
+
+static bool deleted(const char *topic, rd_kafka_resp_err_t code, const char *text, struct error *err) {
+  if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+    return true;
+  if (kafka_error_is_authorization(code))
+    return unauthorised(topic, "Delete", err);
+  error_set(err, code == RD_KAFKA_RESP_ERR_TOPIC_DELETION_DISABLED ? ERROR_CONFIG : ERROR_RETRY,
+            "topic %s: cannot be deleted: %s", topic, text != NULL ? text : rd_kafka_err2str(code));
+  return code == RD_KAFKA_RESP_ERR_TOPIC_DELETION_DISABLED
+             ? error_remedy(err, "set delete.topic.enable=true on the brokers, then run the same command again")
+             : false;
+}
+
+static bool request_deletion(struct kafka_admin *admin, const char *topic, int64_t deadline, struct error *err) {
+  rd_kafka_AdminOptions_t *options = options_new(admin, RD_KAFKA_ADMIN_OP_DELETETOPICS, deadline);
+  rd_kafka_DeleteTopic_t *target = rd_kafka_DeleteTopic_new(topic);
+  rd_kafka_DeleteTopics(admin->rk, &target, 1, options, admin->queue);
+  rd_kafka_DeleteTopic_destroy(target);
+  rd_kafka_AdminOptions_destroy(options);
+  rd_kafka_event_t *event =
+      await_result(admin, RD_KAFKA_EVENT_DELETETOPICS_RESULT, "deleting the topic", deadline, err);
+  if (event == NULL)
+    return error_wrap(err, "topic %s", topic);
+  size_t count = 0;
+  const rd_kafka_topic_result_t **results =
+      rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count);
+  bool ok = count == 1 ? deleted(topic, rd_kafka_topic_result_error(results[0]),
+                                 rd_kafka_topic_result_error_string(results[0]), err)
+                       : deleted(topic, RD_KAFKA_RESP_ERR__BAD_MSG, NULL, err);
+  rd_kafka_event_destroy(event);
+  return ok;
+}
+
+bool kafka_admin_delete_topic(struct kafka_admin *admin, const char *topic, int timeout_ms, struct error *err) {
+  int64_t deadline = clock_monotonic_ms() + timeout_ms;
+  if (!request_deletion(admin, topic, deadline, err))
+    return false;
+  for (;;) {
+    struct topic_view view;
+    if (!view_topic(admin, topic, deadline, &view, err))
+      return false;
+    if (view.code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+      return true;
+    if (clock_monotonic_ms() + RETRY_MS >= deadline)
+      return error_set(err, ERROR_RETRY, "topic %s: its deletion was accepted, but it is still there", topic);
+    clock_sleep_ms(RETRY_MS);
+  }
+}

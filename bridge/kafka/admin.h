@@ -1,4 +1,4 @@
-/* Topics: what they are, and making them. Each call is bounded by timeout_ms and owns no thread afterwards.
+/* Topics: what they are, making and deleting them. Each call is bounded by timeout_ms and owns no thread afterwards.
  * Errors: a broker that is away is ERROR_RETRY; not authorised is ERROR_RETRY too and says so by name (an operator may
  * grant it meanwhile). */
 #ifndef WALFERRY_KAFKA_ADMIN_H
@@ -33,5 +33,9 @@ bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout
  * visible in metadata. */
 bool kafka_admin_create_topic(struct kafka_admin *admin, const char *topic, int32_t partitions, int32_t replication,
                               int config_count, const char *const (*configs)[2], int timeout_ms, struct error *err);
+
+/* A topic that does not exist is success. Returns after it is gone from the metadata. ERROR_CONFIG where the brokers
+ * delete no topics (delete.topic.enable). */
+bool kafka_admin_delete_topic(struct kafka_admin *admin, const char *topic, int timeout_ms, struct error *err);
 
 #endif

@@ -244,6 +244,32 @@ bool replication_create_slot(struct replication *rep, const char *slot, const ch
   return ok;
 }
 
+static bool fail_copy_slot(const struct replication *rep, const PGresult *result, struct error *err) {
+  const char *state = session_sqlstate(rep->pg, result);
+  fail_create_slot(rep, result, err);
+  if (strcmp(state, "42704") == 0) {
+    reclassify(err, ERROR_REFUSED, "slot_missing");
+    error_remedy(err, "run `walferry init`");
+  }
+  return false;
+}
+
+bool replication_copy_slot(struct replication *rep, const char *slot, const char *copy, struct error *err) {
+  struct buffer sql;
+  buffer_init(&sql, COMMAND_MAX);
+  buffer_append_text(&sql, "SELECT pg_catalog.pg_copy_logical_replication_slot(");
+  append_quoted(&sql, '\'', slot);
+  buffer_append_text(&sql, ", ");
+  append_quoted(&sql, '\'', copy);
+  buffer_append_text(&sql, ", true)");
+  buffer_append_char(&sql, '\0');
+  PGresult *result = session_exec(rep->pg, sql.data, -1, NULL, COMMAND_TIMEOUT_MS, err);
+  buffer_free(&sql);
+  bool ok = result != NULL && (PQresultStatus(result) == PGRES_TUPLES_OK || fail_copy_slot(rep, result, err));
+  PQclear(result);
+  return ok || error_wrap(err, "copying slot %s", slot);
+}
+
 static bool fail_start(const struct replication *rep, const PGresult *result, const char *slot, struct error *err) {
   const char *state = session_sqlstate(rep->pg, result);
   fail_plugin(rep, result, err);

@@ -37,6 +37,10 @@ bool replication_timeline_end(struct replication *rep, uint32_t current, uint32_
 bool replication_create_slot(struct replication *rep, const char *slot, const char *plugin, bool *exists,
                              lsn_t *consistent_point, struct error *err);
 
+/* A copy of a logical slot that stands where it does, also while another connection holds the slot, which stays as it
+ * is. The copy is temporary: it ends with this connection. A missing slot is ERROR_REFUSED "slot_missing". */
+bool replication_copy_slot(struct replication *rep, const char *slot, const char *copy, struct error *err);
+
 /* START_REPLICATION SLOT ... LOGICAL 0/0 (options). option_count pairs name, value. *busy instead of an error if
  * another connection holds the slot (55006). A missing slot is ERROR_REFUSED "slot_missing"; a plugin that the server
  * does not allow is ERROR_REFUSED "plugin_not_allowed". */

@@ -38,7 +38,7 @@ void admit_fill_identity(const struct admit_facts *facts, struct position *p) {
   }
 }
 
-static bool check_owner(const struct admit_facts *f, const struct position *p, struct error *err) {
+bool admit_owner(const struct admit_facts *f, const struct position *p, struct error *err) {
   if (strcmp(p->system_id, f->identity.system_id) != 0) {
     error_refuse(err, "cluster_changed",
                  "the position in %s belongs to the Postgres cluster with system identifier %s, but this server is %s",
@@ -181,7 +181,7 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
       return error_remedy(err, "start without --adopt-slot");
     }
     lsn_t idle;
-    if (!check_owner(f, position, err) || !check_publication_same(f, position, err) ||
+    if (!admit_owner(f, position, err) || !check_publication_same(f, position, err) ||
         !check_timeline(f, position, &idle, err))
       return false;
     struct position cut = *position; /* borrows the lists */
@@ -195,7 +195,7 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
     return true;
   }
   if (position->state == POSITION_INTENT) {
-    if (!check_owner(f, position, err))
+    if (!admit_owner(f, position, err))
       return false;
   } else if (!f->adopt) {
     error_refuse(err, "slot_unknown", "slot %s exists, but %s holds no position for it", f->slot_name,
@@ -215,14 +215,14 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
 
 bool admit_creation(const struct admit_facts *f, const struct position *position, struct error *err) {
   if (position->state == POSITION_SET) {
-    if (!check_owner(f, position, err))
+    if (!admit_owner(f, position, err))
       return false;
     error_refuse(err, "slot_missing", "slot %s is gone, but %s holds a position (%s)", f->slot_name, f->position_topic,
                  lsn_format(position_ack_lsn(position)).text);
     return error_remedy(err, "events committed since that position can no longer be streamed: find them in the outbox. "
                              "To start anew, delete the position topic and run `walferry init`");
   }
-  return position->state == POSITION_NONE || check_owner(f, position, err);
+  return position->state == POSITION_NONE || admit_owner(f, position, err);
 }
 
 bool admit_tables(const struct catalog_publication *pub, struct error *err) {

@@ -28,6 +28,9 @@ struct admit_facts {
  * say less. */
 bool admit_slot(const struct admit_facts *facts, struct error *err);
 
+/* Does a stored position, be it an intent, belong to this cluster, database, slot and decoder? */
+bool admit_owner(const struct admit_facts *facts, const struct position *position, struct error *err);
+
 /* Fills the identity of a position (system, database, slot, plugin, timeline, publication with its tables, fingerprint)
  * from the facts; progress is left as it is. */
 void admit_fill_identity(const struct admit_facts *facts, struct position *position);

@@ -145,12 +145,12 @@ static bool connect_both(struct relay *r, struct generation *g, struct error *er
   return catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err);
 }
 
-static bool start_streaming(struct relay *r, struct generation *g, bool *busy, struct error *err) {
-  const struct relay_settings *s = r->settings;
-  char *publications = memory_format("\"%s\"", s->publication);
+bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, bool *busy,
+                           struct error *err) {
+  char *publications = memory_format("\"%s\"", settings->publication);
   const char *options[] = {"proto_version", "1", "publication_names", publications, "messages", "true"};
   /* Messages are asked for always: with the prefixes of today a transaction of yesterday could fail to come again. */
-  bool ok = replication_start(g->rep, s->slot, 3, options, busy, err);
+  bool ok = replication_start(rep, slot, 3, options, busy, err);
   free(publications);
   return ok;
 }
@@ -162,7 +162,7 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
   int64_t began_ms = clock_monotonic_ms();
   for (;;) {
     bool busy;
-    if (!start_streaming(r, g, &busy, err)) {
+    if (!relay_start_streaming(s, g->rep, s->slot, &busy, err)) {
       if (err->code != NULL &&
           strcmp(err->code, "slot_missing") == 0) /* gone since we looked: start() knows what to do */
         error_set(err, ERROR_START_OVER, "slot %s disappeared", s->slot);

@@ -3,6 +3,7 @@
 #ifndef WALFERRY_RELAY_RELAY_H
 #define WALFERRY_RELAY_RELAY_H
 
+#include "bridge/postgres/replication.h"
 #include "bridge/relay/intake.h"
 #include "bridge/relay/publisher.h"
 #include "bridge/relay/stop.h"
@@ -30,5 +31,9 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
 /* Makes publication, slot and first position where nothing is there yet, with a stored intent in between; does nothing
  * where all is there. *created tells. Used by `init` and, with create, by the start. */
 bool relay_establish(const struct relay_settings *settings, const struct stop *stop, bool *created, struct error *err);
+
+/* START_REPLICATION from a slot with what the decoder asks of the server; *busy as in replication_start. */
+bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, bool *busy,
+                           struct error *err);
 
 #endif

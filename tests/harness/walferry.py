@@ -16,7 +16,7 @@ def binary():
 class Walferry:
     """Walferry("relay", config, failpoint="publisher.after_commit=kill") starts at once.
 
-    events: the log as a list of dicts; lines: stderr as it was, sanitizer reports included; stdout: bytes of data."""
+    events: the log as a list of dicts; lines: stderr as it was, sanitizer reports included; stdout: bytes of data so far."""
 
     def __init__(self, command, *args, failpoint=None, env=None, binary_path=None):
         self.command = [binary_path or binary(), command, *map(str, args), "--log-format", "json"]
@@ -65,7 +65,8 @@ class Walferry:
             self._news.notify_all()
 
     def _read_stdout(self):
-        self.stdout = self.process.stdout.read()
+        while chunk := self.process.stdout.read1(1 << 16):
+            self.stdout += chunk
 
     # What it says
 

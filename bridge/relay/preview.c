@@ -1,0 +1,196 @@
+/* See preview.h. The source thread, the intake and the queue are those of a real run. What is printed is acknowledged to
+ * the copy, so that a run that follows for long makes the server keep no WAL. */
+#include "bridge/relay/preview.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bridge/base/clock.h"
+#include "bridge/base/log.h"
+#include "bridge/event/print.h"
+#include "bridge/relay/facts.h"
+#include "bridge/relay/source.h"
+
+#define TAKE_SLICE_MS 100
+#define WATCH_INTERVAL_MS 3000
+#define WRITE_SLICE 4096 /* PIPE_BUF: what poll promises room for */
+
+static const struct handover_limits handover_limits = {
+    .queue_bytes = 4 << 20,
+    .soft_bytes = 1 << 20,
+    .hard_bytes = 4 << 20,
+};
+
+struct preview {
+  const struct preview_settings *settings;
+  const struct stop *stop;
+  struct connection *conn;
+  struct replication *rep; /* until the source takes it */
+  struct source *source;
+  struct facts facts;
+  struct position from; /* where the slot stands */
+  struct buffer line;
+  lsn_t until; /* 0: none */
+  lsn_t printed_to;
+  int64_t events;
+  int64_t quarantined;
+  int64_t watched_ms;
+};
+
+/* Nobody reads any more: no error, a reader such as head has what it wanted. */
+static bool hung_up(const struct preview *p) {
+  struct pollfd out = {.fd = p->settings->out_fd};
+  return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+/* Never blocks for longer than until stop->now. *over: there is nobody to write to, or no time left. */
+static bool write_out(const struct preview *p, struct slice bytes, bool *over, struct error *err) {
+  struct pollfd out = {.fd = p->settings->out_fd, .events = POLLOUT};
+  while (bytes.len > 0) {
+    if (atomic_load(&p->stop->now)) {
+      *over = true;
+      return true;
+    }
+    if (poll(&out, 1, TAKE_SLICE_MS) <= 0)
+      continue;
+    ssize_t written = write(out.fd, bytes.data, bytes.len < WRITE_SLICE ? bytes.len : WRITE_SLICE);
+    if (written < 0 && errno == EPIPE) {
+      *over = true;
+      return true;
+    }
+    if (written < 0 && errno != EINTR && errno != EAGAIN)
+      return error_set(err, ERROR_FATAL, "stdout cannot be written: %s", strerrordesc_np(errno));
+    if (written > 0)
+      bytes = slice_from(bytes.data + written, bytes.len - (size_t)written);
+  }
+  return true;
+}
+
+/* The slot as it is, judged as a start would judge it; its position is what a relay would make of it at first. */
+static bool look(struct preview *p, struct error *err) {
+  const struct relay_settings *s = p->settings->relay;
+  p->conn = connection_open(s->conninfo, s->name, err);
+  if (p->conn == NULL || !facts_server(&p->facts, p->conn, s, err) || !facts_publication(&p->facts, p->conn, s, err) ||
+      !catalog_slot(p->conn, s->slot, &p->facts.admit.slot, err))
+    return false;
+  if (!p->facts.admit.slot.exists) {
+    error_refuse(err, "slot_missing", "slot %s does not exist", s->slot);
+    return error_remedy(err, "run `walferry init`: what is committed from then on can be printed");
+  }
+  return admit_slot(&p->facts.admit, err) && facts_check_publication(&p->facts, s, err);
+}
+
+/* The copy is read on the connection that made it, and ends with it. The backend's pid makes its name unique. */
+static bool start_copy(struct preview *p, struct error *err) {
+  const struct relay_settings *s = p->settings->relay;
+  p->rep = replication_open(s->conninfo, s->name, err);
+  if (p->rep == NULL || !replication_identify(p->rep, &p->facts.admit.identity, err))
+    return false;
+  p->until = s->until == RELAY_UNTIL_LSN   ? s->until_lsn
+             : s->until == RELAY_UNTIL_NOW ? p->facts.admit.identity.flush_lsn
+                                           : 0;
+  char copy[64];
+  snprintf(copy, sizeof copy, "walferry_preview_%d", replication_backend_pid(p->rep));
+  struct catalog_slot *slot = &p->facts.admit.slot;
+  bool busy = false;
+  if (!replication_copy_slot(p->rep, s->slot, copy, err) || !catalog_slot(p->conn, copy, slot, err) ||
+      !relay_start_streaming(s, p->rep, copy, &busy, err))
+    return false;
+  if (busy || !slot->exists)
+    return error_set(err, ERROR_RETRY, "the temporary slot %s is not ours", copy);
+  p->printed_to = slot->confirmed_flush_lsn;
+  log_info("preview.streaming", log_string("slot", s->slot), log_string("copy", copy),
+           log_lsn("from", slot->confirmed_flush_lsn));
+  return true;
+}
+
+static bool start(struct preview *p, struct error *err) {
+  const struct relay_settings *s = p->settings->relay;
+  if (!look(p, err) || !start_copy(p, err))
+    return false;
+  const struct decoder_class *class = decoder_class_find(s->plugin);
+  if (class == NULL)
+    return error_set(err, ERROR_CONFIG, "no decoder for plugin %s", s->plugin);
+  p->source = source_start(p->rep, &handover_limits, p->until);
+  p->rep = NULL;
+  source_go(p->source, decoder_new(class), intake_new(&s->intake, &p->from, false));
+  source_ack(p->source, p->printed_to);
+  return true;
+}
+
+/* The server may go on without a word when its publication is gone. */
+static bool watch(struct preview *p, struct error *err) {
+  p->watched_ms = clock_monotonic_ms();
+  return facts_publication(&p->facts, p->conn, p->settings->relay, err) &&
+         facts_check_publication(&p->facts, p->settings->relay, err);
+}
+
+static bool enough(const struct preview *p) {
+  return p->settings->events_max > 0 && p->events >= p->settings->events_max;
+}
+
+static bool print_batch(struct preview *p, const struct segment *batch, bool *over, struct error *err) {
+  for (; batch != NULL && !*over; batch = batch->next) {
+    if (p->until != 0 && batch->commit_lsn >= p->until) { /* all before it is printed */
+      *over = true;
+      break;
+    }
+    for (const struct record *r = batch->first; r != NULL && !*over && !enough(p); r = r->next) {
+      buffer_clear(&p->line);
+      record_print(r, &p->line);
+      if (!write_out(p, buffer_slice(&p->line), over, err))
+        return false;
+      p->events += !*over;
+      p->quarantined += !*over && r->quarantined;
+    }
+    *over = *over || enough(p);
+    if (!*over && batch->end_lsn > p->printed_to)
+      p->printed_to = batch->end_lsn;
+  }
+  return true;
+}
+
+static bool stream(struct preview *p, struct error *err) {
+  struct handover *queue = source_handover(p->source);
+  for (bool over = false; !over;) {
+    if (atomic_load(&p->stop->requested) || hung_up(p) || (p->until != 0 && p->printed_to >= p->until))
+      return true;
+    if (clock_monotonic_ms() - p->watched_ms >= WATCH_INTERVAL_MS && !watch(p, err))
+      return false;
+    struct segment *batch = NULL;
+    bool ok = true;
+    switch (handover_take(queue, TAKE_SLICE_MS, &batch, err)) {
+    case HANDOVER_EMPTY:
+      break;
+    case HANDOVER_CLOSED:
+      return false;
+    case HANDOVER_BATCH:
+      ok = print_batch(p, batch, &over, err);
+      segment_free_list(batch);
+      source_ack(p->source, p->printed_to);
+    }
+    if (!ok)
+      return false;
+  }
+  return true;
+}
+
+bool preview_run(const struct preview_settings *settings, const struct stop *stop, struct error *err) {
+  struct preview p = {.settings = settings, .stop = stop, .watched_ms = clock_monotonic_ms()};
+  position_init(&p.from);
+  buffer_init(&p.line, PRINT_LINE_MAX);
+  bool started = start(&p, err);
+  bool ok = started && stream(&p, err);
+  if (started)
+    log_info("preview.done", log_int("events", p.events), log_int("quarantined", p.quarantined),
+             log_lsn("to", p.printed_to));
+  source_stop(p.source);
+  replication_close(p.rep);
+  connection_close(p.conn);
+  facts_free(&p.facts);
+  buffer_free(&p.line);
+  return ok;
+}
