@@ -10,9 +10,9 @@
 
 /* Appends {"topic","partition" (null: by key),"key","headers" (an object),"timestamp" (Unix ms),"value","lsn" (of the
  * commit),"xid","index"} and a newline. A quarantine record also has "quarantined": true.
- * value: the record's own JSON, in which only line breaks between tokens became blanks. What is no JSON is in "value_text"
- * instead, and what is no UTF-8 either in "value_base64"; likewise "key" and "key_base64". A tombstone's value is null,
- * with "tombstone": true. */
+ * value: the record's own JSON, in which only line breaks between tokens became blanks. What is no JSON is in
+ * "value_text" instead, and what is no UTF-8 either in "value_base64"; likewise "key" and "key_base64". A tombstone's
+ * value is null, with "tombstone": true. */
 void record_print(const struct record *record, struct buffer *line);
 
 #endif

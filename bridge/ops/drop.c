@@ -43,12 +43,12 @@ static bool go_on(const struct drop *d, struct error *err) {
 static bool find_sessions(struct drop *d, struct buffer *names, struct error *err) {
   char holder[16];
   snprintf(holder, sizeof holder, "%d", d->facts.slot.active_pid);
-  struct rows *rows = connection_query(
-      d->conn,
-      "SELECT a.pid, a.application_name, a.usename, a.client_addr FROM pg_catalog.pg_stat_activity a "
-      "WHERE a.pid <> pg_catalog.pg_backend_pid() AND (a.pid = $1::pg_catalog.int4 "
-      "OR a.application_name = pg_catalog.current_setting('application_name')) ORDER BY a.pid",
-      1, (const char *[]){holder}, err);
+  struct rows *rows =
+      connection_query(d->conn,
+                       "SELECT a.pid, a.application_name, a.usename, a.client_addr FROM pg_catalog.pg_stat_activity a "
+                       "WHERE a.pid <> pg_catalog.pg_backend_pid() AND (a.pid = $1::pg_catalog.int4 "
+                       "OR a.application_name = pg_catalog.current_setting('application_name')) ORDER BY a.pid",
+                       1, (const char *[]){holder}, err);
   if (rows == NULL)
     return error_wrap(err, "looking for sessions of the instance");
   for (int i = 0; i < rows_count(rows); i++) {
@@ -78,8 +78,8 @@ static bool check_idle(struct drop *d, struct error *err) {
   bool ok, idle;
   for (int64_t end = clock_monotonic_ms() + GRACE_MS;; clock_sleep_ms(GRACE_SLICE_MS)) {
     buffer_clear(&sessions);
-    ok = go_on(d, err) && catalog_slot(d->conn, d->relay->slot, &d->facts.slot, err) &&
-         find_sessions(d, &sessions, err);
+    ok =
+        go_on(d, err) && catalog_slot(d->conn, d->relay->slot, &d->facts.slot, err) && find_sessions(d, &sessions, err);
     idle = ok && !d->facts.slot.active && sessions.len == 0;
     if (!ok || idle || clock_monotonic_ms() >= end)
       break;
@@ -93,12 +93,11 @@ static bool check_idle(struct drop *d, struct error *err) {
 /* A slot under the configured name that is not of the configured kind is somebody else's. */
 static bool check_slot(const struct drop *d, struct error *err) {
   const struct catalog_slot *s = &d->facts.slot;
-  if (!s->exists || (s->logical && strcmp(s->plugin, d->relay->plugin) == 0 &&
-                     strcmp(s->database, d->facts.database) == 0))
+  if (!s->exists ||
+      (s->logical && strcmp(s->plugin, d->relay->plugin) == 0 && strcmp(s->database, d->facts.database) == 0))
     return true;
-  error_refuse(err, "slot_mismatch", "slot %s is not this instance's: it is %s, plugin %s, database %s",
-               d->relay->slot, s->logical ? "logical" : "physical", s->logical ? s->plugin : "none",
-               s->logical ? s->database : "none");
+  error_refuse(err, "slot_mismatch", "slot %s is not this instance's: it is %s, plugin %s, database %s", d->relay->slot,
+               s->logical ? "logical" : "physical", s->logical ? s->plugin : "none", s->logical ? s->database : "none");
   return error_remedy(err,
                       "correct postgres.slot, postgres.decoder or the dbname in postgres.conninfo. If it is to go all "
                       "the same: SELECT pg_drop_replication_slot('%s')",
@@ -168,8 +167,7 @@ static bool fail_drop_slot(const struct drop *d, struct error *err) {
 static bool drop_slot(struct drop *d, struct error *err) {
   const char *slot = d->relay->slot;
   if (d->facts.slot.exists) {
-    struct rows *rows =
-        connection_query(d->conn, "SELECT pg_catalog.pg_drop_replication_slot($1)", 1, &slot, err);
+    struct rows *rows = connection_query(d->conn, "SELECT pg_catalog.pg_drop_replication_slot($1)", 1, &slot, err);
     bool gone = rows == NULL && strcmp(connection_sqlstate(d->conn), "42704") == 0; /* somebody was faster */
     if (rows == NULL && !gone)
       return fail_drop_slot(d, err);

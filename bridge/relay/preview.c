@@ -1,5 +1,5 @@
-/* See preview.h. The source thread, the intake and the queue are those of a real run. What is printed is acknowledged to
- * the copy, so that a run that follows for long makes the server keep no WAL. */
+/* See preview.h. The source thread, the intake and the queue are those of a real run. What is printed is acknowledged
+ * to the copy, so that a run that follows for long makes the server keep no WAL. */
 #include "bridge/relay/preview.h"
 
 #include <errno.h>

@@ -46,6 +46,8 @@ static void calls_to_brokers_that_are_away_end_at_their_deadline(void **state) {
   assert_int_equal(facts.partitions, 77);
   assert_false(kafka_admin_create_topic(admin, "t", 1, 1, 0, NULL, 500, &err));
   assert_int_equal(err.kind, ERROR_RETRY);
+  assert_false(kafka_admin_delete_topic(admin, "t", 500, &err));
+  assert_int_equal(err.kind, ERROR_RETRY);
   kafka_admin_free(admin);
   assert_in_range(clock_monotonic_ms() - started, 1000, 8000);
 }
