@@ -56,9 +56,14 @@ static bool not_supported(const struct cli *cli, struct error *err) {
   return error_remedy(err, "see walferry --help for what this version does");
 }
 
+/* A relay runs until it is stopped; a command that has an end of its own and was stopped before it is not done. */
+static bool ends_by_itself(enum command command) {
+  return command != COMMAND_RELAY && command != COMMAND_INBOX;
+}
+
 static bool run_command(const struct cli *cli, const struct config *config, struct error *err) {
   struct stop stop = {.requested = false};
-  signals_start(&stop);
+  signals_start(&stop, ends_by_itself(cli->command) ? 1 : 0);
   struct settings settings;
   if (!settings_init(&settings, config, err))
     return false;
@@ -86,6 +91,10 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     break; /* need no config */
   }
   settings_free(&settings);
+  if (!ok && err->kind == ERROR_STOPPED && ends_by_itself(cli->command)) {
+    error_set(err, ERROR_RETRY, "stopped before everything was done");
+    error_remedy(err, "run it again: what is done already is passed over");
+  }
   return ok;
 }
 

@@ -3,12 +3,13 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stddef.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "bridge/base/clock.h"
 #include "bridge/base/log.h"
+#include "bridge/base/memory.h"
 
 #define GIVE_UP_MS 4000
 #define LEAVE_MS 9000
@@ -32,8 +33,14 @@ static int next_signal(const sigset_t *set, int64_t until_ms) {
   return signal < 0 ? 0 : signal;
 }
 
+struct signals { /* the thread's own */
+  struct stop *stop;
+  int left_exit_code;
+};
+
 static void *run(void *arg) {
-  struct stop *stop = arg;
+  struct signals signals = *(struct signals *)arg;
+  free(arg);
   sigset_t set = handled_signals();
   for (;;) {
     int signal;
@@ -44,12 +51,12 @@ static void *run(void *arg) {
     log_warn("config.restart_needed", log_string("error", "this version reloads nothing: restart to apply changes"));
   }
   log_info("process.stopping");
-  atomic_store(&stop->requested, true);
+  atomic_store(&signals.stop->requested, true);
   int64_t began = clock_monotonic_ms();
   for (;;) {
     int64_t gone = clock_monotonic_ms() - began;
     if (gone >= GIVE_UP_MS)
-      atomic_store(&stop->now, true);
+      atomic_store(&signals.stop->now, true);
     if (gone >= LEAVE_MS)
       break;
     int signal = next_signal(&set, began + (gone < GIVE_UP_MS ? GIVE_UP_MS : LEAVE_MS));
@@ -57,10 +64,10 @@ static void *run(void *arg) {
       break;
   }
   log_warn("process.left_at_once");
-  _exit(0);
+  _exit(signals.left_exit_code);
 }
 
-void signals_start(struct stop *stop) {
+void signals_start(struct stop *stop, int left_exit_code) {
   sigset_t set = handled_signals();
   pthread_sigmask(SIG_BLOCK, &set, NULL);
   signal(SIGPIPE, SIG_IGN);
@@ -68,6 +75,8 @@ void signals_start(struct stop *stop) {
   pthread_attr_t attr;
   pthread_attr_init(&attr);
   pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-  pthread_create(&thread, &attr, run, stop);
+  struct signals *signals = memory_alloc(sizeof *signals);
+  *signals = (struct signals){.stop = stop, .left_exit_code = left_exit_code};
+  pthread_create(&thread, &attr, run, signals);
   pthread_attr_destroy(&attr);
 }
