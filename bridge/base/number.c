@@ -23,7 +23,7 @@ bool number_parse(struct slice text, int64_t min, int64_t max, int64_t *value) {
   struct slice digits = negative ? slice_from(text.data + 1, text.len - 1) : text;
   uint64_t magnitude;
   uint64_t limit = negative ? (uint64_t)INT64_MAX + 1 : (uint64_t)INT64_MAX;
-  if (!number_parse_u64(digits, limit, &magnitude))
+  if (!number_parse_u64(digits, limit, &magnitude) || (negative && magnitude == 0))
     return false;
   int64_t parsed = negative ? (int64_t)(0 - magnitude) : (int64_t)magnitude;
   if (parsed < min || parsed > max)

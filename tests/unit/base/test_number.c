@@ -39,6 +39,7 @@ static void what_is_no_whole_number_is_refused_and_nothing_written(void **state)
                                       "01",
                                       "00",
                                       "-01",
+                                      "-0",
                                       "--1",
                                       "1-",
                                       "1.0",
