@@ -1,6 +1,8 @@
 /* See init_sql.h. */
 #include "bridge/ops/init_sql.h"
 
+#include <stdio.h>
+
 /* Column types of a table made by `init`, by role; the default name where the config gives none. */
 static const struct {
   enum event_field field;
@@ -100,15 +102,34 @@ static const struct {
 };
 #define OPTION_COUNT (sizeof options / sizeof options[0])
 
-static void function_head(struct buffer *sql, const char *name) {
+/* Dollar quotes around a body, with a tag that none of the names in it holds. The body is cleared. */
+static void dollar_quoted(struct buffer *sql, struct buffer *body) {
+  char tag[32] = "$walferry$";
+  buffer_append_char(body, '\0');
+  for (int i = 1; strstr(body->data, tag) != NULL; i++)
+    snprintf(tag, sizeof tag, "$walferry%d$", i);
+  buffer_printf(sql, "%s%s%s", tag, body->data, tag);
+  buffer_clear(body);
+}
+
+/* Up to where the body of the function begins, which the caller writes, and its beginning. */
+static void function_head(struct buffer *sql, struct buffer *body, const char *name) {
+  buffer_init(body, sql->max);
   buffer_printf(sql,
                 "CREATE SCHEMA IF NOT EXISTS walferry;\n"
                 "CREATE OR REPLACE FUNCTION walferry.%s(aggregate text, type text, key text, payload jsonb",
                 name);
   for (size_t i = 0; i < OPTION_COUNT; i++)
     buffer_printf(sql, ",\n    %s %s DEFAULT NULL", options[i].parameter, options[i].type);
-  buffer_append_text(sql, ",\n    id uuid DEFAULT gen_random_uuid())\nRETURNS uuid LANGUAGE plpgsql AS $walferry$\n"
-                          "#variable_conflict use_variable\nBEGIN\n");
+  buffer_append_text(sql, ",\n    id uuid DEFAULT gen_random_uuid())\nRETURNS uuid LANGUAGE plpgsql AS ");
+  buffer_append_text(body, "\n#variable_conflict use_variable\nBEGIN\n");
+}
+
+static void function_end(struct buffer *sql, struct buffer *body, const char *name) {
+  buffer_printf(body, "  RETURN %s.id;\nEND ", name);
+  dollar_quoted(sql, body);
+  buffer_append_text(sql, ";\n");
+  buffer_free(body);
 }
 
 static void option_value(struct buffer *sql, const char *function, size_t i) {
@@ -121,27 +142,29 @@ static void option_value(struct buffer *sql, const char *function, size_t i) {
 
 void init_sql_emit(struct buffer *sql, const struct table_spec *table, const bool has[FIELD_COUNT]) {
   static const enum event_field required[] = {FIELD_ID, FIELD_AGGREGATE, FIELD_TYPE, FIELD_KEY, FIELD_PAYLOAD};
-  function_head(sql, "emit");
-  buffer_append_text(sql, "  INSERT INTO ");
-  table_name(sql, table);
+  struct buffer body;
+  function_head(sql, &body, "emit");
+  buffer_append_text(&body, "  INSERT INTO ");
+  table_name(&body, table);
   for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
-    buffer_append_text(sql, i == 0 ? " (" : ", ");
-    init_sql_identifier(sql, init_column(table, required[i]));
+    buffer_append_text(&body, i == 0 ? " (" : ", ");
+    init_sql_identifier(&body, init_column(table, required[i]));
   }
   for (size_t i = 0; i < OPTION_COUNT; i++) {
     if (!has[options[i].field])
       continue;
-    buffer_append_text(sql, ", ");
-    init_sql_identifier(sql, init_column(table, options[i].field));
+    buffer_append_text(&body, ", ");
+    init_sql_identifier(&body, init_column(table, options[i].field));
   }
-  buffer_append_text(sql, ")\n  VALUES (emit.id, emit.aggregate, emit.type, emit.key, emit.payload");
+  buffer_append_text(&body, ")\n  VALUES (emit.id, emit.aggregate, emit.type, emit.key, emit.payload");
   for (size_t i = 0; i < OPTION_COUNT; i++) {
     if (!has[options[i].field])
       continue;
-    buffer_append_text(sql, ",\n    ");
-    option_value(sql, "emit", i);
+    buffer_append_text(&body, ",\n    ");
+    option_value(&body, "emit", i);
   }
-  buffer_append_text(sql, ");\n  RETURN emit.id;\nEND $walferry$;\n");
+  buffer_append_text(&body, ");\n");
+  function_end(sql, &body, "emit");
 }
 
 /* One member of the envelope's text; NULL where the option is absent, which concat_ws leaves out. */
@@ -154,31 +177,39 @@ static void message_member(struct buffer *sql, size_t i) {
 }
 
 void init_sql_emit_message(struct buffer *sql, const char *prefix) {
-  function_head(sql, "emit_message");
-  buffer_append_text(sql, "  PERFORM pg_logical_emit_message(true, ");
-  init_sql_literal(sql, prefix);
-  buffer_append_text(sql, ", '{' || concat_ws(',',\n"
-                          "    '\"id\":' || to_json(emit_message.id)::text,\n"
-                          "    '\"type\":' || to_json(emit_message.type)::text,\n"
-                          "    '\"aggregate\":' || to_json(emit_message.aggregate)::text,\n"
-                          "    '\"key\":' || to_json(emit_message.key)::text,\n"
-                          "    '\"occurred_at\":' || to_json(now())::text");
+  struct buffer body;
+  function_head(sql, &body, "emit_message");
+  buffer_append_text(&body, "  PERFORM pg_logical_emit_message(true, ");
+  init_sql_literal(&body, prefix);
+  buffer_append_text(&body, ", '{' || concat_ws(',',\n"
+                            "    '\"id\":' || to_json(emit_message.id)::text,\n"
+                            "    '\"type\":' || to_json(emit_message.type)::text,\n"
+                            "    '\"aggregate\":' || to_json(emit_message.aggregate)::text,\n"
+                            "    '\"key\":' || to_json(emit_message.key)::text,\n"
+                            "    '\"occurred_at\":' || to_json(now())::text");
   for (size_t i = 0; i < OPTION_COUNT; i++)
     if (options[i].field != FIELD_ACTOR_ID && options[i].field != FIELD_ACTOR_TYPE)
-      message_member(sql, i);
-  buffer_append_text(sql, ",\n    CASE WHEN coalesce(emit_message.actor_id, emit_message.actor_type) IS NOT NULL THEN\n"
-                          "      '\"actor\":' || json_strip_nulls(json_build_object('id', emit_message.actor_id,\n"
-                          "        'type', emit_message.actor_type))::text END,\n"
-                          "    '\"payload\":' || coalesce(emit_message.payload::text, 'null')) || '}');\n"
-                          "  RETURN emit_message.id;\nEND $walferry$;\n");
+      message_member(&body, i);
+  buffer_append_text(&body,
+                     ",\n    CASE WHEN coalesce(emit_message.actor_id, emit_message.actor_type) IS NOT NULL THEN\n"
+                     "      '\"actor\":' || json_strip_nulls(json_build_object('id', emit_message.actor_id,\n"
+                     "        'type', emit_message.actor_type))::text END,\n"
+                     "    '\"payload\":' || coalesce(emit_message.payload::text, 'null')) || '}');\n");
+  function_end(sql, &body, "emit_message");
 }
 
 void init_sql_role(struct buffer *sql, const char *role, const struct table_spec *tables, int table_count) {
-  buffer_append_text(sql, "DO $walferry$ BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ");
-  init_sql_literal(sql, role);
-  buffer_append_text(sql, ") THEN\n    CREATE ROLE ");
-  init_sql_identifier(sql, role);
-  buffer_append_text(sql, " LOGIN REPLICATION;\n  END IF;\nEND $walferry$;\n");
+  struct buffer body;
+  buffer_init(&body, sql->max);
+  buffer_append_text(&body, " BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ");
+  init_sql_literal(&body, role);
+  buffer_append_text(&body, ") THEN\n    CREATE ROLE ");
+  init_sql_identifier(&body, role);
+  buffer_append_text(&body, " LOGIN REPLICATION;\n  END IF;\nEND ");
+  buffer_append_text(sql, "DO ");
+  dollar_quoted(sql, &body);
+  buffer_append_text(sql, ";\n");
+  buffer_free(&body);
   buffer_append_text(sql, "GRANT USAGE ON SCHEMA walferry TO ");
   init_sql_identifier(sql, role);
   buffer_append_text(sql, ";\n");

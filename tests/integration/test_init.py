@@ -1,8 +1,11 @@
 """`walferry init`: everything that the relay needs, made once, by someone who may, or printed for someone who will."""
 import json
+import os
+import signal
 
 import pytest
 
+from harness import system
 from harness.servers import SqlError
 from integration_checks import ready, wait_records
 
@@ -220,3 +223,53 @@ def test_a_start_killed_half_way_is_finished_by_the_next(shop, command, moment):
     wanted |= set(shop.insert(2))
     shop.drain()
     shop.assert_exactly_once(wanted)
+
+
+# Names
+
+
+def test_names_with_dollar_tags_in_them_are_only_names(make_shop):
+    shop = make_shop(create_table=False)
+    table, role = "out$walferry$box", "r$walferry$1$" + shop.name[-6:]
+    shop.config["relay"]["tables"] = [{"table": f"public.{table}".replace("$", "$$")}]  # the config's own escape
+    shop.config["relay"]["messages"] = ["a$$walferry$$b"]
+    shop.config["postgres"]["conninfo"] = shop.postgres.conninfo(shop.db, user=role.replace("$", "$$"))
+    try:
+        shop.psql(shop.init("--print").stdout.decode())
+        shop.init("--admin", shop.postgres.conninfo(shop.db))
+        emit(shop)
+        assert shop.psql(f'select count(*) from "{table}"') == "1"
+        shop.drain()
+        assert len(shop.record_ids()) == 2
+    finally:
+        shop.postgres.drop_slot(shop.slot)
+        shop.psql(f'drop owned by "{role}"; drop role "{role}"')
+
+
+# Stopped before it is done
+
+
+def test_a_stop_before_it_is_done_is_no_success(bare, tmp_path):
+    """Slot and intent are there, the first position is not yet, and Kafka does not answer."""
+    held = tmp_path / "held"
+    run = bare.start("init", failpoint=f"relay.after_slot_created=pause:{held}")
+    system.wait_for(held.exists, 30, "the slot is made")
+    bare.kafka.sigstop()
+    try:
+        held.unlink()
+        assert run.terminate() == 1
+    finally:
+        bare.kafka.sigcont()
+    assert "stopped" in run.find("init.failed")["error"] and not run.find("process.done")
+    bare.init()
+    ready(bare)  # goes on from the intent
+
+
+def test_a_second_signal_before_it_is_done_is_no_success_either(bare):
+    port, = system.free_ports(1)
+    run = bare.start("init", config=bare.changed(kafka={"brokers": f"127.0.0.1:{port}"}))
+    run.wait_event("kafka.log")  # it is trying
+    os.kill(run.pid, signal.SIGTERM)
+    run.wait_event("process.stopping")
+    os.kill(run.pid, signal.SIGTERM)
+    assert run.wait(5) == 1

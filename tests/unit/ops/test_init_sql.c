@@ -80,6 +80,28 @@ static void hostile_names_stay_names(void **state) {
   }
 }
 
+/* The body must not end at what only looks like the tag around it. */
+static void names_with_dollar_tags_get_another_tag_around_them(void **state) {
+  struct buffer *sql = *state;
+  init_sql_emit_message(sql, "a$walferry$b");
+  expect_in(sql, "AS $walferry1$\n");
+  expect_in(sql, "'a$walferry$b'");
+  expect_in(sql, "END $walferry1$;\n");
+  buffer_clear(sql);
+  init_sql_emit_message(sql, "$walferry$ and $walferry1$");
+  expect_in(sql, "AS $walferry2$\n");
+  expect_in(sql, "END $walferry2$;\n");
+  static char schema[] = "public", table[] = "out$walferry$box";
+  bool has[FIELD_COUNT] = {false};
+  buffer_clear(sql);
+  init_sql_emit(sql, &(struct table_spec){.schema = schema, .table = table}, has);
+  expect_in(sql, "END $walferry1$;\n");
+  buffer_clear(sql);
+  init_sql_role(sql, "r$walferry$", NULL, 0);
+  expect_in(sql, "DO $walferry1$ BEGIN\n");
+  expect_in(sql, "END $walferry1$;\n");
+}
+
 static void table_has_a_column_per_role_and_a_size_check(void **state) {
   struct buffer *sql = *state;
   init_sql_table(sql, &plain);
@@ -214,6 +236,7 @@ static void bodies_are_quoted_once(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(hostile_names_stay_names),
+      TEST(names_with_dollar_tags_get_another_tag_around_them),
       TEST(table_has_a_column_per_role_and_a_size_check),
       TEST(configured_names_are_used_and_quoted),
       TEST(every_role_has_a_column),
