@@ -46,6 +46,7 @@ struct publisher {
   struct topic *topics; /* forgotten with each new producer: limits may have changed */
   struct suspects *suspects;
   int64_t published; /* records since the start of the process */
+  int64_t published_logged; /* of these, as of the last position.committed */
   bool progress_unlogged;
   int64_t progress_logged_ms;
   struct record *substitutes; /* quarantine records made in place of records of the batch in flight */
@@ -415,7 +416,8 @@ void publisher_log_progress(struct publisher *p) {
   p->progress_logged_ms = clock_monotonic_ms();
   log_info("position.committed", log_lsn("commit_lsn", p->committed.commit_lsn),
            log_lsn("end_lsn", position_ack_lsn(&p->committed)), log_bool("complete", p->committed.complete),
-           log_int("records", p->published));
+           log_int("records", p->published - p->published_logged));
+  p->published_logged = p->published;
 }
 
 /* Begin, records, position, commit. p->next is the position to commit. */

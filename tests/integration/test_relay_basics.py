@@ -628,9 +628,14 @@ def test_progress_is_logged(shop):
     relay = shop.relay()
     streaming = relay.wait_streaming()
     assert streaming["level"] == "info" and streaming["ts"]
+    mark = relay.mark()
     shop.insert(3)
-    relay.wait_event("position.committed")
+    relay.wait_event("position.committed", after=mark, records=3)
+    mark = relay.mark()
+    shop.psql("create table elsewhere as select generate_series(1, 1000)")
+    relay.wait_event("position.committed", after=mark, records=0)  # progress without events
     assert relay.terminate() == 0
+    assert not [e for e in relay.events[mark:] if e["event"] == "position.committed" and e["records"] != 0]
     assert all({"ts", "level", "event"} <= set(e) for e in relay.events) and len(relay.events) == len(relay.lines)
 
 
