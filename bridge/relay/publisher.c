@@ -45,7 +45,7 @@ struct publisher {
   struct buffer json;
   struct topic *topics; /* forgotten with each new producer: limits may have changed */
   struct suspects *suspects;
-  int64_t published; /* records since the start of the process */
+  int64_t published;        /* records since the start of the process */
   int64_t published_logged; /* of these, as of the last position.committed */
   bool progress_unlogged;
   int64_t progress_logged_ms;
@@ -118,8 +118,8 @@ static bool have_admin(struct publisher *p, struct error *err) {
   return p->admin != NULL;
 }
 
-bool publisher_reachable(struct publisher *p, struct error *err) {
-  return have_admin(p, err) && kafka_admin_reachable(p->admin, ADMIN_TIMEOUT_MS, err);
+bool publisher_reachable(struct publisher *p, int timeout_ms, struct error *err) {
+  return have_admin(p, err) && kafka_admin_reachable(p->admin, timeout_ms, err);
 }
 
 bool publisher_check_position_topic(struct publisher *p, struct error *err) {

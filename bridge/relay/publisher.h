@@ -23,8 +23,8 @@ struct publisher;
 struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop);
 void publisher_free(struct publisher *p); /* accepts NULL */
 
-/* true when a broker answers. */
-bool publisher_reachable(struct publisher *p, struct error *err);
+/* true when a broker answers within timeout_ms. */
+bool publisher_reachable(struct publisher *p, int timeout_ms, struct error *err);
 /* The position topic: created if missing, verified: one partition, compacted only, no unclean leader election. Else
  * ERROR_REFUSED "position_topic_invalid". */
 bool publisher_check_position_topic(struct publisher *p, struct error *err);

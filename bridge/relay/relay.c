@@ -19,6 +19,7 @@
 #define HELD_GRACE_MS 3000 /* a killed instance's backend may hold the slot for a moment longer */
 #define WATCH_INTERVAL_MS 3000
 #define UNREACHABLE_MAX_MS 60000 /* with an `until` */
+#define REACHABLE_TIMEOUT_MS 10000
 #define DECODE_FAILURES_MAX 3
 
 static const char CODE_SLOT_HELD[] = "slot_held";
@@ -39,7 +40,7 @@ struct relay {
   bool fenced;  /* the last generation lost its transactional id */
   int last_backend_pid;
   int64_t generation;
-  int64_t unreachable_since_ms; /* 0: all is well */
+  int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
   lsn_t decode_failed_at;
   int decode_failures;
 };
@@ -128,6 +129,18 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
   return true;
 }
 
+/* How long servers may stay away yet. */
+static int64_t patience_ms(const struct relay *r) {
+  if (r->settings->until == RELAY_FOREVER || r->unreachable_since_ms == 0)
+    return INT64_MAX;
+  int64_t left = r->unreachable_since_ms + UNREACHABLE_MAX_MS - clock_monotonic_ms();
+  return left > 0 ? left : 0;
+}
+
+static int64_t at_most(int64_t ms, int64_t max_ms) {
+  return ms < max_ms ? ms : max_ms;
+}
+
 /* Steps 1 to 3a: ordinary questions, Kafka's reachability, the replication connection. */
 static bool connect_both(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
@@ -135,7 +148,8 @@ static bool connect_both(struct relay *r, struct generation *g, struct error *er
   if (g->conn == NULL || !facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err))
     return false;
   g->facts.admit.position_topic = publisher_position_topic(r->publisher);
-  if (!publisher_reachable(r->publisher, err) || !publisher_check_position_topic(r->publisher, err))
+  if (!publisher_reachable(r->publisher, (int)at_most(REACHABLE_TIMEOUT_MS, patience_ms(r)), err) ||
+      !publisher_check_position_topic(r->publisher, err))
     return false;
   g->rep = replication_open(s->conninfo, s->name, err);
   if (g->rep == NULL || !replication_identify(g->rep, &g->facts.admit.identity, err))
@@ -408,16 +422,15 @@ static bool recoverable(struct relay *r, struct error *err) {
   case ERROR_START_OVER:
     break;
   }
-  int64_t now = clock_monotonic_ms();
-  if (r->unreachable_since_ms == 0)
-    r->unreachable_since_ms = now;
-  if (r->settings->until != RELAY_FOREVER && now - r->unreachable_since_ms > UNREACHABLE_MAX_MS)
-    return false;
-  return !undecodable(r, err);
+  if (r->unreachable_since_ms == 0) /* it streamed until now */
+    r->unreachable_since_ms = clock_monotonic_ms();
+  return patience_ms(r) > 0 && !undecodable(r, err);
 }
 
 static bool run_generation(struct relay *r, bool *done, struct error *err) {
   r->generation++;
+  if (r->unreachable_since_ms == 0)
+    r->unreachable_since_ms = clock_monotonic_ms();
   struct generation g = {.watched_ms = clock_monotonic_ms()};
   position_init(&g.position);
   bool ok = start(r, &g, err) && stream(r, &g, done, err);
@@ -447,10 +460,14 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
     }
     if (r.unreachable_since_ms == 0 || clock_monotonic_ms() - started_ms > 30000)
       backoff_reset(&backoff);
-    int64_t delay_ms = backoff_next_ms(&backoff);
+    int64_t delay_ms = at_most(backoff_next_ms(&backoff), patience_ms(&r));
     log_error_event(LOG_WARN, "relay.recovering", err);
     if (!pause_ms(&r, delay_ms)) {
       ok = true;
+      break;
+    }
+    if (patience_ms(&r) == 0) {
+      ok = false;
       break;
     }
   }
