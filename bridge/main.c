@@ -120,6 +120,7 @@ static int run(const struct cli *cli, struct error *err) {
 int main(int argc, char **argv) {
   struct cli cli;
   struct error err = {.kind = ERROR_NONE};
+  setvbuf(stdout, NULL, _IOLBF, 0); /* what is done is said, even where the process leaves at once after it */
   if (!cli_parse(argc, argv, &cli, &err)) {
     fprintf(stderr, "walferry: %s (%s)\n", err.message, err.remedy);
     return error_exit_code(&err);
