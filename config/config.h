@@ -54,7 +54,8 @@ struct config {
 
   struct {
     char *brokers;
-    struct config_strings properties; /* "name=value"; those that would break exactly-once are refused at load */
+    struct config_strings properties; /* "name=value", with the password of password_file as sasl.password; those that
+                                         would break exactly-once are refused at load. Secret. */
     struct {
       bool create;         /* default true */
       int32_t partitions;  /* of topics that walferry creates; default 3 */

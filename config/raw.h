@@ -19,7 +19,7 @@ struct raw_topics {
 };
 
 struct raw_kafka {
-  char *brokers;
+  char *brokers, *password_file;
   char **properties;
   unsigned properties_count;
   struct raw_topics topics;

@@ -39,6 +39,7 @@ static const cyaml_schema_field_t topics_fields[] = {
 
 static const cyaml_schema_field_t kafka_fields[] = {
     TEXT_REQUIRED(struct raw_kafka, brokers),
+    TEXT(struct raw_kafka, password_file),
     LIST(struct raw_kafka, properties, text_entry),
     SECTION(struct raw_kafka, topics, topics_fields),
     CYAML_FIELD_END,

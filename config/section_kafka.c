@@ -82,7 +82,7 @@ static bool same_property(const char *a, const char *b) {
 }
 
 static bool load_properties(const struct loading *loading, const struct raw_kafka *raw, struct config_strings *out) {
-  out->items = memory_alloc(raw->properties_count * sizeof *out->items);
+  out->items = memory_alloc((raw->properties_count + 1) * sizeof *out->items); /* and the password's */
   for (unsigned i = 0; i < raw->properties_count; i++) {
     struct loading_key key = loading_key("kafka.properties[%u]", i);
     char *property = load_property(loading, key.text, raw->properties[i]);
@@ -99,9 +99,28 @@ static bool load_properties(const struct loading *loading, const struct raw_kafk
   return true;
 }
 
+/* The password of password_file is the property sasl.password. */
+static bool add_password(const struct loading *loading, const char *raw, struct config_strings *properties) {
+  static const char key[] = "kafka.password_file";
+  for (unsigned i = 0; raw != NULL && i < properties->count; i++) {
+    if (!same_property(properties->items[i], "sasl.password="))
+      continue;
+    loading_fail(loading, key, "`kafka.properties` has a sasl.password already");
+    return loading_remedy(loading, "keep the password in one place: remove sasl.password=... or `password_file`");
+  }
+  char *password;
+  if (!section_secret(loading, key, raw, &password))
+    return false;
+  if (password != NULL)
+    properties->items[properties->count++] = memory_format("sasl.password=%s", password);
+  free(password);
+  return true;
+}
+
 bool section_kafka(const struct loading *loading, const struct raw_kafka *raw, struct config *config) {
   return load_brokers(loading, raw->brokers, &config->kafka.brokers) &&
          load_properties(loading, raw, &config->kafka.properties) &&
+         add_password(loading, raw->password_file, &config->kafka.properties) &&
          loading_bool(loading, "kafka.topics.create", raw->topics.create, true, &config->kafka.topics.create) &&
          loading_number(loading, "kafka.topics.partitions", raw->topics.partitions, 3, 1, 100000,
                         &config->kafka.topics.partitions) &&

@@ -6,11 +6,9 @@
 #include "bridge/base/memory.h"
 #include "bridge/postgres/conninfo.h"
 #include "config/expand.h"
-#include "config/file.h"
 #include "config/names.h"
 #include "config/sections.h"
 
-#define PASSWORD_MAX 4096
 #define URI_MAX ((size_t)1 << 20) /* bytes; no text in a file is longer than the file may be */
 
 static char *expand_value(void *ctx, const char *value, struct error *err) {
@@ -65,52 +63,17 @@ static bool check_conninfo(const struct loading *loading, const char *conninfo) 
   return loading_remedy(loading, "remove replication=... from it");
 }
 
-/* A relative path is the config file's neighbour. */
-static char *beside(const char *config_path, const char *path) {
-  const char *slash = strrchr(config_path, '/');
-  if (path[0] == '/' || slash == NULL)
-    return memory_string(path);
-  return memory_format("%.*s/%s", (int)(slash - config_path), config_path, path);
-}
-
-/* The file's text without the line end that editors add. */
-static char *read_password(const struct loading *loading, const char *key, const char *name) {
-  char *path = beside(loading->path, name);
-  size_t len = 0;
-  char *password = file_read(path, PASSWORD_MAX, false, &len, loading->err);
-  free(path);
-  if (password == NULL) {
-    loading_place(loading, key);
-    loading_remedy(loading, "name a file that walferry may read and that holds the password alone");
-    return NULL;
-  }
-  while (len > 0 && (password[len - 1] == '\n' || password[len - 1] == '\r'))
-    password[--len] = '\0';
-  if (len > 0 && strcspn(password, "\r\n") == len) /* also false with a NUL in it */
-    return password;
-  loading_fail(loading, key, "`%s`: %s", key, len == 0 ? "the file is empty" : "the file has more than one line");
-  loading_remedy(loading, "put the password, one line of text, into the file");
-  free(password);
-  return NULL;
-}
-
 static bool add_password(const struct loading *loading, const char *raw, char **conninfo) {
   static const char key[] = "postgres.password_file";
-  char *name;
-  if (!loading_text(loading, key, raw, NULL, &name))
-    return false;
-  if (name == NULL)
-    return true;
-  char *password = NULL;
-  if (conninfo_has(*conninfo, "password")) {
+  if (raw != NULL && conninfo_has(*conninfo, "password")) {
     loading_fail(loading, key, "`postgres.conninfo` has a password already");
-    loading_remedy(loading, "keep the password in one place: remove password=... or `password_file`");
-  } else {
-    password = read_password(loading, key, name);
+    return loading_remedy(loading, "keep the password in one place: remove password=... or `password_file`");
   }
-  free(name);
-  if (password == NULL)
+  char *password;
+  if (!section_secret(loading, key, raw, &password))
     return false;
+  if (password == NULL)
+    return true;
   char *with = conninfo_with(*conninfo, "password", password);
   free(password);
   free(*conninfo);

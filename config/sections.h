@@ -22,6 +22,9 @@ bool section_strings(const struct loading *loading, const char *key, char *const
 /* A text of names.h's form. */
 bool section_name(const struct loading *loading, const char *key, const char *raw, const char *fallback,
                   const char *(*check)(const char *text), const char *remedy, char **out);
+/* The one line of text in the file that raw names (NULL: no such key, *out is NULL), relative to the config file. Warns
+ * (log event "config.secret_readable") of a file that everybody may read. No error quotes what is in it. */
+bool section_secret(const struct loading *loading, const char *key, const char *raw, char **out);
 
 #define SECTION_TOPIC_REMEDY "Kafka takes 1 to 249 of a-z A-Z 0-9 . _ -"
 

@@ -11,6 +11,7 @@
 #include "bridge/kafka/conf.h"
 
 #define RETRY_MS 50
+#define FIRST_SLICE_MS 500
 
 struct kafka_admin {
   struct kafka_link link;
@@ -47,8 +48,9 @@ static int left_ms(int64_t deadline) {
 }
 
 static bool away(struct kafka_admin *admin, const char *doing, const char *text, struct error *err) {
-  return error_set(err, ERROR_RETRY, "%s: no answer from the brokers: %s%s", doing, text,
-                   kafka_link_hint(admin->rk, &admin->link).text);
+  error_set(err, ERROR_RETRY, "%s: no answer from the brokers: %s%s", doing, text,
+            kafka_link_hint(admin->rk, &admin->link).text);
+  return kafka_refusals_remedy(&admin->link.refusals, err);
 }
 
 static bool unauthorised(const char *topic, const char *operations, struct error *err) {
@@ -56,13 +58,24 @@ static bool unauthorised(const char *topic, const char *operations, struct error
   return error_remedy(err, "grant %s on topic %s to the user of walferry", operations, topic);
 }
 
+/* Waits in slices, since librdkafka goes on trying with credentials that were refused; each slice is longer than the
+ * one before, so that a slow answer still comes in time. */
 bool kafka_admin_reachable(struct kafka_admin *admin, int timeout_ms, struct error *err) {
-  const struct rd_kafka_metadata *metadata = NULL;
-  rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, NULL, &metadata, timeout_ms);
-  if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return away(admin, "brokers", rd_kafka_err2str(code), err);
-  rd_kafka_metadata_destroy(metadata);
-  return true;
+  int64_t deadline = clock_monotonic_ms() + timeout_ms;
+  for (int slice = FIRST_SLICE_MS;; slice *= 2) {
+    const struct rd_kafka_metadata *metadata = NULL;
+    int left = left_ms(deadline);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, NULL, &metadata, slice < left ? slice : left);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      rd_kafka_metadata_destroy(metadata);
+      return true;
+    }
+    rd_kafka_poll(admin->rk, 0);
+    if (!kafka_refusals_check(&admin->link.refusals, admin->link.last_error, err))
+      return false;
+    if (clock_monotonic_ms() + 1 >= deadline)
+      return away(admin, "brokers", rd_kafka_err2str(code), err);
+  }
 }
 
 /* What one metadata answer says of a topic. */

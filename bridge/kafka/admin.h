@@ -11,7 +11,9 @@ struct kafka_admin;
 struct kafka_admin *kafka_admin_new(const struct kafka_settings *settings, struct error *err);
 void kafka_admin_free(struct kafka_admin *admin); /* accepts NULL */
 
-/* true when any broker answers a metadata request in time. */
+/* true when any broker answers a metadata request in time. ERROR_CONFIG as soon as it is plain that none ever will with
+ * this config: credentials or a certificate are refused, theirs or ours. (They may also have been good until now: that
+ * the caller knows.) */
 bool kafka_admin_reachable(struct kafka_admin *admin, int timeout_ms, struct error *err);
 
 struct kafka_topic_facts {

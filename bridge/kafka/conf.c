@@ -30,6 +30,11 @@ static const struct setting common_defaults[] = {
     {"reconnect.backoff.max.ms", "1000"},
 };
 
+/* What closes a connection is the only trace of a broker that expects another security.protocol. */
+static const struct setting admin_defaults[] = {
+    {"log.connection.close", "true"},
+};
+
 static const struct setting common_musts[] = {
     /* One request without an answer ends the connection, so that on_close_socket sees every doubt. */
     {"socket.max.fails", "1"},
@@ -122,15 +127,33 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
              log_string("text", text), log_int("suppressed", suppressed));
 }
 
+/* A broker may close an idle connection at any time: no more than a hint to whoever gets no answer. */
+static bool is_failure(rd_kafka_resp_err_t code, const char *reason) {
+  return code != RD_KAFKA_RESP_ERR__TRANSPORT || strstr(reason, ": Disconnected (after ") == NULL;
+}
+
+/* Called by broker threads, for each certificate of a broker's chain. */
+static int on_certificate(rd_kafka_t *rk, const char *broker_name, int32_t broker_id, int *x509_error, int depth,
+                          const char *buf, size_t size, char *errstr, size_t errstr_size, void *opaque) {
+  (void)rk, (void)broker_name, (void)broker_id, (void)depth, (void)buf, (void)size;
+  struct kafka_link *link = opaque;
+  return kafka_refusals_verify(&link->refusals, *x509_error, errstr, errstr_size);
+}
+
 /* Called from rd_kafka_poll and the calls that poll inside, so by the handle's own thread. */
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque) {
   (void)rk;
   struct kafka_link *link = opaque;
-  /* "all brokers down" would hide why. */
-  if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || link->last_error[0] == '\0')
+  kafka_refusals_note(&link->refusals, (rd_kafka_resp_err_t)code, reason);
+  /* "all brokers down" would hide why. librdkafka's "(after 3ms in state ...)" tells an operator nothing. */
+  if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || link->last_error[0] == '\0') {
     snprintf(link->last_error, sizeof link->last_error, "%s", reason);
+    char *end = strstr(link->last_error, " (after ");
+    if (end != NULL)
+      *end = '\0';
+  }
   int suppressed;
-  if (may_log(link, &suppressed))
+  if (is_failure((rd_kafka_resp_err_t)code, reason) && may_log(link, &suppressed))
     log_warn("kafka.error", log_string("handle", role_name(link->role)),
              log_string("name", rd_kafka_err2name((rd_kafka_resp_err_t)code)), log_string("text", reason),
              log_int("suppressed", suppressed));
@@ -240,6 +263,8 @@ static bool fill(rd_kafka_conf_t *conf, const struct kafka_settings *settings, c
   if (settings->brokers != NULL)
     ok = ok && kafka_conf_set(conf, "bootstrap.servers", settings->brokers, err);
   ok = ok && (producer ? SET_ALL(conf, producer_defaults, err) : SET_ALL(conf, consumer_defaults, err));
+  if (link->role == KAFKA_ROLE_ADMIN)
+    ok = ok && SET_ALL(conf, admin_defaults, err);
   ok = ok && set_user_properties(conf, settings, producer, err) && SET_ALL(conf, common_musts, err);
   if (!producer)
     return ok && SET_ALL(conf, consumer_musts, err) &&
@@ -257,6 +282,7 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_settings *settings, struct ka
   rd_kafka_conf_set_log_cb(conf, on_log);
   rd_kafka_conf_set_error_cb(conf, on_error);
   rd_kafka_conf_set_closesocket_cb(conf, on_close_socket);
+  rd_kafka_conf_set_ssl_cert_verify_cb(conf, on_certificate); /* fails in a librdkafka without TLS: no matter */
   if (fill(conf, settings, link, err))
     return conf;
   rd_kafka_conf_destroy(conf);

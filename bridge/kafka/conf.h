@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "bridge/kafka/client.h"
+#include "bridge/kafka/refusal.h"
 
 enum kafka_role {
   KAFKA_ROLE_PRODUCER = 1, /* transactional */
@@ -23,6 +24,7 @@ struct kafka_link {
   _Atomic(int64_t) window; /* rate limit of the log: start of the current window, lines in it, lines left out */
   _Atomic(int) lines;
   _Atomic(int) suppressed;
+  struct kafka_refusals refusals;
   char last_error[256]; /* of the error callback; the thread that polls the handle alone reads and writes it */
 };
 

@@ -98,13 +98,53 @@ static void remedy_for_state(const char *state, const PGconn *conn, enum session
     error_remedy(err, "GRANT CONNECT ON DATABASE \"%s\" TO \"%s\"", database, user);
   else if (memcmp(state, "28", 2) == 0)
     error_remedy(err,
-                 "check the role \"%s\", its password (conninfo, PGPASSWORD or PGPASSFILE) and the server's "
-                 "pg_hba.conf; a replication connection with a database needs an entry for that database",
+                 "check the role \"%s\", its password (conninfo, postgres.password_file, PGPASSWORD or PGPASSFILE) or "
+                 "client certificate (sslcert and sslkey in the conninfo), sslmode, and the server's pg_hba.conf; a "
+                 "replication connection with a database needs an entry for that database",
                  user);
   else if (memcmp(state, "3D000", 5) == 0)
     error_remedy(err, "create the database or correct dbname in the conninfo");
   else
     error_remedy(err, "check the options in the conninfo and in PGOPTIONS");
+}
+
+/* libpq's own words where TLS fails for a reason that trying again does not mend. */
+static const struct {
+  const char *words;
+  const char *remedy;
+} tls_failures[] = {
+    {"certificate verify failed", "sslrootcert in the conninfo must name the authority that signed the server's "
+                                  "certificate, and that certificate must be valid today"},
+    {"does not match host name", "connect to a name that is in the server's certificate (host=NAME hostaddr=ADDRESS, "
+                                 "where DNS does not know it), or give the server a certificate with this name"},
+    {"root certificate file", "name the file with the authority that signed the server's certificate: sslrootcert in "
+                              "the conninfo"},
+    {"server does not support SSL", "turn ssl on at the server (ssl_cert_file, ssl_key_file), or connect to the right "
+                                    "one"},
+    {"certificate file \"", "check sslcert and sslkey in the conninfo: files that walferry may read"},
+    {"private key file \"", "check sslkey in the conninfo: a file that belongs to walferry's user, mode 0600, and fits "
+                            "sslcert"},
+    {"alert unknown ca", "give a client certificate that the server's ssl_ca_file has signed: sslcert and sslkey"},
+    {"alert bad certificate", "give a client certificate that the server accepts: sslcert and sslkey"},
+    {"alert certificate", "give a client certificate that the server accepts: sslcert and sslkey"},
+};
+#define TLS_FAILURE_COUNT (sizeof tls_failures / sizeof tls_failures[0])
+
+/* How many attempts failed so; the remedy for the one found last. */
+static int count_tls_failures(const char *text, const char **remedy) {
+  int count = 0;
+  for (const char *line = text; *line != '\0'; line += strcspn(line, "\n"), line += *line == '\n') {
+    char *attempt = memory_copy(line, strcspn(line, "\n"));
+    for (size_t i = 0; i < TLS_FAILURE_COUNT; i++) {
+      if (strstr(attempt, tls_failures[i].words) == NULL)
+        continue;
+      *remedy = tls_failures[i].remedy;
+      count++;
+      break;
+    }
+    free(attempt);
+  }
+  return count;
 }
 
 /* libpq 15 does not hand out the SQLSTATE of a failed connection; the connection was made verbose, so it stands in the
@@ -122,11 +162,17 @@ static bool fail_connect(PGconn *conn, enum session_kind kind, struct error *err
     refused += is_config_state(last_state) ? 1 : 0;
     memmove(state, state + 7, strlen(state + 7) + 1);
   }
+  const char *tls_remedy = NULL;
+  int untrusted = count_tls_failures(raw, &tls_remedy);
   char *text = tidy_message(raw);
   free(raw);
   if (PQconnectionNeedsPassword(conn)) {
     error_set(err, ERROR_CONFIG, "%s", text);
-    error_remedy(err, "the server asks for a password: give it in PGPASSWORD, PGPASSFILE or the conninfo");
+    error_remedy(err, "the server asks for a password: give it in postgres.password_file, PGPASSWORD, PGPASSFILE or "
+                      "the conninfo");
+  } else if (untrusted > 0 && untrusted + refused >= attempts) {
+    error_set(err, ERROR_CONFIG, "%s", text);
+    error_remedy(err, "%s", tls_remedy);
   } else if (refused > 0 && refused >= attempts) {
     error_set(err, ERROR_CONFIG, "%s", text);
     remedy_for_state(last_state, conn, kind, err);

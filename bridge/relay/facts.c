@@ -117,5 +117,7 @@ bool facts_create_publication(struct connection *conn, const struct relay_settin
   free(sql);
   if (!ok && strcmp(connection_sqlstate(conn), "42710") == 0) /* another instance was faster */
     return true;
+  if (!ok && err->kind == ERROR_CONFIG)
+    error_remedy(err, "run `walferry init` with --admin and the connection string of a role that owns the tables");
   return ok || error_wrap(err, "creating publication %s", settings->publication);
 }

@@ -36,6 +36,7 @@ struct publisher {
   const struct stop *stop;
   char *position_topic;
   struct kafka_admin *admin; /* made when first needed */
+  bool accepted;             /* the brokers have let us in once */
   struct producer *producer; /* NULL between generations */
   int64_t batch_bytes;       /* the smallest topic limit seen, at most BATCH_BYTES */
   int64_t batch_start_bytes; /* the same when the batch in hand was taken */
@@ -119,7 +120,14 @@ static bool have_admin(struct publisher *p, struct error *err) {
 }
 
 bool publisher_reachable(struct publisher *p, int timeout_ms, struct error *err) {
-  return have_admin(p, err) && kafka_admin_reachable(p->admin, timeout_ms, err);
+  if (!have_admin(p, err))
+    return false;
+  bool reachable = kafka_admin_reachable(p->admin, timeout_ms, err);
+  /* What was good enough before in this run will be again: a certificate is renewed, a password is being changed. */
+  if (!reachable && p->accepted && err->kind == ERROR_CONFIG)
+    err->kind = ERROR_RETRY;
+  p->accepted = p->accepted || reachable;
+  return reachable;
 }
 
 bool publisher_check_position_topic(struct publisher *p, struct error *err) {

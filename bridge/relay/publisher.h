@@ -23,7 +23,8 @@ struct publisher;
 struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop);
 void publisher_free(struct publisher *p); /* accepts NULL */
 
-/* true when a broker answers within timeout_ms. */
+/* true when a broker answers within timeout_ms. Credentials and certificates that are refused are ERROR_CONFIG;
+ * ERROR_RETRY once they were accepted in this run. */
 bool publisher_reachable(struct publisher *p, int timeout_ms, struct error *err);
 /* The position topic: created if missing, verified: one partition, compacted only, no unclean leader election. Else
  * ERROR_REFUSED "position_topic_invalid". */

@@ -38,6 +38,7 @@ struct relay {
   lsn_t until;  /* 0: none, or not known yet */
   bool adopted; /* --adopt-slot has had its effect */
   bool fenced;  /* the last generation lost its transactional id */
+  bool let_in;  /* Postgres has accepted us, over both kinds of connection */
   int last_backend_pid;
   int64_t generation;
   int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
@@ -141,18 +142,31 @@ static int64_t at_most(int64_t ms, int64_t max_ms) {
   return ms < max_ms ? ms : max_ms;
 }
 
+/* A server that accepted us before in this run will again, once a certificate is renewed or a right is given back; only
+ * at first the config is to blame. */
+static bool not_let_in(const struct relay *r, struct error *err) {
+  if (r->let_in && err->kind == ERROR_CONFIG)
+    err->kind = ERROR_RETRY;
+  return false;
+}
+
 /* Steps 1 to 3a: ordinary questions, Kafka's reachability, the replication connection. */
 static bool connect_both(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
   g->conn = connection_open(s->conninfo, s->name, err);
-  if (g->conn == NULL || !facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err))
+  if (g->conn == NULL)
+    return not_let_in(r, err);
+  if (!facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err))
     return false;
   g->facts.admit.position_topic = publisher_position_topic(r->publisher);
   if (!publisher_reachable(r->publisher, (int)at_most(REACHABLE_TIMEOUT_MS, patience_ms(r)), err) ||
       !publisher_check_position_topic(r->publisher, err))
     return false;
   g->rep = replication_open(s->conninfo, s->name, err);
-  if (g->rep == NULL || !replication_identify(g->rep, &g->facts.admit.identity, err))
+  if (g->rep == NULL)
+    return not_let_in(r, err);
+  r->let_in = true;
+  if (!replication_identify(g->rep, &g->facts.admit.identity, err))
     return false;
   if (s->until == RELAY_UNTIL_NOW && r->until == 0)
     r->until = g->facts.admit.identity.flush_lsn;

@@ -2,7 +2,8 @@
 # common.sh; also used by tests/harness/kafka.py, so that there is one place that knows how the broker is set up.
 #
 #   kafka_fetch                                 downloads the jars once, prints their folder
-#   kafka_prepare DIR DIRECT PROXY CTRL ADVERT  formats DIR/data and writes DIR/server.properties
+#   kafka_prepare DIR DIRECT PROXY CTRL ADVERT [FORMAT ARGUMENT...]
+#                                               formats DIR/data and writes DIR/server.properties
 #   kafka_exec DIR                              becomes the broker (for a caller that wants to own the process)
 #   kafka_start DIR                             starts it, waits until it listens, leaves its pid in DIR/kafka.pid
 #   kafka_stop DIR                              by process id
@@ -50,6 +51,7 @@ POM
 
 kafka_prepare() {
     local dir=$1 direct=$2 proxy=$3 controller=$4 advertised=$5
+    shift 5
     kafka_fetch >/dev/null || return 1
     mkdir -p "$dir/data" || return 1
     cat >"$dir/server.properties" <<PROPERTIES
@@ -82,7 +84,7 @@ PROPERTIES
     # A cluster id is 16 bytes in URL-safe base64; a leading dash would read as an option.
     local id
     id=$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n')
-    kafka_java "$dir" kafka.tools.StorageTool format -t "w${id:1}" -c "$dir/server.properties" >"$dir/format.log" 2>&1 || {
+    kafka_java "$dir" kafka.tools.StorageTool format -t "w${id:1}" -c "$dir/server.properties" "$@" >"$dir/format.log" 2>&1 || {
         cat "$dir/format.log" >&2
         return 1
     }

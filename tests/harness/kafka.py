@@ -1,5 +1,6 @@
 """A throw-away broker for tests. The set-up itself is scripts/lib/kafka.sh; records are read and written through kcat."""
 import json
+import shlex
 import signal
 import subprocess
 
@@ -14,13 +15,14 @@ class Kafka(system.Server):
     library = "kafka"
     exec_function = "kafka_exec"
 
-    def __init__(self, settings=None):
+    def __init__(self, settings=None, format_arguments=()):
+        """settings: more lines for server.properties; format_arguments: more of StorageTool's."""
         super().__init__("kafka")
         self.port, self.behind_proxy_port, controller = system.free_ports(3)
         self.proxy = KafkaProxy(self.behind_proxy_port)
         subprocess.run(system.shell_library(
-            "kafka", f"kafka_prepare '{self.dir}' {self.port} {self.behind_proxy_port} {controller} {self.proxy.port}"),
-            check=True)
+            "kafka", f"kafka_prepare '{self.dir}' {self.port} {self.behind_proxy_port} {controller} {self.proxy.port} "
+            + shlex.join(format_arguments)), check=True)
         self.configure(settings or {})
 
     def configure(self, settings):
@@ -56,6 +58,14 @@ class Kafka(system.Server):
     def destroy(self):
         self.proxy.close()
         super().destroy()
+
+    def tool(self, java_class, *arguments, timeout=60):
+        """Runs one of Kafka's own tools, which takes about two seconds; returns what it prints."""
+        done = subprocess.run(system.shell_library("kafka", f"kafka_java '{self.dir}' {shlex.join([java_class, *arguments])}"),
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+        if done.returncode != 0:
+            raise RuntimeError(f"{java_class}: {done.stdout.strip()}\n{done.stderr.strip()}")
+        return done.stdout
 
     # Topics
 

@@ -1,4 +1,5 @@
 /* The environment in configured texts, and connection strings above all. */
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bridge/base/memory.h"
@@ -129,26 +130,32 @@ static void bad_connection_strings_are_refused_without_their_secrets(void **stat
   assert_null(strstr(err.remedy, "hunter2"));
 }
 
-/* A config file with this password file beside it, in a new folder; NULL content: no such file. */
-static struct config *load_with_password(const char *conninfo, const char *content, struct error *err) {
+/* This config file with the file "secret" beside it, in a new folder; NULL content: no such file. */
+static struct config *load_beside_secret(const char *yaml, const char *content, struct error *err) {
   char folder[] = "/tmp/walferry-config.XXXXXX";
   assert_non_null(mkdtemp(folder));
   char *secret = memory_format("%s/secret", folder), *path = memory_format("%s/f.yaml", folder);
-  char *yaml =
-      memory_format("name: shop\npostgres:\n  conninfo: %s\n  password_file: secret\nkafka: {brokers: k}\n", conninfo);
   if (content != NULL) {
     FILE *file = fopen(secret, "w");
     assert_non_null(file);
     fputs(content, file);
     fclose(file);
+    assert_int_equal(chmod(secret, 0600), 0);
   }
   *err = (struct error){.kind = ERROR_NONE};
   struct config *config = config_parse(path, yaml, strlen(yaml), err);
   unlink(secret);
   rmdir(folder);
-  free(yaml);
   free(path);
   free(secret);
+  return config;
+}
+
+static struct config *load_with_password(const char *conninfo, const char *content, struct error *err) {
+  char *yaml =
+      memory_format("name: shop\npostgres:\n  conninfo: %s\n  password_file: secret\nkafka: {brokers: k}\n", conninfo);
+  struct config *config = load_beside_secret(yaml, content, err);
+  free(yaml);
   return config;
 }
 
@@ -187,6 +194,31 @@ static void password_file_problems_are_refused(void **state) {
   assert_refused(&folder, 1);
 }
 
+static void kafkas_password_file_is_the_property_sasl_password(void **state) {
+  (void)state;
+  static const char yaml[] = PG "kafka:\n  brokers: k\n  properties: [sasl.username=u]\n  password_file: secret\n";
+  struct error err;
+  struct config *config = load_beside_secret(yaml, "p=w $x ${y}\n", &err);
+  assert_non_null(config);
+  assert_int_equal(config->kafka.properties.count, 2);
+  assert_string_equal(config->kafka.properties.items[0], "sasl.username=u");
+  assert_string_equal(config->kafka.properties.items[1], "sasl.password=p=w $x ${y}");
+  config_free(config);
+}
+
+static void kafkas_password_stands_in_one_place(void **state) {
+  (void)state;
+  static const char yaml[] =
+      PG "kafka:\n  brokers: k\n  properties: [sasl.password=hunter1]\n  password_file: secret\n";
+  struct error err;
+  assert_null(load_beside_secret(yaml, "hunter2\n", &err));
+  assert_int_equal(err.kind, ERROR_CONFIG);
+  assert_part("place", err.message, "/f.yaml:6:18: ");
+  assert_part("what", err.message, "has a sasl.password already");
+  assert_part("remedy", err.remedy, "remove");
+  assert_null(strstr(err.message, "hunter"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(references_are_replaced),
@@ -196,6 +228,8 @@ int main(void) {
       cmocka_unit_test(bad_connection_strings_are_refused_without_their_secrets),
       cmocka_unit_test(password_file_joins_the_connection_string),
       cmocka_unit_test(password_file_problems_are_refused),
+      cmocka_unit_test(kafkas_password_file_is_the_property_sasl_password),
+      cmocka_unit_test(kafkas_password_stands_in_one_place),
   };
   return cmocka_run_group_tests(tests, set_environment, NULL);
 }
