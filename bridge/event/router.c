@@ -213,3 +213,17 @@ int router_literal_topics(const struct router *router, const char **topics, int 
   }
   return found;
 }
+
+int router_template_prefixes(const struct router *router, struct slice *prefixes, int max) {
+  int found = 0;
+  for (int i = 0; i < router->count && found < max; i++) {
+    const struct route *route = &router->routes[i];
+    struct slice prefix = slice_from(route->topic, strcspn(route->topic, "$"));
+    bool new_one = route->known_name == NULL;
+    for (int j = 0; j < found && new_one; j++)
+      new_one = !slice_equal(prefixes[j], prefix);
+    if (new_one)
+      prefixes[found++] = prefix;
+  }
+  return found;
+}

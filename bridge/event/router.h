@@ -25,4 +25,7 @@ bool router_topic(const struct router *router, const struct event *event, struct
 /* The topics that need no event to be known (templates without fields), for creation ahead of time. */
 int router_literal_topics(const struct router *router, const char **topics, int max);
 
+/* Of the other topics what stands before their first field, each once; it may be empty. Borrowed from the router. */
+int router_template_prefixes(const struct router *router, struct slice *prefixes, int max);
+
 #endif

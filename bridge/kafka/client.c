@@ -45,6 +45,10 @@ char *kafka_position_topic(const char *instance) {
   return memory_format("walferry.position.%s", instance);
 }
 
+char *kafka_transactional_id(const char *instance) {
+  return memory_format("walferry.%s", instance);
+}
+
 const char *kafka_library_version(void) {
   return rd_kafka_version_str();
 }

@@ -20,6 +20,8 @@ bool kafka_settings_check(const struct kafka_settings *settings, struct error *e
 
 /* "position topic of shop": walferry.position.<instance>, malloc'ed. */
 char *kafka_position_topic(const char *instance);
+/* walferry.<instance>, malloc'ed. */
+char *kafka_transactional_id(const char *instance);
 const char *kafka_library_version(void);
 
 #endif

@@ -270,7 +270,7 @@ static bool fill(rd_kafka_conf_t *conf, const struct kafka_settings *settings, c
     return ok && SET_ALL(conf, consumer_musts, err) &&
            kafka_conf_set(conf, "isolation.level",
                           link->role == KAFKA_ROLE_END_READER ? "read_uncommitted" : "read_committed", err);
-  char *transactional_id = memory_format("walferry.%s", settings->instance);
+  char *transactional_id = kafka_transactional_id(settings->instance);
   ok = ok && SET_ALL(conf, producer_musts, err) && kafka_conf_set(conf, "transactional.id", transactional_id, err);
   free(transactional_id);
   return ok;

@@ -27,7 +27,7 @@ struct producer *producer_new(const struct kafka_settings *settings, const struc
   struct producer *p = memory_alloc(sizeof *p);
   kafka_link_init(&p->link, KAFKA_ROLE_PRODUCER);
   p->link.owner = p;
-  p->transactional_id = memory_format("walferry.%s", settings->instance);
+  p->transactional_id = kafka_transactional_id(settings->instance);
   p->random_state = (uint64_t)clock_wall_us() | 1;
   rd_kafka_conf_t *conf = kafka_conf_new(settings, &p->link, err);
   if (conf == NULL)

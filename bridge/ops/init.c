@@ -7,6 +7,7 @@
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
 #include "bridge/kafka/client.h"
+#include "bridge/ops/init_acl.h"
 #include "bridge/ops/init_sql.h"
 #include "bridge/postgres/connection.h"
 #include "bridge/relay/facts.h"
@@ -184,6 +185,8 @@ void init_print(const struct init_settings *settings, FILE *out) {
   for (int i = 0; i < count; i++)
     buffer_printf(&sql, "-- %s, %d, %d\n", topics[i], relay->publisher.topic_partitions,
                   relay->publisher.topic_replication);
+  buffer_append_char(&sql, '\n');
+  init_acls(&sql, relay);
   fwrite(sql.data, 1, sql.len, out);
   free(position_topic);
   free(publication);

@@ -15,7 +15,7 @@ struct init_settings {
 
 /* One line per object on out. */
 bool init_run(const struct init_settings *settings, const struct stop *stop, FILE *out, struct error *err);
-/* The same as SQL and a list of topics; touches nothing. */
+/* The same as SQL, and in comments the topics and Kafka's ACLs; touches nothing. */
 void init_print(const struct init_settings *settings, FILE *out);
 
 #endif

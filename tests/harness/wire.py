@@ -3,12 +3,13 @@
 Versions are the highest before each request's flexible format, known to brokers 2.x to 4.x.
 Source: https://kafka.apache.org/protocol
 """
+import collections
 import socket
 import struct
 
 API = {"produce": 0, "fetch": 1, "list_offsets": 2, "metadata": 3, "find_coordinator": 10, "create_topics": 19,
        "delete_topics": 20, "delete_records": 21, "init_producer_id": 22, "add_partitions_to_txn": 24, "end_txn": 26,
-       "describe_configs": 32, "create_partitions": 37, "incremental_alter_configs": 44}
+       "describe_acls": 29, "create_acls": 30, "delete_acls": 31, "describe_configs": 32, "create_partitions": 37, "incremental_alter_configs": 44}
 
 ERRORS = {3: "UNKNOWN_TOPIC_OR_PARTITION", 5: "LEADER_NOT_AVAILABLE", 7: "REQUEST_TIMED_OUT", 17: "INVALID_TOPIC_EXCEPTION",
           36: "TOPIC_ALREADY_EXISTS", 37: "INVALID_PARTITIONS", 40: "INVALID_CONFIG", 41: "NOT_CONTROLLER"}
@@ -214,3 +215,44 @@ def delete_records(port, topic, before):
         for _ in range(r.get("i")):
             _, _, code = r.get("iqh")
             _check(code)
+
+
+RESOURCES = {2: "Topic", 4: "Cluster", 5: "TransactionalId"}
+OPERATIONS = {3: "Read", 4: "Write", 5: "Create", 6: "Delete", 8: "Describe", 10: "DescribeConfigs", 12: "IdempotentWrite"}
+PATTERNS = {3: "literal", 4: "prefixed"}
+_ANY, _ALLOW = 1, 3
+
+
+class Acl(collections.namedtuple("Acl", "resource name pattern principal operation")):
+    """Allows an operation from any host: Acl("Topic", "t", "literal", "User:u", "Write")."""
+
+    def write(self, w):
+        by_name = {name: number for names in (RESOURCES, PATTERNS, OPERATIONS) for number, name in names.items()}
+        w.put("b", by_name[self.resource]).string(self.name).put("b", by_name[self.pattern])
+        return w.string(self.principal).string("*").put("bb", by_name[self.operation], _ALLOW)
+
+
+def acls(port, principal):
+    w = _Writer().put("b", _ANY).string(None).put("b", _ANY).string(principal).string(None).put("bb", _ANY, _ANY)
+    r = call(port, "describe_acls", 1, w)
+    r.get("i")
+    _check(r.get("h"), r.string())
+    found = []
+    for _ in range(r.get("i")):
+        resource, name, pattern = RESOURCES[r.get("b")], r.string(), PATTERNS[r.get("b")]
+        for _ in range(r.get("i")):
+            who, _, operation, _ = r.string(), r.string(), OPERATIONS[r.get("b")], r.get("b")
+            found.append(Acl(resource, name, pattern, who, operation))
+    return sorted(found)
+
+
+def create_acl(port, acl):
+    r = call(port, "create_acls", 1, acl.write(_Writer().put("i", 1)))
+    r.get("ii")
+    _check(r.get("h"), r.string())
+
+
+def delete_acl(port, acl):
+    r = call(port, "delete_acls", 1, acl.write(_Writer().put("i", 1)))
+    r.get("ii")
+    _check(r.get("h"), r.string())

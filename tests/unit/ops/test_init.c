@@ -15,15 +15,17 @@ static char *print(int tables, const char *role) {
   static const char *const prefixes[] = {"m1", "m2"};
   const struct route_spec routes[] = {{.type = "Rental*", .topic = "fleet"}, {.type = "*", .topic = "${aggregate}.v1"}};
   struct router *router = router_new(routes, 2, NULL);
-  struct relay_settings relay = {
-      .name = "shop",
-      .publication = "pub",
-      .intake = {.tables = specs,
-                 .table_count = tables,
-                 .prefixes = prefixes,
-                 .prefix_count = tables == 0 ? 2 : 0,
-                 .record = {.router = router}},
-      .publisher = {.quarantine_topic = "shop.quarantine", .topic_partitions = 3, .topic_replication = 2}};
+  struct relay_settings relay = {.name = "shop",
+                                 .publication = "pub",
+                                 .intake = {.tables = specs,
+                                            .table_count = tables,
+                                            .prefixes = prefixes,
+                                            .prefix_count = tables == 0 ? 2 : 0,
+                                            .record = {.router = router}},
+                                 .publisher = {.kafka = {.brokers = "k:9092"},
+                                               .quarantine_topic = "shop.quarantine",
+                                               .topic_partitions = 3,
+                                               .topic_replication = 2}};
   struct init_settings settings = {.relay = &relay, .role = role};
   char *text = NULL;
   size_t len = 0;
@@ -60,6 +62,7 @@ static void everything_is_printed_in_an_order_that_works(void **state) {
                                        "-- walferry.position.shop, 1, 2, cleanup.policy=compact",
                                        "-- fleet, 3, 2\n",
                                        "-- shop.quarantine, 3, 2\n",
+                                       "-- kafka-acls.sh --bootstrap-server k:9092 ",
                                        NULL};
   char *text = print(2, "relay");
   expect_in_order(text, pieces);
