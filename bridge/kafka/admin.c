@@ -53,13 +53,13 @@ static bool away(struct kafka_admin *admin, const char *doing, const char *text,
   return kafka_refusals_remedy(&admin->link.refusals, err);
 }
 
-static bool unauthorised(const char *topic, const char *operations, struct error *err) {
-  error_set(err, ERROR_RETRY, "topic %s: not authorised (needs %s)", topic, operations);
-  return error_remedy(err, "grant %s on topic %s to the user of walferry", operations, topic);
+static bool unauthorised(const char *topic, const char *operation, const char *grant, struct error *err) {
+  error_set(err, ERROR_RETRY, "topic %s: not authorised (needs %s)", topic, operation);
+  return error_remedy(err, "grant %s on topic %s to the user of walferry", grant, topic);
 }
 
-/* Waits in slices, since librdkafka goes on trying with credentials that were refused; each slice is longer than the
- * one before, so that a slow answer still comes in time. */
+/* Waits in slices, since librdkafka goes on trying whatever it is told; each slice is longer than the one before, so
+ * that a slow answer still comes in time. */
 bool kafka_admin_reachable(struct kafka_admin *admin, int timeout_ms, struct error *err) {
   int64_t deadline = clock_monotonic_ms() + timeout_ms;
   for (int slice = FIRST_SLICE_MS;; slice *= 2) {
@@ -73,7 +73,7 @@ bool kafka_admin_reachable(struct kafka_admin *admin, int timeout_ms, struct err
     rd_kafka_poll(admin->rk, 0);
     if (!kafka_refusals_check(&admin->link.refusals, admin->link.last_error, err))
       return false;
-    if (clock_monotonic_ms() + 1 >= deadline)
+    if (kafka_refusals_known(&admin->link.refusals) || clock_monotonic_ms() + 1 >= deadline)
       return away(admin, "brokers", rd_kafka_err2str(code), err);
   }
 }
@@ -116,7 +116,7 @@ static bool view_topic(struct kafka_admin *admin, const char *topic, int64_t dea
   if (view->code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION)
     return error_set(err, ERROR_CONFIG, "\"%s\" is no name for a topic", topic);
   if (kafka_error_is_authorization(view->code))
-    return unauthorised(topic, "Describe", err);
+    return unauthorised(topic, "Describe", "Write and Describe", err);
   return true;
 }
 
@@ -226,7 +226,7 @@ static bool created(const char *topic, rd_kafka_resp_err_t code, const char *tex
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
     return true;
   if (kafka_error_is_authorization(code))
-    return unauthorised(topic, "Create", err);
+    return unauthorised(topic, "Create", "Create", err);
   bool config = code == RD_KAFKA_RESP_ERR_INVALID_CONFIG || code == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS ||
                 code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION || code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
   return error_set(err, config ? ERROR_CONFIG : ERROR_RETRY, "topic %s: cannot be created: %s", topic,
@@ -281,7 +281,7 @@ static bool deleted(const char *topic, rd_kafka_resp_err_t code, const char *tex
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
     return true;
   if (kafka_error_is_authorization(code))
-    return unauthorised(topic, "Delete", err);
+    return unauthorised(topic, "Delete", "Delete", err);
   error_set(err, code == RD_KAFKA_RESP_ERR_TOPIC_DELETION_DISABLED ? ERROR_CONFIG : ERROR_RETRY,
             "topic %s: cannot be deleted: %s", topic, text != NULL ? text : rd_kafka_err2str(code));
   return code == RD_KAFKA_RESP_ERR_TOPIC_DELETION_DISABLED

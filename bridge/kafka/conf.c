@@ -114,6 +114,7 @@ static bool may_log(struct kafka_link *link, int *suppressed) {
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
   struct kafka_link *link = rd_kafka_opaque(rk);
   int suppressed;
+  kafka_refusals_note_log(&link->refusals, facility, text);
   /* CONFWARN is about our own settings: allow.auto.create.topics is called a consumer property, but producers obey. */
   bool worth = level <= 4 && strcmp(facility, "CONFWARN") != 0;
   if (!worth) {
@@ -248,6 +249,10 @@ static bool set_user_properties(rd_kafka_conf_t *conf, const struct kafka_settin
       continue;
     char *name_text = memory_copy(name.data, name.len);
     ok = kafka_conf_set(conf, name_text, equals + 1, err);
+    if (!ok)
+      error_remedy(err,
+                   "correct the property %s, or remove it: librdkafka's CONFIGURATION.md lists all, with their values",
+                   name_text);
     free(name_text);
   }
   free(table);
@@ -296,6 +301,7 @@ rd_kafka_t *kafka_handle_new(rd_kafka_conf_t *conf, struct kafka_link *link, str
     return rk;
   rd_kafka_conf_destroy(conf);
   error_set(err, ERROR_CONFIG, "kafka.properties: librdkafka refuses them: %s", text);
+  error_remedy(err, "check that the properties go together, and that walferry may read the files that they name");
   return NULL;
 }
 

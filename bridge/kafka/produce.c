@@ -68,6 +68,8 @@ static void note_failure(struct producer *p, const char *topic, rd_kafka_resp_er
     snprintf(p->delivery_error, sizeof p->delivery_error, "delivery to topic %s: %s: %s", topic,
              rd_kafka_err2name(code), text);
   if (!is_about_the_message(code)) {
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+      kafka_refusals_note_topic(&p->link.refusals, slice_of(topic));
     p->delivery_doubtful = true;
     return;
   }

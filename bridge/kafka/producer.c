@@ -83,6 +83,13 @@ bool producer_fail(struct producer *p, enum error_kind kind, rd_kafka_resp_err_t
     return error_remedy(err, "grant Write and Describe on TransactionalId %s to the user of walferry",
                         p->transactional_id);
   }
+  if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+    const char *topic = kafka_refusals_topic(&p->link.refusals);
+    error_set(err, kind, "%s: not authorised to write to topic %s: %s", doing, topic == NULL ? "(unknown)" : topic,
+              why);
+    return error_remedy(err, "grant Write and Describe on topic %s to the user of walferry",
+                        topic == NULL ? "(the one that the log line kafka.log names)" : topic);
+  }
   if (code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT || fatal == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT) {
     error_set(err, ERROR_CONFIG, "%s: %s", doing, why);
     return error_remedy(err, "lower transaction.timeout.ms in kafka.properties, or raise transaction.max.timeout.ms of "
@@ -111,6 +118,11 @@ static bool call_in_slices(struct producer *p, transaction_call *call, const cha
     rd_kafka_poll(p->rk, 0);
     if (error == NULL)
       return true;
+    if (!kafka_refusals_check(&p->link.refusals, p->link.last_error, err)) { /* it would go on until the deadline */
+      rd_kafka_error_destroy(error);
+      err->kind = kind; /* whether it is the config's fault is for the next start to say */
+      return error_wrap(err, "%s", doing);
+    }
     rd_kafka_resp_err_t code = rd_kafka_error_code(error);
     bool again = rd_kafka_error_is_retriable(error) && !rd_kafka_error_is_fatal(error) &&
                  !rd_kafka_error_txn_requires_abort(error) && clock_monotonic_ms() < deadline;

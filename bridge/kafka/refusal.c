@@ -111,6 +111,10 @@ bool kafka_refusals_check(const struct kafka_refusals *refusals, const char *det
   return kafka_refusals_remedy(refusals, err);
 }
 
+bool kafka_refusals_known(const struct kafka_refusals *refusals) {
+  return refusals->all_down && refusals->last != KAFKA_REFUSAL_NONE;
+}
+
 bool kafka_refusals_remedy(const struct kafka_refusals *refusals, struct error *err) {
   switch (refusals->last) {
   case KAFKA_REFUSAL_NONE:
@@ -128,4 +132,30 @@ bool kafka_refusals_remedy(const struct kafka_refusals *refusals, struct error *
                              "listener which kafka.brokers names");
   }
   return false;
+}
+
+enum { TOPIC_NONE = 0, TOPIC_CLAIMED, TOPIC_NOTED };
+
+void kafka_refusals_note_topic(struct kafka_refusals *refusals, struct slice topic) {
+  int none = TOPIC_NONE;
+  if (topic.len >= sizeof refusals->topic ||
+      !atomic_compare_exchange_strong(&refusals->topic_state, &none, TOPIC_CLAIMED))
+    return;
+  memcpy(refusals->topic, topic.data, topic.len);
+  refusals->topic[topic.len] = '\0';
+  atomic_store(&refusals->topic_state, TOPIC_NOTED);
+}
+
+/* Failed to add partition "TOPIC" [0] to transaction: Broker: Topic authorization failed */
+void kafka_refusals_note_log(struct kafka_refusals *refusals, const char *facility, const char *text) {
+  static const char before[] = "Failed to add partition \"";
+  const char *topic = strstr(text, before);
+  if (strcmp(facility, "ADDPARTS") != 0 || topic == NULL || strstr(text, "authorization failed") == NULL)
+    return;
+  topic += sizeof before - 1;
+  kafka_refusals_note_topic(refusals, slice_from(topic, strcspn(topic, "\"")));
+}
+
+const char *kafka_refusals_topic(const struct kafka_refusals *refusals) {
+  return atomic_load(&refusals->topic_state) == TOPIC_NOTED ? refusals->topic : NULL;
 }

@@ -5,6 +5,7 @@ import pytest
 from .kafka import Kafka
 from .postgres import Postgres
 from .proxy import TcpProxy
+from .secure import SecureKafka, SecurePostgres, SecureShop
 from .shop import Shop
 
 
@@ -89,6 +90,37 @@ def shop(make_shop):
 def proxied_shop(make_shop):
     """Its relay reaches both servers through the proxies (shop.kafka.proxy, the fixture postgres_proxy)."""
     return make_shop(pg_proxy=True, kafka_proxy=True)
+
+
+@pytest.fixture(scope="session")
+def session_secure_kafka():
+    """walferry, plain and certified may do everything; ferry needs ACLs; the password of changing may be changed."""
+    server = SecureKafka({name: SecureShop.KAFKA_PASSWORD for name in ("walferry", "ferry", "changing")},
+                         {"plain": SecureShop.KAFKA_PASSWORD}, ("walferry", "plain", "certified", "changing"))
+    try:
+        yield server.start()
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def session_secure_postgres():
+    server = SecurePostgres()
+    try:
+        server.start().psql("create role by_certificate")
+        yield server
+    finally:
+        server.destroy()
+
+
+@pytest.fixture
+def secure_shop(session_secure_postgres, session_secure_kafka):
+    """A SecureShop; both its servers are those of the session."""
+    session_secure_postgres.ensure_running()
+    session_secure_kafka.ensure_running()
+    shop = SecureShop(session_secure_postgres, session_secure_kafka)
+    yield shop
+    shop.close()
 
 
 @pytest.fixture

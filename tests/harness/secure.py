@@ -9,14 +9,13 @@ import subprocess
 from . import system
 from .kafka import Kafka
 from .postgres import Postgres
-
-SCRAM_512 = "scram512"
-PLAIN_USER = "plain"
+from .shop import Shop
 
 
 class Certificates:
-    """Two authorities in a folder: `ca` has signed all there is, `other` nothing. Every server certificate is for
-    localhost and 127.0.0.1, but `wronghost`; `expired` was valid until yesterday; `client` is for CN walferry."""
+    """Two authorities in a folder: `ca` has signed everything but `stranger`, which is of `other`. Every server
+    certificate is for localhost and 127.0.0.1, but `wronghost`; `expired` was valid until yesterday; `client` and
+    `stranger` are for CN certified."""
 
     def __init__(self, folder):
         self.dir = folder
@@ -25,13 +24,14 @@ class Certificates:
         for authority in ("ca", "other"):
             self._openssl("req", "-x509", *_NEW_KEY, "-nodes", "-keyout", f"{authority}.key", "-out", f"{authority}.pem",
                           "-days", "30", "-subj", f"/CN=walferry tests {authority}")
-        for name, subject, san, days in (("server", "localhost", _LOOPBACK, 30), ("expired", "localhost", _LOOPBACK, -1),
-                                         ("wronghost", "elsewhere.example", "DNS:elsewhere.example", 30),
-                                         ("client", "walferry", "DNS:walferry", 30)):
+        for name, subject, san, days, authority in (
+                ("server", "localhost", _LOOPBACK, 30, "ca"), ("expired", "localhost", _LOOPBACK, -1, "ca"),
+                ("wronghost", "elsewhere.example", "DNS:elsewhere.example", 30, "ca"),
+                ("client", "certified", "DNS:certified", 30, "ca"), ("stranger", "certified", "DNS:certified", 30, "other")):
             self._openssl("req", "-new", *_NEW_KEY, "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
                           "-subj", f"/CN={subject}", "-addext", f"subjectAltName={san}")
-            self._openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                          "-copy_extensions", "copyall", "-days", str(days), "-out", f"{name}.pem")
+            self._openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem", "-CAkey",
+                          f"{authority}.key", "-CAcreateserial", "-copy_extensions", "copyall", "-days", str(days), "-out", f"{name}.pem")
             # Kafka's PEM keystores hold key and chain in one file.
             (folder / f"{name}.keystore.pem").write_text((folder / f"{name}.key").read_text() +
                                                          (folder / f"{name}.pem").read_text())
@@ -57,15 +57,15 @@ _LOOPBACK = "DNS:localhost,IP:127.0.0.1"
 class SecureKafka(Kafka):
     """Listeners besides DIRECT: sasl (SASL_SSL: SCRAM-SHA-256, SCRAM-SHA-512, PLAIN), sasl_plain (the same without TLS),
     mtls (client certificates), tls (server certificate alone), wronghost and expired (the same, each with that
-    certificate). Nobody may do anything without an ACL. The principals are the SASL user names; that of a client
-    certificate is its CN."""
+    certificate). Nobody but super_users may do anything without an ACL. The principals are the SASL user names; that of
+    a client certificate is its CN."""
 
     LISTENERS = {"sasl": "SASL_SSL", "sasl_plain": "SASL_PLAINTEXT", "mtls": "SSL", "tls": "SSL", "wronghost": "SSL",
                  "expired": "SSL"}
 
-    def __init__(self, scram_users, plain_users):
-        """scram_users and plain_users: {name: password}."""
-        self.scram_users, self.plain_users = scram_users, plain_users
+    def __init__(self, scram_users, plain_users, super_users):
+        """scram_users and plain_users: {name: password}; super_users: names, CNs of client certificates among them."""
+        self.scram_users, self.plain_users, self.super_users = scram_users, plain_users, super_users
         super().__init__(format_arguments=[word for name, password in scram_users.items() for mechanism in ("256", "512")
                                            for word in ("--add-scram",
                                                         f"SCRAM-SHA-{mechanism}=[name={name},password={password}]")])
@@ -84,7 +84,7 @@ class SecureKafka(Kafka):
                 [old["listener.security.protocol.map"], *(f"{n.upper()}:{p}" for n, p in self.LISTENERS.items())]),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "allow.everyone.if.no.acl.found": "false",
-            "super.users": "User:ANONYMOUS;User:admin",
+            "super.users": ";".join(f"User:{name}" for name in ("ANONYMOUS", *self.super_users)),
             "ssl.principal.mapping.rules": "RULE:^CN=([^,]*).*$/$1/",
         }
         plain = " ".join(f'user_{name}="{password}"' for name, password in self.plain_users.items())
@@ -109,9 +109,10 @@ class SecureKafka(Kafka):
         """host:port of a listener."""
         return f"localhost:{self.ports[name]}"
 
-    def acls(self, *arguments):
-        """Runs kafka-acls.sh with such arguments, as an administrator; returns what it prints."""
-        return self.tool("kafka.admin.AclCommand", "--bootstrap-server", self.brokers, *arguments)
+    def set_scram_password(self, name, password):
+        """For new connections; those that are open stay so."""
+        self.tool("kafka.admin.ConfigCommand", "--bootstrap-server", self.brokers, "--alter", "--entity-type", "users",
+                  "--entity-name", name, "--add-config", f"SCRAM-SHA-256=[password={password}]")
 
     def consume_as(self, listener, properties, topic):
         """Payloads of a topic, through kcat on a listener with librdkafka properties: what an application sees."""
@@ -125,8 +126,8 @@ class SecureKafka(Kafka):
 
 
 class SecurePostgres(Postgres):
-    """Lets the role postgres in from loopback, and everybody else with TLS only: a role in `with_certificate` by its
-    client certificate, the others by SCRAM."""
+    """Lets the role postgres in from loopback, and everybody else with TLS only: a role in by_certificate by its client
+    certificate, the others by SCRAM."""
 
     def __init__(self):
         super().__init__({"ssl": "on", "password_encryption": "scram-sha-256"})
@@ -159,3 +160,57 @@ class SecurePostgres(Postgres):
     def write_hba(self, lines):
         """Takes effect with reload() or the next start."""
         (self.data / "pg_hba.conf").write_text("\n".join(lines) + "\n")
+
+
+class SecureShop(Shop):
+    """A Shop whose relay has a role of its own, and reaches both servers with TLS. The passwords are words that stand
+    nowhere else: what says one of them gives a secret away."""
+
+    PG_PASSWORD, KAFKA_PASSWORD, KEY_PASSWORD = "Geheim-pg-8d1f", "Geheim-kafka-5a7e", "Geheim-key-c34b"
+    SECRETS = (PG_PASSWORD, KAFKA_PASSWORD, KEY_PASSWORD)
+
+    def __init__(self, postgres, kafka):
+        super().__init__(postgres, kafka)
+        self.role = f"relay_{self.name}"
+        self.use_postgres(f"password={self.PG_PASSWORD}")
+        self.use_sasl("SCRAM-SHA-256", "walferry")
+
+    def use_postgres(self, more="", role=None, certificates="ca.pem", host="host=localhost", sslmode="verify-full"):
+        self.config["postgres"]["conninfo"] = (
+            f"{host} port={self.postgres.port} dbname={self.db} user={role or self.role} sslmode={sslmode} "
+            f"sslrootcert={self.postgres.certificates[certificates]} {more}")
+
+    def use_kafka(self, listener, *properties):
+        self.config["kafka"]["brokers"] = self.kafka.listener(listener)
+        self.config["kafka"]["properties"] = list(properties)
+
+    def use_sasl(self, mechanism, user, password=KAFKA_PASSWORD):
+        self.use_kafka("sasl", *self.tls("sasl_ssl"), f"sasl.mechanism={mechanism}", f"sasl.username={user}",
+                       f"sasl.password={password}")
+
+    def tls(self, protocol="ssl", authority="ca.pem"):
+        return f"security.protocol={protocol}", f"ssl.ca.location={self.kafka.certificates[authority]}"
+
+    def with_certificate(self, name="client", key=None):
+        certificates = self.kafka.certificates
+        return (f"ssl.certificate.location={certificates[f'{name}.pem']}",
+                f"ssl.key.location={key or certificates[f'{name}.key']}")
+
+    def create_role(self, role=None):
+        self.psql(f"create role {role or self.role} login replication password '{self.PG_PASSWORD}'")
+
+    def init_by_admin(self, **kwargs):
+        """walferry init, for a role that is there and has a password."""
+        self.create_role()
+        self.init("--admin", self.postgres.conninfo(self.db), **kwargs)
+
+    def assert_no_secret_said(self):
+        for run in self.runs:
+            said = "\n".join(run.lines) + run.stdout.decode(errors="replace")
+            for secret in self.SECRETS:
+                assert secret not in said, f"{secret} is said by {run.command}"
+
+    def close(self):
+        super().close()
+        if self.postgres.running:
+            self.postgres.psql(f"drop role if exists {self.role}")

@@ -79,11 +79,27 @@ static void a_certificate_passes_only_where_openssl_passes_it(void **state) {
   }
 }
 
+static void the_topic_that_may_not_be_written_to_is_found_in_the_log(void **state) {
+  (void)state;
+  struct kafka_refusals refusals = {.last = KAFKA_REFUSAL_NONE};
+  kafka_refusals_note_log(&refusals, "FAIL", "Failed to add partition \"no\" [0]: Topic authorization failed");
+  kafka_refusals_note_log(&refusals, "ADDPARTS", "Failed to add partition \"no\" [0]: Operation not attempted");
+  kafka_refusals_note_log(&refusals, "ADDPARTS", "something else: Topic authorization failed");
+  assert_null(kafka_refusals_topic(&refusals));
+  kafka_refusals_note_log(&refusals, "ADDPARTS",
+                          "[thrd:main]: TxnCoordinator/1: Failed to add partition \"a.b-c\" [12] to transaction: "
+                          "Broker: Topic authorization failed");
+  assert_string_equal(kafka_refusals_topic(&refusals), "a.b-c");
+  kafka_refusals_note_topic(&refusals, slice_of("second")); /* the first stays */
+  assert_string_equal(kafka_refusals_topic(&refusals), "a.b-c");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(refusals_that_time_does_not_mend_are_config_errors),
       cmocka_unit_test(what_may_be_a_broker_that_dies_is_no_config_error),
       cmocka_unit_test(a_certificate_passes_only_where_openssl_passes_it),
+      cmocka_unit_test(the_topic_that_may_not_be_written_to_is_found_in_the_log),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
