@@ -1,7 +1,7 @@
 # Installs the Debian packages that are missing, and only those. Sourced after common.sh.
 
 DEPS_BUILD="build-essential cmake ninja-build pkg-config libpq-dev librdkafka-dev libjansson-dev libcyaml-dev libyaml-dev libmicrohttpd-dev libsystemd-dev libssl-dev uthash-dev libcmocka-dev python3"
-DEPS_SERVERS="postgresql-15 postgresql-15-wal2json kcat python3 procps util-linux"
+DEPS_SERVERS="postgresql-15 postgresql-15-wal2json kcat openssl python3 procps util-linux"
 DEPS_TEST="python3-pytest clang clang-format libclang-rt-dev gcovr"
 
 # deps_install build|servers|test ...
