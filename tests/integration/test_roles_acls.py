@@ -131,8 +131,27 @@ def test_a_missing_acl_is_named_and_waited_for(granted, what, operation, words):
     wire.create_acl(shop.kafka.port, acl)
     wait_records(shop, len(ids), timeout=40)
     assert relay.terminate() == 0
+    shop.drain()
     shop.assert_exactly_once(ids)
     assert len(shop.quarantined()) == 1
+
+
+@pytest.mark.parametrize("what, name", [("TransactionalId", "TransactionalId walferry.{name}"),
+                                        ("target", "topic {name}.orders.events.v1")])
+def test_an_acl_that_is_taken_from_a_relay_that_runs(granted, what, name):
+    relay = granted.relay()
+    ids = granted.insert(1)
+    wait_records(granted, 1)
+    acl = find_acl(granted, what, "Write")
+    take(granted, acl)
+    ids += granted.insert(2)
+    event = relay.wait_event("relay.recovering", timeout=40,
+                             remedy=lambda text: text and name.format(name=granted.name) in text)
+    assert "Write" in event["remedy"] and relay.running
+    wire.create_acl(granted.kafka.port, acl)
+    wait_records(granted, 3, timeout=40)
+    assert relay.terminate() == 0
+    granted.assert_exactly_once(ids)
 
 
 def test_a_position_topic_that_may_not_be_made_is_named(granted):
