@@ -59,22 +59,28 @@ static bool unauthorised(const char *topic, const char *operation, const char *g
 }
 
 /* Waits in slices, since librdkafka goes on trying whatever it is told; each slice is longer than the one before, so
- * that a slow answer still comes in time. */
+ * that a slow answer still comes in time. A call that ends before its slice does has failed for good. */
 bool kafka_admin_reachable(struct kafka_admin *admin, int timeout_ms, struct error *err) {
   int64_t deadline = clock_monotonic_ms() + timeout_ms;
-  for (int slice = FIRST_SLICE_MS;; slice *= 2) {
+  int slice = FIRST_SLICE_MS;
+  for (;;) {
     const struct rd_kafka_metadata *metadata = NULL;
-    int left = left_ms(deadline);
-    rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, NULL, &metadata, slice < left ? slice : left);
+    int64_t asked_ms = clock_monotonic_ms();
+    if (slice > left_ms(deadline))
+      slice = left_ms(deadline);
+    rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, NULL, &metadata, slice);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
       rd_kafka_metadata_destroy(metadata);
       return true;
     }
+    int64_t now_ms = clock_monotonic_ms();
     rd_kafka_poll(admin->rk, 0);
     if (!kafka_refusals_check(&admin->link.refusals, admin->link.last_error, err))
       return false;
-    if (kafka_refusals_known(&admin->link.refusals) || clock_monotonic_ms() + 1 >= deadline)
+    bool early = now_ms - asked_ms < slice / 2;
+    if (early || now_ms + 1 >= deadline || kafka_refusals_known(&admin->link.refusals))
       return away(admin, "brokers", rd_kafka_err2str(code), err);
+    slice *= 2;
   }
 }
 

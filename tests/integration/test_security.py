@@ -186,6 +186,15 @@ def test_brokers_that_let_it_in_before_are_waited_for(kafka_shop):
     kafka_shop.assert_exactly_once(ids)
 
 
+@pytest.mark.parametrize("listener, properties", [
+    ("wronghost", ["ssl.endpoint.identification.algorithm=none"]),
+    ("expired", ["enable.ssl.certificate.verification=false"])])
+def test_checks_may_be_turned_off(kafka_shop, listener, properties):
+    """walferry's own look at each certificate changes nothing about what the user asked for."""
+    kafka_shop.use_kafka(listener, *kafka_shop.tls(), *properties)
+    kafka_shop.drain()
+
+
 # With wrong ones: Postgres
 
 
