@@ -295,3 +295,14 @@ def test_config_errors_quote_no_secret(tmp_path, old, new):
     assert done.returncode == 2, done.stdout
     assert "Geheim" not in said(done.stderr) + done.stdout
     assert "remedy" in done.stderr
+
+
+@pytest.mark.parametrize("admin", [
+    "hots=h password=Geheim-pg-8d1f", "host=h password=Geheim-pg-8d1f Geheim-pg-8d1f", "postgres://u:Geheim-pg-8d1f@[h/d",
+    "host=127.0.0.1 port=1 user=u password=Geheim-pg-8d1f"])
+def test_the_administrators_connection_string_is_not_quoted(tmp_path, admin):
+    path = tmp_path / "walferry.yaml"
+    path.write_text("name: shop\npostgres: {conninfo: host=h}\nkafka: {brokers: k}\nrelay: {tables: [{table: outbox}]}\n")
+    done = walferry("init", path, "--admin", admin, env={})
+    assert done.returncode in (1, 2) and "init.failed" in done.stderr
+    assert "Geheim" not in said(done.stderr) + done.stdout
