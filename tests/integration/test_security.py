@@ -158,7 +158,7 @@ def test_another_security_protocol_is_named_and_waited_for(kafka_shop):
     runs = []
     for listener, properties in (("tls", []), ("sasl_plain", []), ("sasl_plain", kafka_shop.tls()), ("sasl", kafka_shop.tls())):
         kafka_shop.use_kafka(listener, *properties)
-        runs.append(kafka_shop.relay(wait=False))
+        runs.append(kafka_shop.relay(wait=False, config=kafka_shop.changed()))  # a file for each
     for run in runs:
         event = run.wait_event("relay.recovering", timeout=30)
         assert "security.protocol" in event["remedy"] and event["kind"] == "retry"
