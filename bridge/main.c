@@ -4,9 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bridge/base/clock.h"
 #include "bridge/cli.h"
 #include "bridge/kafka/client.h"
 #include "bridge/ops/drop.h"
+#include "bridge/ops/http.h"
 #include "bridge/ops/init.h"
 #include "bridge/ops/signals.h"
 #include "bridge/postgres/conninfo.h"
@@ -27,15 +29,25 @@ static int report(const char *command, const struct error *err) {
   return code;
 }
 
-static bool run_relay(const struct cli *cli, struct settings *settings, const struct stop *stop, struct error *err) {
+static bool run_relay(const struct cli *cli, const struct config *config, struct settings *settings,
+                      const struct stop *stop, struct error *err) {
   struct relay_settings *relay = &settings->relay;
   relay->adopt_slot = cli->adopt_slot;
   if (cli->until != NULL)
     relay->until = lsn_parse(slice_of(cli->until), &relay->until_lsn) ? RELAY_UNTIL_LSN : RELAY_UNTIL_NOW;
-  if (!cli->sink_stdout && cli->dry_run == 0)
-    return relay_run(relay, stop, err);
-  struct preview_settings preview = {.relay = relay, .events_max = cli->dry_run, .out_fd = STDOUT_FILENO};
-  return preview_run(&preview, stop, err);
+  if (cli->sink_stdout || cli->dry_run != 0) {
+    struct preview_settings preview = {.relay = relay, .events_max = cli->dry_run, .out_fd = STDOUT_FILENO};
+    return preview_run(&preview, stop, err);
+  }
+  struct progress *progress = progress_new();
+  struct pages_subject subject = {
+      .name = relay->name, .slot = relay->slot, .publication = relay->publication, .started_us = clock_wall_us()};
+  struct http *http = NULL;
+  bool ok = config->http.listen == NULL || (http = http_start(config->http.listen, &subject, progress, err)) != NULL;
+  ok = ok && relay_run(relay, stop, progress, err);
+  http_stop(http);
+  progress_free(progress);
+  return ok;
 }
 
 static bool run_init(const struct cli *cli, const struct settings *settings, const struct stop *stop,
@@ -67,12 +79,10 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
   struct settings settings;
   if (!settings_init(&settings, config, err))
     return false;
-  if (config->http.listen != NULL && cli->command == COMMAND_RELAY)
-    log_warn("http.unavailable", log_string("error", "http.listen is set, but this version serves no HTTP yet"));
   bool ok = false;
   switch (cli->command) {
   case COMMAND_RELAY:
-    ok = run_relay(cli, &settings, &stop, err);
+    ok = run_relay(cli, config, &settings, &stop, err);
     break;
   case COMMAND_INIT:
     ok = run_init(cli, &settings, &stop, err);

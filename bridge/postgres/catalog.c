@@ -29,6 +29,12 @@ static bool cell_lsn(const struct rows *rows, int column, lsn_t *value) {
   return text == NULL || lsn_parse(slice_of(text), value);
 }
 
+static bool cell_i64(const struct rows *rows, int column, int64_t *value) {
+  const char *text = rows_text(rows, 0, column);
+  *value = 0;
+  return text == NULL || number_parse(slice_of(text), INT64_MIN, INT64_MAX, value);
+}
+
 static bool fail_answer(const char *what, struct error *err) {
   return error_set(err, ERROR_FATAL, "the server's answer about %s makes no sense", what);
 }
@@ -68,7 +74,10 @@ static const char slot_sql[] =
     "s.confirmed_flush_lsn, s.restart_lsn, s.wal_status, "
     "pg_catalog.to_jsonb(s) ->> 'two_phase', "
     "coalesce(pg_catalog.to_jsonb(s) ->> 'invalidation_reason', "
-    "CASE WHEN pg_catalog.to_jsonb(s) ->> 'conflicting' = 'true' THEN 'conflicting' END) "
+    "CASE WHEN pg_catalog.to_jsonb(s) ->> 'conflicting' = 'true' THEN 'conflicting' END), "
+    "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() "
+    "ELSE pg_catalog.pg_current_wal_lsn() END, s.safe_wal_size, "
+    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('max_slot_wal_keep_size')) "
     "FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1";
 
 bool catalog_slot(struct connection *conn, const char *slot, struct catalog_slot *out, struct error *err) {
@@ -87,9 +96,11 @@ bool catalog_slot(struct connection *conn, const char *slot, struct catalog_slot
                                .two_phase = slice_is(slice_of(rows_text(rows, 0, 9)), "true")};
   uint32_t pid = 0;
   bool ok = cell_u32(rows, 4, &pid) && pid <= INT32_MAX && cell_lsn(rows, 6, &facts.confirmed_flush_lsn) &&
-            cell_lsn(rows, 7, &facts.restart_lsn);
+            cell_lsn(rows, 7, &facts.restart_lsn) && cell_lsn(rows, 11, &facts.wal_lsn) &&
+            cell_i64(rows, 12, &facts.safe_wal_bytes) && cell_i64(rows, 13, &facts.wal_keep_bytes_max);
   if (ok) {
     facts.active_pid = (int)pid;
+    facts.safe_wal_known = rows_text(rows, 0, 12) != NULL;
     copy_text(facts.plugin, sizeof facts.plugin, rows_text(rows, 0, 1));
     copy_text(facts.database, sizeof facts.database, rows_text(rows, 0, 2));
     copy_text(facts.wal_status, sizeof facts.wal_status, rows_text(rows, 0, 8));

@@ -29,7 +29,11 @@ struct catalog_slot {
   bool two_phase;
   lsn_t confirmed_flush_lsn;
   lsn_t restart_lsn;
+  lsn_t wal_lsn;                /* how far the server has written WAL (a standby: replayed) */
   char wal_status[16];          /* reserved | extended | unreserved | lost; "" where unknown */
+  bool safe_wal_known;          /* there is a limit to what the slot keeps: */
+  int64_t safe_wal_bytes;       /* that can be written before the slot may be lost */
+  int64_t wal_keep_bytes_max;   /* max_slot_wal_keep_size; -1: no limit */
   char invalidation_reason[40]; /* "" where none or unknown (before 17: "conflicting" is named so) */
 };
 /* Reads the row by name; exists false when there is none. Columns that an older server lacks stay at their zero. */

@@ -12,20 +12,26 @@
 struct handover {
   struct handover_limits limits;
   int space_fd;
+  struct handover_levels *levels;
   pthread_mutex_t lock; /* guards all below */
   pthread_cond_t filled;
   struct segment *first;
   struct segment *last;
   size_t bytes;
+  int64_t records;
+  int64_t taken_records; /* of the batch taken last */
+  int64_t taken_commit_us;
   bool refused; /* a push was turned away since the last take */
   bool closed;
   struct error why;
 };
 
-struct handover *handover_new(const struct handover_limits *limits, int space_fd) {
+struct handover *handover_new(const struct handover_limits *limits, int space_fd, struct handover_levels *levels) {
   struct handover *h = memory_alloc(sizeof *h);
   h->limits = *limits;
   h->space_fd = space_fd;
+  h->levels = levels;
+  atomic_store(&levels->bytes_max, (int64_t)limits->queue_bytes);
   pthread_mutex_init(&h->lock, NULL);
   pthread_condattr_t attr;
   pthread_condattr_init(&attr);
@@ -39,9 +45,27 @@ void handover_free(struct handover *h) {
   if (h == NULL)
     return;
   segment_free_list(h->first);
+  atomic_store(&h->levels->bytes, 0);
+  atomic_store(&h->levels->bytes_max, 0);
+  atomic_store(&h->levels->unpublished, 0);
+  atomic_store(&h->levels->oldest_commit_us, 0);
   pthread_cond_destroy(&h->filled);
   pthread_mutex_destroy(&h->lock);
   free(h);
+}
+
+/* The commit time of a list's first transaction; 0 if it holds none. */
+static int64_t oldest_commit_us(const struct segment *s) {
+  while (s != NULL && segment_is_idle(s))
+    s = s->next;
+  return s == NULL ? 0 : s->commit_time_us;
+}
+
+/* Called with the lock held. */
+static void tell_levels(const struct handover *h) {
+  atomic_store(&h->levels->bytes, (int64_t)h->bytes);
+  atomic_store(&h->levels->unpublished, h->records + h->taken_records);
+  atomic_store(&h->levels->oldest_commit_us, h->taken_commit_us != 0 ? h->taken_commit_us : oldest_commit_us(h->first));
 }
 
 bool handover_push(struct handover *h, struct segment *segment) {
@@ -61,6 +85,8 @@ bool handover_push(struct handover *h, struct segment *segment) {
       h->last->next = segment;
     h->last = segment;
     h->bytes += segment->bytes;
+    h->records += segment->count;
+    tell_levels(h);
   } else {
     h->refused = true;
   }
@@ -123,6 +149,8 @@ enum handover_result handover_take(struct handover *h, int64_t timeout_ms, struc
   struct timespec deadline = deadline_in(timeout_ms);
   enum handover_result result = HANDOVER_EMPTY;
   pthread_mutex_lock(&h->lock);
+  h->taken_records = 0;
+  h->taken_commit_us = 0;
   for (;;) {
     size_t bytes;
     struct segment *end = batch_end(h, &bytes);
@@ -133,6 +161,10 @@ enum handover_result handover_take(struct handover *h, int64_t timeout_ms, struc
         h->last = NULL;
       end->next = NULL;
       h->bytes -= bytes;
+      h->taken_commit_us = oldest_commit_us(*first);
+      for (const struct segment *s = *first; s != NULL; s = s->next)
+        h->taken_records += s->count;
+      h->records -= h->taken_records;
       if (h->refused) {
         h->refused = false;
         eventfd_write(h->space_fd, 1);
@@ -148,6 +180,7 @@ enum handover_result handover_take(struct handover *h, int64_t timeout_ms, struc
     if (pthread_cond_timedwait(&h->filled, &h->lock, &deadline) != 0)
       break;
   }
+  tell_levels(h);
   pthread_mutex_unlock(&h->lock);
   return result;
 }

@@ -4,6 +4,7 @@
 #ifndef WALFERRY_RELAY_HANDOVER_H
 #define WALFERRY_RELAY_HANDOVER_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "bridge/base/error.h"
@@ -15,9 +16,18 @@ struct handover_limits {
   size_t hard_bytes;  /* a transaction larger than this is split */
 };
 
+/* How full it is, for any thread to read; kept by the two. All zero without a queue. What is unpublished is queued, or
+ * was taken: until the next take, which comes when that is committed. */
+struct handover_levels {
+  _Atomic(int64_t) bytes; /* queued */
+  _Atomic(int64_t) bytes_max;
+  _Atomic(int64_t) unpublished;      /* records */
+  _Atomic(int64_t) oldest_commit_us; /* Unix, of the oldest unpublished transaction; 0: none */
+};
+
 struct handover;
-/* space_fd: an eventfd, borrowed, written when a refused push may be tried again. */
-struct handover *handover_new(const struct handover_limits *limits, int space_fd);
+/* space_fd: an eventfd, borrowed, written when a refused push may be tried again. levels: borrowed. */
+struct handover *handover_new(const struct handover_limits *limits, int space_fd, struct handover_levels *levels);
 void handover_free(struct handover *h);
 
 /* Source thread. Takes the segment and returns true, or returns false when the queue is full. An idle segment replaces

@@ -46,8 +46,8 @@ struct publisher {
   struct buffer json;
   struct topic *topics; /* forgotten with each new producer: limits may have changed */
   struct suspects *suspects;
-  int64_t published;        /* records since the start of the process */
-  int64_t published_logged; /* of these, as of the last position.committed */
+  struct publisher_totals totals;
+  uint64_t records_logged; /* of its records, as of the last position.committed */
   bool progress_unlogged;
   int64_t progress_logged_ms;
   struct record *substitutes; /* quarantine records made in place of records of the batch in flight */
@@ -111,6 +111,10 @@ const char *publisher_position_topic(const struct publisher *p) {
 
 const struct position *publisher_position(const struct publisher *p) {
   return &p->committed;
+}
+
+const struct publisher_totals *publisher_totals(const struct publisher *p) {
+  return &p->totals;
 }
 
 static bool have_admin(struct publisher *p, struct error *err) {
@@ -257,6 +261,7 @@ bool publisher_open(struct publisher *p, struct position *position, struct error
 /* Nothing is in flight, but this producer must not begin another transaction: only it is replaced. */
 static bool renew_producer(struct publisher *p, const char *reason, struct error *err) {
   log_info("kafka.producer_renewed", log_string("reason", reason));
+  p->totals.producers_renewed++;
   struct position stored;
   position_init(&stored);
   bool ok = new_producer(p, &stored, err);
@@ -424,8 +429,53 @@ void publisher_log_progress(struct publisher *p) {
   p->progress_logged_ms = clock_monotonic_ms();
   log_info("position.committed", log_lsn("commit_lsn", p->committed.commit_lsn),
            log_lsn("end_lsn", position_ack_lsn(&p->committed)), log_bool("complete", p->committed.complete),
-           log_int("records", p->published - p->published_logged));
-  p->published_logged = p->published;
+           log_int("records", (int64_t)(p->totals.records - p->records_logged)));
+  p->records_logged = p->totals.records;
+}
+
+/* The code of a quarantine record, from its header. */
+static struct slice quarantine_code(const struct record *record) {
+  for (int i = 0; i < record->header_count; i++)
+    if (strcmp(record->headers[i].name, "wf_error_code") == 0)
+      return record->headers[i].value;
+  return slice_of("unknown");
+}
+
+static void count_quarantined(struct publisher_totals *totals, struct slice code) {
+  totals->quarantined++;
+  int i = 0;
+  while (i < totals->code_count && !slice_is(code, totals->codes[i].code))
+    i++;
+  if (i == PUBLISHER_CODES_MAX)
+    i--;
+  struct publisher_code *entry = &totals->codes[i];
+  if (i == totals->code_count) {
+    snprintf(entry->code, sizeof entry->code, "%.*s", SLICE_ARG(code));
+    totals->code_count++;
+  }
+  entry->count++;
+}
+
+static void count_commit(struct publisher_totals *totals, const struct record *const *records, int count,
+                         int64_t commit_us) {
+  totals->kafka_transactions++;
+  histogram_add(&totals->commit, commit_us);
+  totals->records += (uint64_t)count;
+  for (int i = 0; i < count; i++) {
+    totals->bytes += records[i]->key.len + records[i]->value.len;
+    if (records[i]->quarantined)
+      count_quarantined(totals, quarantine_code(records[i]));
+  }
+}
+
+static void count_transactions(struct publisher_totals *totals, const struct segment *batch) {
+  int64_t now_us = clock_wall_us();
+  for (const struct segment *s = batch; s != NULL; s = s->next) {
+    if (!s->ends)
+      continue;
+    totals->transactions++;
+    histogram_add(&totals->end_to_end, now_us - s->commit_time_us);
+  }
 }
 
 /* Begin, records, position, commit. p->next is the position to commit. */
@@ -445,10 +495,12 @@ static bool transact(struct publisher *p, const struct record *const *records, i
     return false;
   FAILPOINT("publisher.after_position");
   int64_t elapsed_ms;
+  int64_t commit_began_us = clock_monotonic_us();
   if (!producer_commit(p->producer, COMMIT_TIMEOUT_MS, &p->stop->now, &elapsed_ms, err))
     return false;
+  int64_t commit_us = clock_monotonic_us() - commit_began_us;
   FAILPOINT("publisher.after_commit");
-  p->published += count;
+  count_commit(&p->totals, records, count, commit_us);
   p->replace = elapsed_ms > producer_socket_timeout_ms(p->producer);
   position_copy(&p->committed, &p->next);
   p->progress_unlogged = true;
@@ -492,7 +544,9 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
     advance(&p->next, batch);
     /* Settling may have found a topic with smaller batches, or tried a record alone. */
     ok = ensure_producer(p, err) && transact(p, settled, count, err);
-    if (!ok && p->producer != NULL)
+    if (ok)
+      count_transactions(&p->totals, batch);
+    else if (p->producer != NULL)
       remember_refused(p, err);
   }
   free(settled);

@@ -18,6 +18,9 @@
 #define STANDBY_RETRY_MS 1000
 #define HELD_GRACE_MS 3000 /* a killed instance's backend may hold the slot for a moment longer */
 #define WATCH_INTERVAL_MS 3000
+#define PROBE_INTERVAL_MS 5000 /* Kafka is asked whether it is there when nothing was published for so long */
+#define PROBE_RETRY_MS 1000
+#define PROBE_TIMEOUT_MS 2000
 #define UNREACHABLE_MAX_MS 60000 /* with an `until` */
 #define REACHABLE_TIMEOUT_MS 10000
 #define DECODE_FAILURES_MAX 3
@@ -34,6 +37,7 @@ static const struct handover_limits handover_limits = {
 struct relay {
   const struct relay_settings *settings;
   const struct stop *stop;
+  struct progress *progress;
   struct publisher *publisher;
   lsn_t until;  /* 0: none, or not known yet */
   bool adopted; /* --adopt-slot has had its effect */
@@ -55,6 +59,7 @@ struct generation {
   struct position position;
   bool expect_last;
   int64_t watched_ms;
+  int64_t probe_due_ms;
 };
 
 static void generation_end(struct generation *g) {
@@ -82,14 +87,23 @@ static bool pause_ms(const struct relay *r, int64_t ms) {
   return true;
 }
 
+static bool read_slot(struct relay *r, struct generation *g, struct error *err) {
+  progress_talk(r->progress, PROGRESS_POSTGRES);
+  if (!catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, err))
+    return false;
+  progress_slot(r->progress, &g->facts.admit.slot);
+  return true;
+}
+
 /* Publication, intent, slot, first position; only where nothing was ever published. The stored intent makes a slot
  * without a position ours to go on with. */
 static bool create_slot(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
+  progress_talk(r->progress, PROGRESS_KAFKA);
   if (!publisher_open(r->publisher, &g->position, err))
     return false;
   /* Another instance may have made all of it since we looked. */
-  if (!catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err))
+  if (!read_slot(r, g, err))
     return false;
   if (g->facts.admit.slot.exists)
     return error_set(err, ERROR_START_OVER, "slot %s appeared meanwhile", s->slot);
@@ -109,9 +123,11 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
   g->position.state = POSITION_INTENT;
   g->position.complete = true;
   admit_fill_identity(&g->facts.admit, &g->position);
+  progress_talk(r->progress, PROGRESS_KAFKA);
   if (!publisher_store(r->publisher, &g->position, err))
     return false;
   FAILPOINT("relay.after_intent");
+  progress_talk(r->progress, PROGRESS_POSTGRES);
   bool exists;
   lsn_t consistent_point;
   if (!replication_create_slot(g->rep, s->slot, s->plugin, &exists, &consistent_point, err))
@@ -121,6 +137,7 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
   FAILPOINT("relay.after_slot_created");
   g->position.state = POSITION_SET;
   g->position.end_lsn = consistent_point;
+  progress_talk(r->progress, PROGRESS_KAFKA);
   if (!publisher_store(r->publisher, &g->position, err))
     return false;
   FAILPOINT("relay.after_first_position");
@@ -153,15 +170,20 @@ static bool not_let_in(const struct relay *r, struct error *err) {
 /* Steps 1 to 3a: ordinary questions, Kafka's reachability, the replication connection. */
 static bool connect_both(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
+  progress_talk(r->progress, PROGRESS_POSTGRES);
   g->conn = connection_open(s->conninfo, s->name, err);
   if (g->conn == NULL)
     return not_let_in(r, err);
-  if (!facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err))
+  /* The slot is read here too, so that what it keeps is known while Kafka is away. */
+  if (!facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err) ||
+      !read_slot(r, g, err))
     return false;
+  progress_talk(r->progress, PROGRESS_KAFKA);
   g->facts.admit.position_topic = publisher_position_topic(r->publisher);
   if (!publisher_reachable(r->publisher, (int)at_most(REACHABLE_TIMEOUT_MS, patience_ms(r)), err) ||
       !publisher_check_position_topic(r->publisher, err))
     return false;
+  progress_talk(r->progress, PROGRESS_POSTGRES);
   g->rep = replication_open(s->conninfo, s->name, err);
   if (g->rep == NULL)
     return not_let_in(r, err);
@@ -170,7 +192,7 @@ static bool connect_both(struct relay *r, struct generation *g, struct error *er
     return false;
   if (s->until == RELAY_UNTIL_NOW && r->until == 0)
     r->until = g->facts.admit.identity.flush_lsn;
-  return catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err);
+  return read_slot(r, g, err);
 }
 
 bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, bool *busy,
@@ -190,6 +212,7 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
   int64_t began_ms = clock_monotonic_ms();
   for (;;) {
     bool busy;
+    progress_talk(r->progress, PROGRESS_POSTGRES);
     if (!relay_start_streaming(s, g->rep, s->slot, &busy, err)) {
       if (err->code != NULL &&
           strcmp(err->code, "slot_missing") == 0) /* gone since we looked: start() knows what to do */
@@ -197,9 +220,12 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
       return false;
     }
 
-    if (!busy)
+    if (!busy) {
+      if (announced)
+        progress_enter(r->progress, PROGRESS_STARTING);
       return true;
-    if (!catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err))
+    }
+    if (!read_slot(r, g, err))
       return false;
     int holder = g->facts.admit.slot.active_pid;
     bool another = holder != 0 && holder != r->last_backend_pid;
@@ -212,6 +238,7 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
     if (!announced)
       log_info("relay.standby", log_string("slot", s->slot), log_int("holder", holder));
     announced = true;
+    progress_enter(r->progress, PROGRESS_STANDBY);
     if (!pause_ms(r, leave ? STANDBY_RETRY_MS / 4 : STANDBY_RETRY_MS))
       return error_set(err, ERROR_STOPPED, "stopped");
     /* While we waited, the holder may have split from us in time: everything read before is stale. */
@@ -223,7 +250,7 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
 /* What the slot says now that it is ours. */
 static bool read_held_slot(struct relay *r, struct generation *g, int backend_pid, struct error *err) {
   for (int attempt = 0;; attempt++) {
-    if (!catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, err))
+    if (!read_slot(r, g, err))
       return false;
     if (g->facts.admit.slot.active_pid == backend_pid)
       return true;
@@ -237,8 +264,10 @@ static bool read_held_slot(struct relay *r, struct generation *g, int backend_pi
 /* Steps 4 and 5: fence, read the position, compare. */
 static bool admit(struct relay *r, struct generation *g, struct replication *history, struct error *err) {
   struct admit_facts *f = &g->facts.admit;
+  progress_talk(r->progress, PROGRESS_KAFKA);
   if (!publisher_open(r->publisher, &g->position, err))
     return false;
+  progress_talk(r->progress, PROGRESS_POSTGRES);
   if (g->position.state == POSITION_SET && g->position.timeline != f->identity.timeline &&
       !replication_timeline_end(history, f->identity.timeline, g->position.timeline, &f->ancestor_found,
                                 &f->ancestor_end, err))
@@ -250,6 +279,7 @@ static bool admit(struct relay *r, struct generation *g, struct replication *his
   if (!facts_check_publication(&g->facts, r->settings, err))
     return false;
   if (changed) {
+    progress_talk(r->progress, PROGRESS_KAFKA);
     if (!publisher_store(r->publisher, &g->position, err))
       return false;
     FAILPOINT("relay.after_first_position");
@@ -284,6 +314,13 @@ static bool check_before_streaming(const struct generation *g, const struct rela
                       "the slot, delete the position topic and run `walferry init`");
 }
 
+static void kafka_answered(struct relay *r, struct generation *g) {
+  progress_published(r->progress, publisher_totals(r->publisher), publisher_position(r->publisher));
+  progress_kafka_answered(r->progress);
+  progress_talk(r->progress, PROGRESS_NOBODY);
+  g->probe_due_ms = clock_monotonic_ms() + PROBE_INTERVAL_MS;
+}
+
 /* The whole start sequence, up to a source that streams. */
 static bool start(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
@@ -295,7 +332,7 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
     return false;
   int backend_pid = replication_backend_pid(g->rep);
   r->last_backend_pid = backend_pid;
-  g->source = source_start(g->rep, &handover_limits, r->until);
+  g->source = source_start(g->rep, &handover_limits, r->until, r->progress);
   g->rep = NULL;
   if (!read_held_slot(r, g, backend_pid, err))
     return false;
@@ -316,6 +353,8 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
    * that was rolled back a little has other rows now. */
   source_ack(g->source, g->facts.admit.slot.confirmed_flush_lsn);
 
+  kafka_answered(r, g);
+  progress_enter(r->progress, PROGRESS_STREAMING);
   r->fenced = false;
   r->unreachable_since_ms = 0;
   log_info("relay.streaming", log_string("slot", s->slot), log_lsn("from", position_ack_lsn(&g->position)),
@@ -326,9 +365,10 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
 /* Every few seconds, and before idle progress is stored: is the publication still the one, is the slot still ours? */
 static bool watch(struct relay *r, struct generation *g, struct error *err) {
   g->watched_ms = clock_monotonic_ms();
-  if (!facts_publication(&g->facts, g->conn, r->settings, err) ||
-      !catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, err))
+  progress_talk(r->progress, PROGRESS_POSTGRES);
+  if (!facts_publication(&g->facts, g->conn, r->settings, err) || !read_slot(r, g, err))
     return false;
+  progress_talk(r->progress, PROGRESS_NOBODY);
   if (g->facts.admit.slot.active_pid != r->last_backend_pid) /* what it says now is another's doing */
     return error_set(err, ERROR_START_OVER, "slot %s is no longer held by us", r->settings->slot);
   return admit_still(&g->facts.admit, publisher_position(r->publisher), err) &&
@@ -355,13 +395,31 @@ static bool publish(struct relay *r, struct generation *g, const struct segment 
   if (holds_idle(batch) && !watch(r, g, err))
     return false;
   source_set_publishing(g->source, true);
+  progress_talk(r->progress, PROGRESS_KAFKA);
   bool ok = publisher_publish(r->publisher, batch, err);
   source_set_publishing(g->source, false);
   if (!ok)
     return false;
   source_ack(g->source, batch_end_lsn(batch));
   FAILPOINT("publisher.after_ack");
+  kafka_answered(r, g);
   return true;
+}
+
+/* While nothing is to be published: does Kafka answer? It costs readiness and nothing else if it does not: an idle
+ * connection that a broker closed is no reason to give up the slot. */
+static void probe(struct relay *r, struct generation *g) {
+  if (clock_monotonic_ms() < g->probe_due_ms)
+    return;
+  struct error away;
+  progress_talk(r->progress, PROGRESS_KAFKA);
+  if (publisher_reachable(r->publisher, PROBE_TIMEOUT_MS, &away)) {
+    kafka_answered(r, g);
+    return;
+  }
+  progress_kafka_silent(r->progress, &away);
+  progress_talk(r->progress, PROGRESS_NOBODY);
+  g->probe_due_ms = clock_monotonic_ms() + PROBE_RETRY_MS;
 }
 
 /* Step 6: batches to Kafka, acks back, until the end or an error. *done when the wanted LSN is acknowledged. */
@@ -369,6 +427,7 @@ static bool stream(struct relay *r, struct generation *g, bool *done, struct err
   struct handover *queue = source_handover(g->source);
   *done = false;
   for (;;) {
+    progress_turn(r->progress);
     if (stopped(r, err))
       return false;
     if (r->until != 0 && source_sent_flush(g->source) >= r->until) {
@@ -381,8 +440,10 @@ static bool stream(struct relay *r, struct generation *g, bool *done, struct err
     switch (handover_take(queue, TAKE_SLICE_MS, &batch, err)) {
     case HANDOVER_EMPTY:
       publisher_log_progress(r->publisher);
+      probe(r, g);
       break;
     case HANDOVER_CLOSED:
+      progress_talk(r->progress, err->code == SOURCE_KAFKA_STALLED ? PROGRESS_KAFKA : PROGRESS_POSTGRES);
       return false;
     case HANDOVER_BATCH: {
       bool ok = publish(r, g, batch, err);
@@ -442,20 +503,23 @@ static bool recoverable(struct relay *r, struct error *err) {
 }
 
 static bool run_generation(struct relay *r, bool *done, struct error *err) {
-  r->generation++;
+  progress_generation(r->progress, ++r->generation);
   if (r->unreachable_since_ms == 0)
     r->unreachable_since_ms = clock_monotonic_ms();
   struct generation g = {.watched_ms = clock_monotonic_ms()};
   position_init(&g.position);
   bool ok = start(r, &g, err) && stream(r, &g, done, err);
+  if (!ok && err->kind != ERROR_STOPPED)
+    progress_failed(r->progress, err);
   publisher_log_progress(r->publisher);
   publisher_close(r->publisher);
   generation_end(&g);
   return ok;
 }
 
-bool relay_run(const struct relay_settings *settings, const struct stop *stop, struct error *err) {
-  struct relay r = {.settings = settings, .stop = stop};
+bool relay_run(const struct relay_settings *settings, const struct stop *stop, struct progress *progress,
+               struct error *err) {
+  struct relay r = {.settings = settings, .stop = stop, .progress = progress};
   r.publisher = publisher_new(&settings->publisher, stop);
   if (settings->until == RELAY_UNTIL_LSN)
     r.until = settings->until_lsn;
@@ -490,7 +554,7 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
 }
 
 bool relay_establish(const struct relay_settings *settings, const struct stop *stop, bool *created, struct error *err) {
-  struct relay r = {.settings = settings, .stop = stop};
+  struct relay r = {.settings = settings, .stop = stop, .progress = progress_new()};
   r.publisher = publisher_new(&settings->publisher, stop);
   struct generation g = {.watched_ms = 0};
   position_init(&g.position);
@@ -508,5 +572,6 @@ bool relay_establish(const struct relay_settings *settings, const struct stop *s
   publisher_close(r.publisher);
   generation_end(&g);
   publisher_free(r.publisher);
+  progress_free(r.progress);
   return ok;
 }

@@ -5,6 +5,7 @@
 
 #include "bridge/postgres/replication.h"
 #include "bridge/relay/intake.h"
+#include "bridge/relay/progress.h"
 #include "bridge/relay/publisher.h"
 #include "bridge/relay/stop.h"
 
@@ -25,8 +26,9 @@ struct relay_settings {
 
 /* Runs until stopped (true), until the wanted LSN is acknowledged (true), or until what cannot be recovered from
  * (false). With an `until`, servers that stay away for 60 s are an error, and a slot held by another is ERROR_FENCED.
- */
-bool relay_run(const struct relay_settings *settings, const struct stop *stop, struct error *err);
+ * progress: where it reports how it is doing. */
+bool relay_run(const struct relay_settings *settings, const struct stop *stop, struct progress *progress,
+               struct error *err);
 
 /* Makes publication, slot and first position where nothing is there yet, with a stored intent in between; does nothing
  * where all is there. *created tells. Used by `init` and, with create, by the start. */

@@ -20,7 +20,10 @@
 #define IDLE_INTERVAL_MS 5000 /* idle progress costs a Kafka transaction: no more often than this */
 #define SILENCE_MAX_MS 60000  /* a server that answers nothing for so long, or its own time-out, is gone */
 #define RELEASE_MS 5000       /* such a one with a full queue behind it: the slot is of no use to us */
+#define ANSWER_MAX_MS 5000    /* a server that is well has answered by then */
 #define STALLED_MS 2000       /* a Kafka transaction that takes longer will not end soon */
+
+const char SOURCE_KAFKA_STALLED[] = "kafka_stalled";
 
 enum feedback_reason {
   FEEDBACK_TIMER = 1, /* also asks the server for a keepalive */
@@ -31,6 +34,7 @@ enum feedback_reason {
 struct source {
   struct replication *rep;
   struct handover *handover;
+  struct progress *progress;
   lsn_t until;
   int wake_fd; /* eventfd: space in the queue, a new ack, go, stop */
   pthread_t thread;
@@ -149,9 +153,16 @@ static bool wait_for_work(struct source *s, bool listen, struct error *err) {
   return true;
 }
 
+static bool fail_stalled(struct error *err) {
+  error_set(err, ERROR_RETRY, "Kafka takes nothing and the queue is full: the slot is released");
+  err->code = SOURCE_KAFKA_STALLED;
+  return false;
+}
+
 /* One turn of the loop; false ends the thread with err. */
 static bool turn(struct source *s, struct error *err) {
   int64_t now = clock_monotonic_ms();
+  progress_source_turned(s->progress, now);
   bool ack_waits = atomic_load(&s->safe_ack) > atomic_load(&s->sent_flush);
   if (ack_waits && s->feedback_due_ms > s->feedback_sent_ms + ACK_DELAY_MS)
     s->feedback_due_ms = s->feedback_sent_ms + ACK_DELAY_MS;
@@ -164,9 +175,10 @@ static bool turn(struct source *s, struct error *err) {
   }
   if (!listen) {
     s->heard_ms = now;
+    progress_heard(s->progress, s->received, now); /* its silence is our doing */
     /* A server that shuts down would wait for us to read on: let go of it, a standby may have more luck. */
     if (s->waiting != NULL && publishing_ms(s) > RELEASE_MS)
-      return error_set(err, ERROR_RETRY, "Kafka takes nothing and the queue is full: the slot is released");
+      return fail_stalled(err);
 
     return wait_for_work(s, false, err);
   }
@@ -175,7 +187,9 @@ static bool turn(struct source *s, struct error *err) {
     return false;
   if (frame.kind != FRAME_NONE) {
     s->heard_ms = now;
-    return take_frame(s, &frame, err);
+    bool ok = take_frame(s, &frame, err);
+    progress_heard(s->progress, s->received, now);
+    return ok;
   }
   if (now - s->heard_ms > s->silence_max_ms)
     return error_set(err, ERROR_RETRY, "the server has said nothing for %lld s", (long long)s->silence_max_ms / 1000);
@@ -202,17 +216,21 @@ static void *run(void *arg) {
   return NULL;
 }
 
-struct source *source_start(struct replication *rep, const struct handover_limits *limits, lsn_t until) {
+struct source *source_start(struct replication *rep, const struct handover_limits *limits, lsn_t until,
+                            struct progress *progress) {
   struct source *s = memory_alloc(sizeof *s);
   s->rep = rep;
+  s->progress = progress;
   s->until = until;
   s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  s->handover = handover_new(limits, s->wake_fd);
+  s->handover = handover_new(limits, s->wake_fd, progress_queue(progress));
   int64_t sender_timeout_ms = replication_sender_timeout_ms(rep);
   s->silence_max_ms = sender_timeout_ms > SILENCE_MAX_MS ? sender_timeout_ms : SILENCE_MAX_MS;
   s->feedback_interval_ms = until != 0 ? FEEDBACK_UNTIL_MS : FEEDBACK_MAX_MS;
   if (sender_timeout_ms > 0 && sender_timeout_ms / 4 < s->feedback_interval_ms)
     s->feedback_interval_ms = sender_timeout_ms / 4;
+  /* each report on the timer asks for an answer */
+  progress_source_started(progress, 2 * s->feedback_interval_ms + ANSWER_MAX_MS);
   pthread_create(&s->thread, NULL, run, s);
   return s;
 }
@@ -249,6 +267,7 @@ void source_stop(struct source *s) {
   atomic_store(&s->stopping, true);
   wake(s);
   pthread_join(s->thread, NULL);
+  progress_source_ended(s->progress);
   segment_free(s->waiting);
   intake_free(s->intake);
   decoder_free(s->decoder);

@@ -2,7 +2,7 @@
 
 DEPS_BUILD="build-essential cmake ninja-build pkg-config libpq-dev librdkafka-dev libjansson-dev libcyaml-dev libyaml-dev libmicrohttpd-dev libsystemd-dev libssl-dev uthash-dev libcmocka-dev python3"
 DEPS_SERVERS="postgresql-15 postgresql-15-wal2json kcat openssl python3 procps util-linux"
-DEPS_TEST="python3-pytest clang clang-format libclang-rt-dev gcovr"
+DEPS_TEST="python3-pytest clang clang-format libclang-rt-dev gcovr prometheus"
 
 # deps_install build|servers|test ...
 deps_install() {
@@ -42,6 +42,10 @@ deps_install() {
         die "apt-get could not install:$missing"
     fi
     rm -f "$log"
+    # For its promtool; the server itself, which Debian starts at once, nobody asked for.
+    if [[ " $missing " == *" prometheus "* ]] && [ -d /run/systemd/system ]; then
+        $sudo systemctl disable --now prometheus >/dev/null 2>&1 || warn "prometheus was installed and keeps running"
+    fi
 }
 
 deps_is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

@@ -28,18 +28,21 @@ static struct segment *idle(lsn_t end) {
 struct fixture {
   struct handover *h;
   int space_fd;
+  struct handover_levels *levels;
 };
 
 static struct fixture open_queue(size_t queue, size_t soft, size_t hard) {
   struct fixture f = {.space_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-  f.h =
-      handover_new(&(struct handover_limits){.queue_bytes = queue, .soft_bytes = soft, .hard_bytes = hard}, f.space_fd);
+  f.levels = calloc(1, sizeof *f.levels);
+  f.h = handover_new(&(struct handover_limits){.queue_bytes = queue, .soft_bytes = soft, .hard_bytes = hard},
+                     f.space_fd, f.levels);
   return f;
 }
 
 static void close_queue(struct fixture *f) {
   handover_free(f->h);
   close(f->space_fd);
+  free(f->levels);
 }
 
 static bool told_of_space(const struct fixture *f) {

@@ -1,0 +1,109 @@
+/* What the relay reports of itself, for whoever watches it: metrics, health checks, the service manager.
+ *
+ * Relay thread and source thread write; any thread may look. What changes with each frame are atomics; the rest changes
+ * once a Kafka transaction or less, under a mutex that is held for a copy of a few kilobytes at most. */
+#ifndef WALFERRY_RELAY_PROGRESS_H
+#define WALFERRY_RELAY_PROGRESS_H
+
+#include "bridge/base/error.h"
+#include "bridge/base/lsn.h"
+#include "bridge/postgres/catalog.h"
+#include "bridge/relay/handover.h"
+#include "bridge/relay/publisher.h"
+
+enum progress_state {
+  PROGRESS_STARTING = 1, /* the first attempt, and after a standby got the slot */
+  PROGRESS_STANDBY,      /* another instance holds the slot */
+  PROGRESS_STREAMING,    /* events flow, or would */
+  PROGRESS_RECOVERING,   /* an attempt failed, the next has not got through yet */
+};
+#define PROGRESS_STATES PROGRESS_RECOVERING
+const char *progress_state_name(enum progress_state state);
+
+/* Whom the relay thread is talking to. */
+enum progress_peer { PROGRESS_NOBODY = 1, PROGRESS_POSTGRES, PROGRESS_KAFKA };
+
+/* One moment. Times "ago" are in ms on the monotonic clock, -1 for never; "_us" are Unix microseconds, 0 for never. */
+struct progress_snapshot {
+  enum progress_state state;
+  int64_t state_ms; /* for so long */
+  int64_t generation;
+
+  enum progress_peer peer; /* talking to it, for so long: */
+  int64_t peer_ms;
+  int64_t turned_ago_ms;        /* the relay thread's last step */
+  int64_t source_turned_ago_ms; /* the source thread's; -1: there is none now */
+  int64_t heard_ago_ms;         /* the server's last word on the stream; -1: there is none now */
+  int64_t silence_max_ms;       /* a server that is well says something at least so often */
+
+  bool kafka_away; /* an idle probe failed, and nothing succeeded since */
+  char kafka_error[1024];
+
+  int64_t failed_us; /* the last end of an attempt that was not asked for */
+  enum error_kind failed_kind;
+  enum progress_peer failed_peer;
+  const char *failed_code; /* static; NULL: none */
+  char failed_message[1024];
+
+  uint64_t recoveries_retry; /* by the kind of error that ended the attempt */
+  uint64_t recoveries_start_over;
+  uint64_t recoveries_fenced;
+
+  struct publisher_totals published;
+
+  int64_t queue_bytes;
+  int64_t queue_bytes_max;
+  int64_t unpublished_events; /* decoded, and not committed in Kafka */
+  int64_t lag_us;             /* only while streaming; see progress_look */
+
+  int64_t slot_read_us; /* when the following was true; 0: never read, or too old to be told */
+  struct catalog_slot slot;
+
+  lsn_t received; /* highest WAL position seen on the stream; 0: none now */
+  /* Of the position committed in Kafka; only while streaming, else 0. */
+  lsn_t position_commit_lsn;
+  lsn_t position_ack_lsn;
+  int64_t position_commit_time_us;
+  bool position_complete;
+};
+
+struct progress;
+struct progress *progress_new(void);
+void progress_free(struct progress *p); /* accepts NULL */
+
+/* Any thread. lag_us is the age of the oldest transaction that was received and not committed in Kafka; with none, the
+ * time since the server had WAL that it has not sent yet; 0 when caught up. */
+void progress_look(struct progress *p, struct progress_snapshot *out);
+
+/* Whether events flow, or would: streaming, the server heard of lately, Kafka not known to be away. Else why not:
+ * "starting", "standby", "recovering", "postgres_away", "kafka_away". */
+struct progress_readiness {
+  bool ready;
+  const char *reason;  /* static; "streaming" when ready */
+  const char *details; /* the error, in the snapshot; "" where there is none */
+};
+void progress_readiness(const struct progress_snapshot *s, struct progress_readiness *out);
+/* False when a thread hangs, for which waiting is no help: the process should be started again. */
+bool progress_alive(const struct progress_snapshot *s);
+
+/* Relay thread. */
+void progress_enter(struct progress *p, enum progress_state state);
+void progress_generation(struct progress *p, int64_t generation);
+void progress_turn(struct progress *p); /* a step was made */
+/* From here on it talks to that one; a failure is then that one's. Also a step. */
+void progress_talk(struct progress *p, enum progress_peer peer);
+void progress_failed(struct progress *p, const struct error *err); /* enters PROGRESS_RECOVERING */
+void progress_slot(struct progress *p, const struct catalog_slot *slot);
+/* What the publisher has done, and the position that is committed in Kafka: after each Kafka transaction. */
+void progress_published(struct progress *p, const struct publisher_totals *totals, const struct position *position);
+void progress_kafka_answered(struct progress *p);
+void progress_kafka_silent(struct progress *p, const struct error *err);
+
+/* Source thread. A source comes with its queue's levels and goes with the generation. */
+struct handover_levels *progress_queue(struct progress *p);
+void progress_source_started(struct progress *p, int64_t silence_max_ms);
+void progress_source_turned(struct progress *p, int64_t now_ms);
+void progress_heard(struct progress *p, lsn_t received, int64_t now_ms);
+void progress_source_ended(struct progress *p);
+
+#endif
