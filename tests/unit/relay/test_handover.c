@@ -241,6 +241,57 @@ static void empty_queue_waits_as_long_as_told(void **state) {
   close_queue(&f);
 }
 
+static void push_dated(struct fixture *f, lsn_t transaction, int records, int64_t commit_time_us) {
+  struct segment *s = segment(transaction, 10, true);
+  s->count = records;
+  s->commit_time_us = commit_time_us;
+  assert_true(handover_push(f->h, s));
+}
+
+static void assert_levels(const struct fixture *f, int64_t bytes, int64_t unpublished, int64_t oldest_us) {
+  assert_int_equal(atomic_load(&f->levels->bytes), bytes);
+  assert_int_equal(atomic_load(&f->levels->unpublished), unpublished);
+  assert_int_equal(atomic_load(&f->levels->oldest_commit_us), oldest_us);
+}
+
+static void levels_count_a_batch_until_the_next_is_asked_for(void **state) {
+  (void)state;
+  struct fixture f = open_queue(30, 10, 20);
+  assert_int_equal(atomic_load(&f.levels->bytes_max), 30);
+  assert_levels(&f, 0, 0, 0);
+  push_dated(&f, 1, 4, 111);
+  push_dated(&f, 2, 5, 222);
+  push_dated(&f, 3, 6, 333);
+  assert_levels(&f, 30, 15, 111);
+  struct segment *refused = segment(4, 10, true);
+  assert_false(handover_push(f.h, refused));
+  segment_free(refused);
+  assert_levels(&f, 30, 15, 111);
+  assert_string_equal(take(&f), "1.");
+  assert_levels(&f, 20, 15, 111);
+  assert_string_equal(take(&f), "2.");
+  assert_levels(&f, 10, 11, 222);
+  assert_string_equal(take(&f), "3.");
+  assert_levels(&f, 0, 6, 333);
+  assert_string_equal(take(&f), "empty");
+  assert_levels(&f, 0, 0, 0);
+  close_queue(&f);
+}
+
+static void idle_progress_has_no_age(void **state) {
+  (void)state;
+  struct fixture f = open_queue(1000, 1000, 1000);
+  push_all(&f, "~", 10);
+  assert_int_equal(atomic_load(&f.levels->oldest_commit_us), 0);
+  push_dated(&f, 1, 4, 111);
+  assert_int_equal(atomic_load(&f.levels->oldest_commit_us), 111);
+  handover_free(f.h);
+  assert_levels(&f, 0, 0, 0);
+  assert_int_equal(atomic_load(&f.levels->bytes_max), 0);
+  close(f.space_fd);
+  free(f.levels);
+}
+
 static void nothing_is_freed_for_a_queue_that_never_was(void **state) {
   (void)state;
   handover_free(NULL);
@@ -376,6 +427,8 @@ int main(void) {
       cmocka_unit_test(idle_progress_takes_the_place_of_earlier_idle_progress),
       cmocka_unit_test(what_is_whole_is_handed_out_before_closed),
       cmocka_unit_test(empty_queue_waits_as_long_as_told),
+      cmocka_unit_test(levels_count_a_batch_until_the_next_is_asked_for),
+      cmocka_unit_test(idle_progress_has_no_age),
       cmocka_unit_test(nothing_is_freed_for_a_queue_that_never_was),
       cmocka_unit_test(two_threads_pass_everything_in_order),
   };
