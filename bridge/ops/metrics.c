@@ -127,14 +127,12 @@ static void write_published(const struct writer *w, const struct publisher_total
 
 /* What only the holder of the slot knows. */
 static void write_stream(const struct writer *w, const struct progress_snapshot *s) {
-  if (s->queue_bytes_max > 0) {
-    gauge(w, "walferry_queue_bytes", "Bytes of records between the two threads.", s->queue_bytes);
-    gauge(w, "walferry_queue_limit_bytes", "Their limit.", s->queue_bytes_max);
-  }
-  if (s->received != 0)
-    gauge(w, "walferry_received_lsn", "Highest WAL position received.", (int64_t)s->received);
   if (s->state != PROGRESS_STREAMING)
     return;
+  gauge(w, "walferry_queue_bytes", "Bytes of records between the two threads.", s->queue_bytes);
+  gauge(w, "walferry_queue_limit_bytes", "Their limit.", s->queue_bytes_max);
+  if (s->received != 0)
+    gauge(w, "walferry_received_lsn", "Highest WAL position received.", (int64_t)s->received);
   gauge(w, "walferry_unpublished_events", "Records made and not yet committed in Kafka.", s->unpublished_events);
   gauge_seconds(w, "walferry_lag_seconds",
                 "Age of the oldest transaction that was received and is not committed in Kafka; without one, the time "

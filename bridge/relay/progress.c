@@ -65,17 +65,19 @@ void progress_free(struct progress *p) {
   free(p);
 }
 
-/* The levels as read in the order in which events flow, so that none is missed on its way. */
+static void look_at_stream(struct progress *p, struct progress_snapshot *out) {
+  out->received = atomic_load(&p->received);
+  out->queue_bytes = atomic_load(&p->queue.bytes);
+  out->queue_bytes_max = atomic_load(&p->queue.bytes_max);
+  out->unpublished_events = atomic_load(&p->queue.unpublished);
+}
+
 static void look_at_source(struct progress *p, struct progress_snapshot *out, int64_t now_ms) {
   int64_t turned_ms = atomic_load(&p->source_turned_ms);
   int64_t heard_ms = atomic_load(&p->heard_ms);
   out->source_turned_ago_ms = turned_ms == 0 ? -1 : now_ms - turned_ms;
   out->heard_ago_ms = heard_ms == 0 ? -1 : now_ms - heard_ms;
   out->silence_max_ms = atomic_load(&p->silence_max_ms);
-  out->received = atomic_load(&p->received);
-  out->queue_bytes = atomic_load(&p->queue.bytes);
-  out->queue_bytes_max = atomic_load(&p->queue.bytes_max);
-  out->unpublished_events = atomic_load(&p->queue.unpublished);
 }
 
 static lsn_t reached(const struct progress *p) {
@@ -103,10 +105,12 @@ void progress_look(struct progress *p, struct progress_snapshot *out) {
   out->turned_ago_ms = now_ms - atomic_load(&p->turned_ms);
   if (now_ms - p->slot_read_ms > SLOT_STALE_MS)
     out->slot_read_us = 0;
-  if (out->state == PROGRESS_STREAMING)
+  if (out->state == PROGRESS_STREAMING) {
     out->lag_us = lag_us(p, now_ms);
-  else
+    look_at_stream(p, out);
+  } else {
     out->position_commit_lsn = out->position_ack_lsn = 0;
+  }
   pthread_mutex_unlock(&p->lock);
 }
 

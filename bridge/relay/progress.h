@@ -51,16 +51,17 @@ struct progress_snapshot {
 
   struct publisher_totals published;
 
+  /* Only while streaming, else 0; as is the position below. */
   int64_t queue_bytes;
   int64_t queue_bytes_max;
   int64_t unpublished_events; /* decoded, and not committed in Kafka */
-  int64_t lag_us;             /* only while streaming; see progress_look */
+  int64_t lag_us;             /* see progress_look */
+  lsn_t received;             /* highest WAL position seen on the stream; 0: none yet */
 
   int64_t slot_read_us; /* when the following was true; 0: never read, or too old to be told */
   struct catalog_slot slot;
 
-  lsn_t received; /* highest WAL position seen on the stream; 0: none now */
-  /* Of the position committed in Kafka; only while streaming, else 0. */
+  /* Of the position committed in Kafka. */
   lsn_t position_commit_lsn;
   lsn_t position_ack_lsn;
   int64_t position_commit_time_us;

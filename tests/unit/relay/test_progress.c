@@ -214,11 +214,19 @@ static void a_source_comes_and_goes(void **state) {
   (void)state;
   struct progress *p = progress_new();
   progress_source_started(p, 25000);
+  atomic_store(&progress_queue(p)->unpublished, 9);
+  progress_enter(p, PROGRESS_STREAMING);
   progress_heard(p, 700, clock_monotonic_ms());
   struct progress_snapshot s = look(p);
   assert_true(s.source_turned_ago_ms >= 0 && s.heard_ago_ms >= 0);
   assert_lsn(s.received, 700);
   assert_int_equal(s.silence_max_ms, 25000);
+  assert_int_equal(s.unpublished_events, 9);
+  progress_enter(p, PROGRESS_RECOVERING); /* what is left in the queue will be dropped */
+  s = look(p);
+  assert_lsn(s.received, 0);
+  assert_int_equal(s.unpublished_events, 0);
+  progress_enter(p, PROGRESS_STREAMING);
   progress_source_ended(p);
   s = look(p);
   assert_int_equal(s.source_turned_ago_ms, -1);
