@@ -42,9 +42,10 @@ static bool run_relay(const struct cli *cli, const struct config *config, struct
   struct progress *progress = progress_new();
   struct pages_subject subject = {
       .name = relay->name, .slot = relay->slot, .publication = relay->publication, .started_us = clock_wall_us()};
-  struct http *http = NULL;
-  bool ok = config->http.listen == NULL || (http = http_start(config->http.listen, &subject, progress, err)) != NULL;
-  ok = ok && relay_run(relay, stop, progress, err);
+  /* One that prints stands beside the one that works, whose port it must leave alone. */
+  bool serves = config->http.listen != NULL && !cli->sink_stdout && cli->dry_run == 0;
+  struct http *http = serves ? http_start(config->http.listen, &subject, progress, err) : NULL;
+  bool ok = (http != NULL || !serves) && relay_run(relay, stop, progress, err);
   http_stop(http);
   progress_free(progress);
   return ok;

@@ -43,6 +43,8 @@ const char *progress_state_name(enum progress_state state) {
     return "streaming";
   case PROGRESS_RECOVERING:
     return "recovering";
+  case PROGRESS_STOPPING:
+    return "stopping";
   }
   return "";
 }
@@ -149,6 +151,7 @@ void progress_readiness(const struct progress_snapshot *s, struct progress_readi
     break;
   case PROGRESS_STARTING:
   case PROGRESS_STANDBY:
+  case PROGRESS_STOPPING:
     if (silent != NULL)
       out->details = waiting;
     break;

@@ -16,8 +16,9 @@ enum progress_state {
   PROGRESS_STANDBY,      /* another instance holds the slot */
   PROGRESS_STREAMING,    /* events flow, or would */
   PROGRESS_RECOVERING,   /* an attempt failed, the next has not got through yet */
+  PROGRESS_STOPPING,     /* as asked; the process will be gone in a few seconds */
 };
-#define PROGRESS_STATES PROGRESS_RECOVERING
+#define PROGRESS_STATES PROGRESS_STOPPING
 const char *progress_state_name(enum progress_state state);
 
 /* Whom the relay thread is talking to. */
@@ -77,7 +78,7 @@ void progress_free(struct progress *p); /* accepts NULL */
 void progress_look(struct progress *p, struct progress_snapshot *out);
 
 /* Whether events flow, or would: streaming, the server heard of lately, Kafka not known to be away. Else why not:
- * "starting", "standby", "recovering", "postgres_away", "kafka_away". */
+ * "starting", "standby", "recovering", "stopping", "postgres_away", "kafka_away". */
 struct progress_readiness {
   bool ready;
   const char *reason;  /* static; "streaming" when ready */

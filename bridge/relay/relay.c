@@ -509,7 +509,9 @@ static bool run_generation(struct relay *r, bool *done, struct error *err) {
   struct generation g = {.watched_ms = clock_monotonic_ms()};
   position_init(&g.position);
   bool ok = start(r, &g, err) && stream(r, &g, done, err);
-  if (!ok && err->kind != ERROR_STOPPED)
+  if (ok || err->kind == ERROR_STOPPED)
+    progress_enter(r->progress, PROGRESS_STOPPING);
+  else
     progress_failed(r->progress, err);
   publisher_log_progress(r->publisher);
   publisher_close(r->publisher);

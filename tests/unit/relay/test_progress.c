@@ -39,6 +39,7 @@ static void readiness_follows_the_servers(void **state) {
        "kafka_away",
        "waited for"},
       {"standby", {.state = PROGRESS_STANDBY, .peer = PROGRESS_NOBODY, .peer_ms = 9000, WITHOUT_SOURCE}, "standby", ""},
+      {"stopping", {.state = PROGRESS_STOPPING, .peer = PROGRESS_NOBODY, WITHOUT_SOURCE}, "stopping", ""},
       {"Postgres refused",
        {.state = PROGRESS_RECOVERING,
         .peer = PROGRESS_NOBODY,
