@@ -35,15 +35,14 @@ static bool run_relay(const struct cli *cli, const struct config *config, struct
   relay->adopt_slot = cli->adopt_slot;
   if (cli->until != NULL)
     relay->until = lsn_parse(slice_of(cli->until), &relay->until_lsn) ? RELAY_UNTIL_LSN : RELAY_UNTIL_NOW;
-  if (cli->sink_stdout || cli->dry_run != 0) {
+  if (cli->sink_stdout || cli->dry_run != 0) { /* stands beside the one that works: no HTTP, whose port that one has */
     struct preview_settings preview = {.relay = relay, .events_max = cli->dry_run, .out_fd = STDOUT_FILENO};
     return preview_run(&preview, stop, err);
   }
   struct progress *progress = progress_new();
   struct pages_subject subject = {
       .name = relay->name, .slot = relay->slot, .publication = relay->publication, .started_us = clock_wall_us()};
-  /* One that prints stands beside the one that works, whose port it must leave alone. */
-  bool serves = config->http.listen != NULL && !cli->sink_stdout && cli->dry_run == 0;
+  bool serves = config->http.listen != NULL;
   struct http *http = serves ? http_start(config->http.listen, &subject, progress, err) : NULL;
   bool ok = (http != NULL || !serves) && relay_run(relay, stop, progress, err);
   http_stop(http);

@@ -28,7 +28,8 @@ struct preview {
   const struct preview_settings *settings;
   const struct stop *stop;
   struct connection *conn;
-  struct replication *rep; /* until the source takes it */
+  struct replication *rep;   /* until the source takes it */
+  struct progress *progress; /* the source's; nobody looks */
   struct source *source;
   struct facts facts;
   struct position from; /* where the slot stands */
@@ -114,7 +115,7 @@ static bool start(struct preview *p, struct error *err) {
   const struct decoder_class *class = decoder_class_find(s->plugin);
   if (class == NULL)
     return error_set(err, ERROR_CONFIG, "no decoder for plugin %s", s->plugin);
-  p->source = source_start(p->rep, &handover_limits, p->until);
+  p->source = source_start(p->rep, &handover_limits, p->until, p->progress);
   p->rep = NULL;
   source_go(p->source, decoder_new(class), intake_new(&s->intake, &p->from, false));
   source_ack(p->source, p->printed_to);
@@ -179,7 +180,8 @@ static bool stream(struct preview *p, struct error *err) {
 }
 
 bool preview_run(const struct preview_settings *settings, const struct stop *stop, struct error *err) {
-  struct preview p = {.settings = settings, .stop = stop, .watched_ms = clock_monotonic_ms()};
+  struct preview p = {
+      .settings = settings, .stop = stop, .progress = progress_new(), .watched_ms = clock_monotonic_ms()};
   position_init(&p.from);
   buffer_init(&p.line, PRINT_LINE_MAX);
   bool started = start(&p, err);
@@ -188,6 +190,7 @@ bool preview_run(const struct preview_settings *settings, const struct stop *sto
     log_info("preview.done", log_int("events", p.events), log_int("quarantined", p.quarantined),
              log_lsn("to", p.printed_to));
   source_stop(p.source);
+  progress_free(p.progress);
   replication_close(p.rep);
   connection_close(p.conn);
   facts_free(&p.facts);
