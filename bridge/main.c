@@ -7,7 +7,11 @@
 #include "bridge/base/clock.h"
 #include "bridge/cli.h"
 #include "bridge/kafka/client.h"
+<<<<<<< HEAD
 #include "bridge/ops/drop.h"
+=======
+#include "bridge/ops/daemon.h"
+>>>>>>> f9e971e (systemd is told when a relay is up, what it does, and that it lives)
 #include "bridge/ops/http.h"
 #include "bridge/ops/init.h"
 #include "bridge/ops/signals.h"
@@ -42,9 +46,11 @@ static bool run_relay(const struct cli *cli, const struct config *config, struct
   struct progress *progress = progress_new();
   struct pages_subject subject = {
       .name = relay->name, .slot = relay->slot, .publication = relay->publication, .started_us = clock_wall_us()};
+  struct daemon *daemon = daemon_start(progress, stop);
   bool serves = config->http.listen != NULL;
   struct http *http = serves ? http_start(config->http.listen, &subject, progress, err) : NULL;
   bool ok = (http != NULL || !serves) && relay_run(relay, stop, progress, err);
+  daemon_end(daemon, ok ? NULL : err);
   http_stop(http);
   progress_free(progress);
   return ok;

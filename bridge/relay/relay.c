@@ -82,6 +82,7 @@ static bool pause_ms(const struct relay *r, int64_t ms) {
   for (int64_t end = clock_monotonic_ms() + ms; clock_monotonic_ms() < end;) {
     if (atomic_load(&r->stop->requested))
       return false;
+    progress_turn(r->progress);
     clock_sleep_ms(20);
   }
   return true;

@@ -21,7 +21,8 @@ LAYERS = {
     "bridge/ops": ["bridge/base", "decoders", "config", "bridge/event", "bridge/postgres", "bridge/kafka", "bridge/relay",
                    "bridge/inbox", "bridge/ops"],
 }
-ONLY_HOME = {"libpq-fe.h": "bridge/postgres", "rdkafka.h": "bridge/kafka", "rdkafka_mock.h": "bridge/kafka"}
+ONLY_HOME = {"libpq-fe.h": "bridge/postgres", "rdkafka.h": "bridge/kafka", "rdkafka_mock.h": "bridge/kafka",
+             "sd-daemon.h": "bridge/ops"}
 BANNED = ["atoi", "atol", "atoll", "atof", "scanf", "fscanf", "sscanf", "sprintf", "vsprintf", "strcpy", "stpcpy", "strcat",
           "strtok", "gets"]
 ROOTS = ["bridge", "decoders", "config"]
@@ -48,7 +49,7 @@ def code_lines(path):
 
 
 def home_headers():
-    """libpq-fe.h and rdkafka.h stay in their folders"""
+    """libpq-fe.h, rdkafka.h and sd-daemon.h stay in their folders"""
     for path in c_files(*ROOTS):
         for number, _, name in includes(path):
             home = ONLY_HOME.get(name.rsplit("/", 1)[-1])
