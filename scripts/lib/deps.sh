@@ -1,16 +1,18 @@
 # Installs the Debian packages that are missing, and only those. Sourced after common.sh.
 
-DEPS_BUILD="build-essential cmake ninja-build pkg-config libpq-dev librdkafka-dev libjansson-dev libcyaml-dev libyaml-dev libmicrohttpd-dev libsystemd-dev libssl-dev uthash-dev libcmocka-dev python3"
+DEPS_BUILD="build-essential cmake file ninja-build pkg-config libpq-dev librdkafka-dev libjansson-dev libcyaml-dev libyaml-dev libmicrohttpd-dev libsystemd-dev libssl-dev uthash-dev libcmocka-dev python3"
 DEPS_SERVERS="postgresql-15 postgresql-15-wal2json kcat openssl python3 procps util-linux"
+DEPS_PACKAGE="debootstrap docker-compose fish groff lintian mandoc systemd zsh"
 DEPS_TEST="python3-pytest clang clang-format libclang-rt-dev gcovr prometheus"
 
-# deps_install build|servers|test ...
+# deps_install build|servers|package|test ...
 deps_install() {
     local group package wanted="" missing=""
     for group in "$@"; do
         case $group in
             build) wanted+=" $DEPS_BUILD" ;;
             servers) wanted+=" $DEPS_SERVERS" ;;
+            package) wanted+=" $DEPS_PACKAGE" ;;
             test) wanted+=" $DEPS_TEST" ;;
             *) die "deps_install: no such group: $group" ;;
         esac

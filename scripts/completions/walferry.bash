@@ -1,0 +1,45 @@
+# bash completion for walferry(1)
+
+_walferry() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command="" options i
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+            relay | inbox | init | check | status | drop | explain)
+                command=${COMP_WORDS[i]}
+                break
+                ;;
+        esac
+    done
+    case $before in
+        --log-format)
+            mapfile -t COMPREPLY < <(compgen -W "text json" -- "$word")
+            return
+            ;;
+        --until)
+            mapfile -t COMPREPLY < <(compgen -W "now" -- "$word")
+            return
+            ;;
+        --sink)
+            mapfile -t COMPREPLY < <(compgen -W "kafka stdout" -- "$word")
+            return
+            ;;
+        --dry-run | --admin | --confirm) return ;;
+    esac
+    options="--help --log-format"
+    case $command in
+        "") options="--help --version --log-format" ;;
+        relay) options+=" --until --sink --dry-run --adopt-slot" ;;
+        init) options+=" --print --admin" ;;
+        check | status) options+=" --json" ;;
+        drop) options+=" --confirm" ;;
+    esac
+    if [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+    elif [[ -z $command ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "relay inbox init check status drop explain" -- "$word")
+    elif [[ $command != explain ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.y*ml' -- "$word")
+    fi
+} && complete -F _walferry walferry

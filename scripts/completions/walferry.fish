@@ -1,0 +1,26 @@
+# fish completion for walferry(1)
+
+set -l commands relay inbox init check status drop explain
+set -l none "not __fish_seen_subcommand_from $commands"
+
+complete -c walferry -f
+complete -c walferry -n $none -a relay -d 'stream the outbox to Kafka'
+complete -c walferry -n $none -a inbox -d 'Kafka to SQL handlers (not supported yet)'
+complete -c walferry -n $none -a init -d 'create outbox, functions, publication, slot and topics'
+complete -c walferry -n $none -a check -d 'every precondition, with what to do where one fails'
+complete -c walferry -n $none -a status -d 'slot, position, lag, who is active, quarantine'
+complete -c walferry -n $none -a drop -d 'remove slot, publication and position of an instance that is gone'
+complete -c walferry -n $none -a explain -d 'what a refusal or error code means and what to do'
+complete -c walferry -n $none -l version -d 'print the version'
+complete -c walferry -l help -d 'print help'
+complete -c walferry -l log-format -x -a 'text json' -d 'form of the log on stderr'
+
+complete -c walferry -n '__fish_seen_subcommand_from relay inbox init check status drop' -k -a '(__fish_complete_suffix .yaml)'
+complete -c walferry -n '__fish_seen_subcommand_from relay' -l until -x -a now -d 'leave once everything up to there is published'
+complete -c walferry -n '__fish_seen_subcommand_from relay' -l sink -x -a 'kafka stdout' -d 'where records go'
+complete -c walferry -n '__fish_seen_subcommand_from relay' -l dry-run -x -d 'print the first N events, then leave'
+complete -c walferry -n '__fish_seen_subcommand_from relay' -l adopt-slot -d 'go on from a slot without a stored position'
+complete -c walferry -n '__fish_seen_subcommand_from init' -l print -d 'print SQL, topics and ACLs instead'
+complete -c walferry -n '__fish_seen_subcommand_from init' -l admin -x -d 'connection for tables, functions, role and publication'
+complete -c walferry -n '__fish_seen_subcommand_from check status' -l json -d 'one JSON object'
+complete -c walferry -n '__fish_seen_subcommand_from drop' -l confirm -x -d 'the name in the config'
