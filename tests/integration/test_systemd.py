@@ -70,12 +70,11 @@ def test_a_relay_tells_when_it_streams_how_far_it_is_and_when_it_leaves(shop, li
     assert relay.terminate() == 0
     systemd.read()
     told = [message for _, message in systemd.seen]
-    assert told[0] == {"STATUS": "starting"}
+    assert told[0]["STATUS"] == "starting" and "READY" not in told[0]
     ready = [n for n, message in enumerate(told) if "READY" in message]
     stopping = [n for n, message in enumerate(told) if "STOPPING" in message]
-    assert len(ready) == 1 and told[ready[0]] == {"READY": "1", "STATUS": "streaming"}
+    assert len(ready) == 1 and told[ready[0]]["STATUS"].startswith("streaming, published up to ")
     assert stopping and stopping[0] > ready[0]
-    assert told[stopping[0]] == {"STOPPING": "1", "STATUS": "stopping"}
     assert told[-1] == {"STOPPING": "1", "STATUS": "done"}
 
 

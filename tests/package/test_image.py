@@ -1,6 +1,6 @@
 """The image, as the Dockerfile makes it, in file systems of our own: no Docker is needed. What an engine would add (layers,
 cgroups) is not tried here."""
-import shutil
+import json
 
 import pytest
 
@@ -40,6 +40,15 @@ def test_it_trusts_the_authorities_that_debian_trusts(image):
     assert (image.root.dir / "etc/ssl/certs/ca-certificates.crt").stat().st_size > 100_000
 
 
+def assert_healthy(image, port):
+    """By the health check of the compose file, in the image."""
+    test = next(json.loads(line.partition("test: ")[2]) for line in (system.ROOT / "docker-compose.yml").read_text().splitlines()
+                if "/readyz" in line)
+    assert test.pop(0) == "CMD" and "/9464 " in test[-1]
+    test[-1] = test[-1].replace("/9464 ", f"/{port} ")
+    system.wait_for(lambda: image.root.run(*test, uid=roots.UID, check=False).returncode == 0, 10, f"{test} says that it is well")
+
+
 def test_the_services_of_the_compose_file_work_in_it(image, fresh_postgres, kafka):
     """init, then relay, with the config that the compose file mounts, on a root file system that cannot be written to."""
     postgres = fresh_postgres()
@@ -51,7 +60,9 @@ def test_the_services_of_the_compose_file_work_in_it(image, fresh_postgres, kafk
     program = image.root.walferry()
     walferry.run("init", "/etc/walferry/shop.yaml", env=env, binary_path=program).expect_exit(0)
     with walferry.Walferry("relay", "/etc/walferry/shop.yaml", env=env, binary_path=program) as relay:
+        port = relay.wait_event("http.listening")["port"]
         relay.wait_streaming()
+        assert_healthy(image, port)
         status = open(f"/proc/{relay.pid}/status").read()
         assert f"Uid:\t{roots.UID}\t{roots.UID}" in status
         wanted = postgres.psql("select walferry.emit('orders', 'OrderPlaced', '4711', '{}')", "shop").strip()
