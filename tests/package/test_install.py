@@ -50,6 +50,16 @@ def test_the_program_and_the_unit_know_nothing_of_the_folder_they_were_built_in(
         assert str(system.ROOT).encode() not in (installed / name).read_bytes().replace(b"/usr/src", b""), name
 
 
+def test_it_compiles_without_libsystemd():
+    """WALFERRY_SYSTEMD=OFF differs in this one file."""
+    done = subprocess.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I.",
+                           "bridge/ops/daemon.c"], cwd=system.ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    naming = subprocess.run(["grep", "-rl", "WALFERRY_SYSTEMD\\|sd-daemon", "bridge", "config", "decoders"], cwd=system.ROOT,
+                            capture_output=True, text=True).stdout.split()
+    assert naming == ["bridge/ops/daemon.c"]
+
+
 def test_help_names_commands_options_and_codes_that_can_be_compared(program):
     """The other tests compare with what was found here: nothing found would agree with everything."""
     assert {"relay", "init", "explain"} <= set(usage.commands(program))
