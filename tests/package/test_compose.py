@@ -65,7 +65,9 @@ def test_its_server_lets_both_decoders_in_whatever_version_it_is(fresh_postgres)
 
 
 def test_what_it_mounts_is_there_and_is_a_config(installed):
-    for path in re.findall(r'volumes: \["\./([^:"]+):/etc/walferry/', COMPOSE.read_text()):
+    mounted = set(re.findall(r'volumes: \["\./([^:"]+):/etc/walferry/', COMPOSE.read_text()))
+    assert mounted
+    for path in mounted:
         done = walferry.run("init", system.ROOT / path, "--print", binary_path=str(installed / "bin/walferry"))
         done.expect_exit(0)
         assert b"CREATE PUBLICATION" in done.stdout
