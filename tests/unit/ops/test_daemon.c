@@ -157,6 +157,10 @@ static void leaving_is_told_once_and_is_the_last_status(void **state) {
   moment = in_state(PROGRESS_RECOVERING);
   daemon_message(&told, &moment, true, 0, 5000, &message);
   assert_string_equal(message.text, "");
+
+  told = (struct daemon_told){.ready = true}; /* nobody asked: an `until` was reached */
+  moment = in_state(PROGRESS_STOPPING);
+  assert_string_equal(tell(&told, &moment, 0), "STOPPING=1\nSTATUS=stopping");
 }
 
 /* The socket; an abstract address, so that no file is left behind. */
