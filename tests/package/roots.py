@@ -42,11 +42,11 @@ def base_archive():
     archive = CACHE / f"debian-{suite}.tar"
     if archive.exists():
         return archive
-    mirror = next((line.split()[1] for line in sources() if line.split()[2] == suite), "http://deb.debian.org/debian")
+    mirror = [line.split()[1] for line in sources() if line.split()[2] == suite][:1]  # else debootstrap's own default
     CACHE.mkdir(parents=True, exist_ok=True)
     work = system.temp_dir("debootstrap")
     try:
-        made = subprocess.run(["debootstrap", "--variant=minbase", suite, work / "root", mirror], capture_output=True, text=True)
+        made = subprocess.run(["debootstrap", "--variant=minbase", suite, work / "root", *mirror], capture_output=True, text=True)
         assert made.returncode == 0, f"debootstrap failed:\n{made.stdout[-2000:]}{made.stderr[-2000:]}"
         subprocess.run(["chroot", work / "root", "apt-get", "clean"], check=True)
         # A second one may have been faster; its archive is as good as ours.
