@@ -6,6 +6,7 @@
 
 #include "bridge/cli.h"
 #include "bridge/kafka/client.h"
+#include "bridge/ops/check.h"
 #include "bridge/ops/drop.h"
 #include "bridge/ops/init.h"
 #include "bridge/ops/signals.h"
@@ -81,6 +82,8 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     ok = drop_confirm(config->name, cli->confirm, err) && drop_run(&settings.relay, &stop, stdout, err);
     break;
   case COMMAND_CHECK:
+    ok = check_run(&settings.relay, &stop, cli->json, stdout, err);
+    break;
   case COMMAND_STATUS:
   case COMMAND_INBOX:
     ok = not_supported(cli, err);

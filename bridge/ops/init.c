@@ -9,10 +9,9 @@
 #include "bridge/kafka/client.h"
 #include "bridge/ops/init_acl.h"
 #include "bridge/ops/init_sql.h"
+#include "bridge/ops/topics.h"
 #include "bridge/postgres/connection.h"
 #include "bridge/relay/facts.h"
-
-#define TOPICS_MAX 64
 
 static const char *emit_prefix(const struct relay_settings *relay) {
   return relay->intake.prefix_count > 0 ? relay->intake.prefixes[0] : "walferry";
@@ -118,26 +117,20 @@ static bool make_database_objects(const struct init_settings *settings, FILE *ou
   return ok;
 }
 
-static int known_topics(const struct relay_settings *relay, const char *topics[TOPICS_MAX]) {
-  int count = router_literal_topics(relay->intake.record.router, topics, TOPICS_MAX - 1);
-  topics[count++] = relay->publisher.quarantine_topic;
-  return count;
-}
-
 static bool make_topics(const struct init_settings *settings, const struct stop *stop, FILE *out, struct error *err) {
   const struct relay_settings *relay = settings->relay;
   if (!relay->publisher.create_topics) {
     fprintf(out, "--  topics (kafka.topics.create is false)\n");
     return true;
   }
-  const char *topics[TOPICS_MAX];
-  int count = known_topics(relay, topics);
+  struct topic_use topics[TOPICS_MAX];
+  int count = topics_known(relay, NULL, topics);
   struct publisher *publisher = publisher_new(&relay->publisher, stop);
   bool ok = true;
   for (int i = 0; ok && i < count; i++) {
-    ok = publisher_prepare_topic(publisher, topics[i], err);
+    ok = publisher_prepare_topic(publisher, topics[i].name, err);
     if (ok)
-      fprintf(out, "ok  topic %s\n", topics[i]);
+      fprintf(out, "ok  topic %s\n", topics[i].name);
   }
   publisher_free(publisher);
   return ok;
@@ -180,10 +173,10 @@ void init_print(const struct init_settings *settings, FILE *out) {
                 "-- Topics: name, partitions, replication, settings\n"
                 "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
                 position_topic, relay->publisher.topic_replication);
-  const char *topics[TOPICS_MAX];
-  int count = known_topics(relay, topics);
+  struct topic_use topics[TOPICS_MAX];
+  int count = topics_known(relay, NULL, topics);
   for (int i = 0; i < count; i++)
-    buffer_printf(&sql, "-- %s, %d, %d\n", topics[i], relay->publisher.topic_partitions,
+    buffer_printf(&sql, "-- %s, %d, %d\n", topics[i].name, relay->publisher.topic_partitions,
                   relay->publisher.topic_replication);
   buffer_append_char(&sql, '\n');
   init_acls(&sql, relay);

@@ -225,6 +225,13 @@ bool admit_creation(const struct admit_facts *f, const struct position *position
   return position->state == POSITION_NONE || admit_owner(f, position, err);
 }
 
+bool admit_may_create(const char *slot, bool create, struct error *err) {
+  if (create)
+    return true;
+  error_refuse(err, "slot_missing", "slot %s does not exist", slot);
+  return error_remedy(err, "run `walferry init`, or set postgres.create: true");
+}
+
 bool admit_tables(const struct catalog_publication *pub, struct error *err) {
   for (int i = 0; i < pub->table_count; i++) {
     const struct catalog_publication_table *t = &pub->tables[i];

@@ -44,6 +44,9 @@ bool admit_position(const struct admit_facts *facts, struct position *position, 
 /* A slot is missing: may one be created? Only where nothing was ever published: state NONE or INTENT. */
 bool admit_creation(const struct admit_facts *facts, const struct position *position, struct error *err);
 
+/* And does the config let it be? */
+bool admit_may_create(const char *slot, bool create, struct error *err);
+
 /* The configured tables by themselves: there, and in the WAL. Asked also before a publication is made for them. */
 bool admit_tables(const struct catalog_publication *publication, struct error *err);
 

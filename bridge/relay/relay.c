@@ -95,10 +95,8 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
     return error_set(err, ERROR_START_OVER, "slot %s appeared meanwhile", s->slot);
   if (!admit_creation(&g->facts.admit, &g->position, err))
     return false;
-  if (!s->create) {
-    error_refuse(err, "slot_missing", "slot %s does not exist", s->slot);
-    return error_remedy(err, "run `walferry init`, or set postgres.create: true");
-  }
+  if (!admit_may_create(s->slot, s->create, err))
+    return false;
   if (!g->facts.publication.exists &&
       (!admit_tables(&g->facts.publication, err) || !facts_create_publication(g->conn, s, err) ||
        !facts_publication(&g->facts, g->conn, s, err)))
