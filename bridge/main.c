@@ -10,6 +10,7 @@
 #include "bridge/ops/drop.h"
 #include "bridge/ops/init.h"
 #include "bridge/ops/signals.h"
+#include "bridge/ops/status.h"
 #include "bridge/postgres/conninfo.h"
 #include "bridge/relay/preview.h"
 #include "bridge/settings.h"
@@ -85,6 +86,8 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     ok = check_run(&settings.relay, &stop, cli->json, stdout, err);
     break;
   case COMMAND_STATUS:
+    ok = status_run(&settings.relay, &stop, cli->json, stdout, err);
+    break;
   case COMMAND_INBOX:
     ok = not_supported(cli, err);
     break;

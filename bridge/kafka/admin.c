@@ -184,6 +184,8 @@ static void take_broker_config(void *to, const char *name, const char *value) {
     number_parse(text, 0, INT32_MAX, &facts->transaction_log_replication);
   else if (strcmp(name, "transaction.state.log.min.isr") == 0)
     number_parse(text, 0, INT32_MAX, &facts->transaction_log_min_insync);
+  else if (strcmp(name, "authorizer.class.name") == 0)
+    facts->authorizer = text.len > 0;
 }
 
 /* DescribeConfigs; take is called for every entry that has a value. *known is false where it is not allowed. */
@@ -224,7 +226,7 @@ bool kafka_admin_cluster(struct kafka_admin *admin, int timeout_ms, struct kafka
   const struct rd_kafka_metadata *metadata = NULL;
   rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, NULL, &metadata, timeout_ms);
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return away(admin, "brokers", rd_kafka_err2str(code), err);
+    return away(admin, "metadata", rd_kafka_err2str(code), err);
   *facts = (struct kafka_cluster_facts){.brokers = metadata->broker_cnt,
                                         .a_broker = metadata->broker_cnt > 0 ? metadata->brokers[0].id : -1,
                                         .controller = rd_kafka_controllerid(admin->rk, 0)};
@@ -239,53 +241,6 @@ bool kafka_admin_broker(struct kafka_admin *admin, int32_t broker, int timeout_m
   *facts = (struct kafka_broker_facts){.transaction_timeout_max_ms = 0};
   return describe(admin, RD_KAFKA_RESOURCE_BROKER, id, clock_monotonic_ms() + timeout_ms, take_broker_config, facts,
                   known, err);
-}
-
-/* Read, Write and Alter imply Describe (Kafka's documentation, "Authorization and ACLs"). */
-static void take_acl(struct kafka_acl_facts *facts, rd_kafka_AclOperation_t operation) {
-  bool all = operation == RD_KAFKA_ACL_OPERATION_ALL;
-  bool read = all || operation == RD_KAFKA_ACL_OPERATION_READ;
-  bool write = all || operation == RD_KAFKA_ACL_OPERATION_WRITE;
-  facts->read |= read;
-  facts->write |= write;
-  facts->describe |= read || write || operation == RD_KAFKA_ACL_OPERATION_DESCRIBE;
-  facts->create |= all || operation == RD_KAFKA_ACL_OPERATION_CREATE;
-}
-
-bool kafka_admin_acls(struct kafka_admin *admin, const char *topic, int timeout_ms, struct kafka_acl_facts *facts,
-                      struct error *err) {
-  int64_t deadline = clock_monotonic_ms() + timeout_ms;
-  char text[256] = "";
-  rd_kafka_AclBindingFilter_t *filter =
-      rd_kafka_AclBindingFilter_new(RD_KAFKA_RESOURCE_TOPIC, topic, RD_KAFKA_RESOURCE_PATTERN_MATCH, NULL, NULL,
-                                    RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text, sizeof text);
-  if (filter == NULL)
-    return error_set(err, ERROR_FATAL, "ACLs of %s: %s", topic, text);
-  rd_kafka_AdminOptions_t *options = options_new(admin, RD_KAFKA_ADMIN_OP_DESCRIBEACLS, deadline);
-  rd_kafka_DescribeAcls(admin->rk, filter, options, admin->queue);
-  rd_kafka_AdminOptions_destroy(options);
-  rd_kafka_AclBinding_destroy(filter);
-  rd_kafka_event_t *event = poll_result(admin, RD_KAFKA_EVENT_DESCRIBEACLS_RESULT, deadline);
-  rd_kafka_resp_err_t code = event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
-  struct kafka_acl_facts found = {.state = KAFKA_ACL_LISTED};
-  bool ok = true;
-  if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    size_t count = 0;
-    const rd_kafka_AclBinding_t **bindings =
-        rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(event), &count);
-    for (size_t i = 0; i < count; i++)
-      take_acl(&found, rd_kafka_AclBinding_operation(bindings[i]));
-  } else if (code == RD_KAFKA_RESP_ERR_SECURITY_DISABLED) {
-    found.state = KAFKA_ACL_NONE_IN_USE;
-  } else if (kafka_error_is_authorization(code)) {
-    found.state = KAFKA_ACL_HIDDEN;
-  } else {
-    ok = away(admin, "ACLs", rd_kafka_err2str(code), err);
-  }
-  rd_kafka_event_destroy(event);
-  if (ok)
-    *facts = found;
-  return ok;
 }
 
 bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout_ms, struct kafka_topic_facts *facts,

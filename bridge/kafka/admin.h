@@ -24,28 +24,16 @@ struct kafka_cluster_facts {
 bool kafka_admin_cluster(struct kafka_admin *admin, int timeout_ms, struct kafka_cluster_facts *facts,
                          struct error *err);
 
-/* Settings of one broker; 0 where it does not tell. */
+/* Settings of one broker. */
 struct kafka_broker_facts {
   int64_t transaction_timeout_max_ms;  /* transaction.max.timeout.ms */
   int64_t transaction_log_replication; /* transaction.state.log.replication.factor */
   int64_t transaction_log_min_insync;  /* transaction.state.log.min.isr */
+  bool authorizer;                     /* it asks ACLs or the like what a user may do */
 };
 /* *known is false where they may not be read (DescribeConfigs on the cluster). */
 bool kafka_admin_broker(struct kafka_admin *admin, int32_t broker, int timeout_ms, struct kafka_broker_facts *facts,
                         bool *known, struct error *err);
-
-/* Which operations some ACL allows to somebody on a topic: whom our user is, the brokers do not tell. (librdkafka 2.0
- * knows no ACLs of transactional ids.) */
-struct kafka_acl_facts {
-  enum {
-    KAFKA_ACL_NONE_IN_USE = 1,
-    KAFKA_ACL_HIDDEN,
-    KAFKA_ACL_LISTED
-  } state;                            /* hidden: needs Describe on the cluster */
-  bool read, write, describe, create; /* listed: as ACLs imply them */
-};
-bool kafka_admin_acls(struct kafka_admin *admin, const char *topic, int timeout_ms, struct kafka_acl_facts *facts,
-                      struct error *err);
 
 struct kafka_topic_facts {
   bool exists;

@@ -4,17 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/base/memory.h"
 #include "bridge/kafka/admin.h"
 #include "bridge/ops/check_parts.h"
-#include "bridge/postgres/conninfo.h"
+#include "bridge/ops/instance.h"
 #include "bridge/postgres/replication.h"
 
 bool check_held_by_us(const struct check *c) {
   if (!c->slot_known || !c->facts.admit.slot.active)
     return false;
-  char *own = conninfo_value(c->settings->conninfo, "application_name");
-  char *name = own != NULL ? own : memory_format("walferry/%s", c->settings->name);
+  char *name = instance_application_name(c->settings);
   bool ours = strcmp(c->slot_use.holder, name) == 0;
   free(name);
   return ours;

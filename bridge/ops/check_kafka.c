@@ -42,11 +42,22 @@ static void check_transaction_log(struct check *c, const struct kafka_broker_fac
   if (broker->transaction_log_replication < GOOD_REPLICATION || broker->transaction_log_min_insync < GOOD_MIN_INSYNC)
     check_warn(&c->report, "transaction log",
                "set transaction.state.log.replication.factor=3 and transaction.state.log.min.isr=2 on the brokers",
-               "%" PRId64 " replicas, %" PRId64 " in sync: one lost disk can take back a commit",
+               "replication %" PRId64 ", min.isr %" PRId64 ": one lost disk can take back a commit",
                broker->transaction_log_replication, broker->transaction_log_min_insync);
   else
-    check_ok(&c->report, "transaction log", "%" PRId64 " replicas, %" PRId64 " in sync",
+    check_ok(&c->report, "transaction log", "replication %" PRId64 ", min.isr %" PRId64,
              broker->transaction_log_replication, broker->transaction_log_min_insync);
+}
+
+/* Reading is tried for real. Writing cannot be: on the transactional id it would fence a running relay. */
+static void check_rights(struct check *c, bool known, bool authorizer) {
+  if (known && !authorizer)
+    check_ok(&c->report, "rights", "the brokers let everybody do everything: no authorizer");
+  else
+    check_skip(&c->report, "rights",
+               "not checked: trying them would fence a running relay. Needed: Write and Describe on TransactionalId "
+               "walferry.%s and on all topics, and Read on the position topic",
+               c->settings->name);
 }
 
 static void check_broker(struct check *c, int32_t id) {
@@ -55,7 +66,10 @@ static void check_broker(struct check *c, int32_t id) {
   struct error err;
   if (!kafka_admin_broker(c->kafka, id, CHECK_KAFKA_TIMEOUT_MS, &broker, &known, &err)) {
     check_fail(&c->report, "broker settings", &err);
-  } else if (!known) {
+    return;
+  }
+  check_rights(c, known, broker.authorizer);
+  if (!known) {
     check_skip(&c->report, "transaction timeout", "not checked: takes DescribeConfigs on the cluster");
     check_skip(&c->report, "transaction log", "not checked: takes DescribeConfigs on the cluster");
   } else {
@@ -83,53 +97,14 @@ static bool check_brokers(struct check *c) {
   return true;
 }
 
-/* What the brokers do not say: as whom they know us. So a right is missing for sure where nobody has it; and the right
- * on the transactional id cannot be tried without fencing the relay. */
-static void check_rights(struct check *c, const char *topic, bool position) {
-  char *name = memory_format("rights on %s", topic);
-  struct kafka_acl_facts acl;
-  struct error err;
-  if (!kafka_admin_acls(c->kafka, topic, CHECK_KAFKA_TIMEOUT_MS, &acl, &err)) {
-    check_skip(&c->report, name, "not checked: %s", err.message);
-    free(name);
-    return;
-  }
-  switch (acl.state) {
-  case KAFKA_ACL_NONE_IN_USE:
-    if (position)
-      check_ok(&c->report, "rights", "the brokers use no ACLs");
-    break;
-  case KAFKA_ACL_HIDDEN:
-    if (position)
-      check_skip(&c->report, "rights",
-                 "not checked: listing ACLs takes Describe on the cluster. Needed: Write and Describe on "
-                 "TransactionalId walferry.%s and on every topic, Read on the position topic",
-                 c->settings->name);
-    break;
-  case KAFKA_ACL_LISTED:
-    if (position)
-      check_skip(&c->report, "rights on the transactional id",
-                 "not checked: trying would fence a running relay. Needed: Write and Describe on TransactionalId "
-                 "walferry.%s",
-                 c->settings->name);
-    if (acl.write && acl.describe && (acl.read || !position))
-      check_ok(&c->report, name, "some ACL allows what is needed; to whom, is not judged");
-    else
-      check_warn(&c->report, name, "grant it to walferry's user, unless that is a super user of the brokers",
-                 "no ACL allows %s", position && !acl.read ? "Read and Write" : "Write");
-    break;
-  }
-  free(name);
-}
-
 static void check_replicas(struct check *c, const char *name, const struct kafka_topic_facts *facts, const char *rest) {
   if (facts->replication < GOOD_REPLICATION || facts->min_insync < GOOD_MIN_INSYNC)
     check_warn(&c->report, name, "give it 3 replicas and min.insync.replicas=2",
-               "%" PRId32 " replicas, %" PRId32 " in sync%s: one lost disk can lose what was committed",
+               "replication %" PRId32 ", min.insync.replicas %" PRId32 "%s: one lost disk can lose what was committed",
                facts->replication, facts->min_insync, rest);
   else
-    check_ok(&c->report, name, "%" PRId32 " replicas, %" PRId32 " in sync%s", facts->replication, facts->min_insync,
-             rest);
+    check_ok(&c->report, name, "replication %" PRId32 ", min.insync.replicas %" PRId32 "%s", facts->replication,
+             facts->min_insync, rest);
 }
 
 static void check_position_topic(struct check *c) {
@@ -142,7 +117,7 @@ static void check_position_topic(struct check *c) {
     check_fail(&c->report, name, &err);
   } else if (!facts.exists) {
     c->position_known = true;
-    check_ok(&c->report, name, "does not exist yet; the relay makes it with %" PRId32 " replicas",
+    check_ok(&c->report, name, "does not exist yet; the relay makes it, replication %" PRId32,
              c->settings->publisher.topic_replication);
   } else if (!admit_position_topic(topic, &facts, known, &err)) {
     check_fail(&c->report, name, &err);
@@ -151,7 +126,6 @@ static void check_position_topic(struct check *c) {
   } else {
     check_replicas(c, name, &facts, ", one compacted partition");
   }
-  check_rights(c, topic, true);
   free(name);
   free(topic);
   if (facts.exists) {
@@ -228,7 +202,6 @@ static void check_target(struct check *c, const struct topic_use *use) {
   }
   if (facts.exists && known)
     check_limit(c, use->name, &facts);
-  check_rights(c, use->name, false);
   free(name);
 }
 

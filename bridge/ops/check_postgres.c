@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "bridge/base/clock.h"
-#include "bridge/base/memory.h"
 #include "bridge/ops/check_parts.h"
+#include "bridge/ops/instance.h"
 #include "bridge/postgres/replication.h"
 
 #define SENDER_TIMEOUT_MIN_MS 2000
@@ -213,7 +213,7 @@ static void check_server(struct check *c, const char *name) {
 
 void check_postgres(struct check *c) {
   c->report.group = "postgres";
-  char *name = memory_format("%s check", c->settings->name); /* no instance: status must not count it as one */
+  char *name = instance_command_name(c->settings, "check");
   struct error err;
   c->conn = connection_open(c->settings->conninfo, name, &err);
   if (c->conn == NULL) {

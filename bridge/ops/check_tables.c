@@ -54,7 +54,7 @@ static void check_columns(struct check *c, const struct table_spec *spec, const 
     check_warn(&c->report, name, "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL",
                "the id %s may be NULL: such rows go to quarantine", id->name);
   else
-    check_ok(&c->report, name, "id %s %s, payload %s %s", id->name, id->type, payload->name, payload->type);
+    check_ok(&c->report, name, "id: %s %s; payload: %s %s", id->name, id->type, payload->name, payload->type);
 }
 
 static void check_size(struct check *c, const struct table_spec *spec, const struct health_table *table,
