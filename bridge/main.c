@@ -8,6 +8,7 @@
 #include "bridge/kafka/client.h"
 #include "bridge/ops/check.h"
 #include "bridge/ops/drop.h"
+#include "bridge/ops/explain.h"
 #include "bridge/ops/init.h"
 #include "bridge/ops/signals.h"
 #include "bridge/ops/status.h"
@@ -148,8 +149,9 @@ int main(int argc, char **argv) {
   case COMMAND_DROP:
     return run(&cli, &err);
   case COMMAND_EXPLAIN:
-    not_supported(&cli, &err);
-    return report("explain", &err);
+    if (!explain_print(cli.code, stdout, &err))
+      fprintf(stderr, "walferry: %s (%s)\n", err.message, err.remedy);
+    return error_exit_code(&err);
   }
   return 2;
 }

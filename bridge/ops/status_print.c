@@ -159,8 +159,8 @@ static void print_quarantine(const struct status *s, FILE *out) {
       s->quarantined, s->quarantine_exists ? "" : ", not created yet");
   for (int i = 0; i < s->code_count; i++) {
     const struct status_code *code = &s->codes[i];
-    row(out, "", "%-20s %6" PRId64 "  %.19sZ to %.19sZ", code->code, code->records, time_text(code->first_ms).text,
-        time_text(code->last_ms).text);
+    fprintf(out, "  %-20s %6" PRId64 "  %.19sZ to %.19sZ\n", code->code, code->records, time_text(code->first_ms).text,
+            time_text(code->last_ms).text);
   }
 }
 
