@@ -85,6 +85,8 @@ static bool check_brokers(struct check *c) {
   if (c->kafka == NULL || !kafka_admin_cluster(c->kafka, CHECK_KAFKA_TIMEOUT_MS, &cluster, &err)) {
     kafka_admin_free(c->kafka);
     c->kafka = NULL;
+    if (err.remedy[0] == '\0')
+      error_remedy(&err, "do the brokers run, and are kafka.brokers and the security properties right?");
     check_fail(&c->report, "brokers", &err);
     return false;
   }

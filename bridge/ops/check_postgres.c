@@ -217,6 +217,8 @@ void check_postgres(struct check *c) {
   struct error err;
   c->conn = connection_open(c->settings->conninfo, name, &err);
   if (c->conn == NULL) {
+    if (err.remedy[0] == '\0')
+      error_remedy(&err, "does the server run, and are host and port in postgres.conninfo right?");
     check_fail(&c->report, "connection", &err);
     check_skip(&c->report, "server", "skipped: no connection to Postgres");
   } else {

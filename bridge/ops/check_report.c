@@ -93,7 +93,8 @@ void check_fail(struct check_report *report, const char *name, const struct erro
   struct check_line *line = add(report, CHECK_FAIL, name, err->message);
   line->kind = err->kind;
   line->code = err->code;
-  line->remedy = err->remedy[0] != '\0' ? memory_string(err->remedy) : NULL;
+  /* Where those below know nothing better. */
+  line->remedy = memory_string(err->remedy[0] != '\0' ? err->remedy : "see that server's log, and try again");
 }
 
 int check_count(const struct check_report *report, enum check_status status) {
