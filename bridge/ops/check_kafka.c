@@ -112,8 +112,8 @@ static void check_replicas(struct check *c, const char *name, const struct kafka
 static void check_position_topic(struct check *c) {
   char *topic = kafka_position_topic(c->settings->name);
   char *name = memory_format("position topic %s", topic);
-  struct kafka_topic_facts facts;
-  bool known;
+  struct kafka_topic_facts facts = {.exists = false};
+  bool known = false;
   struct error err;
   if (!kafka_admin_topic(c->kafka, topic, CHECK_KAFKA_TIMEOUT_MS, &facts, &known, &err)) {
     check_fail(&c->report, name, &err);
@@ -176,8 +176,8 @@ static void check_target(struct check *c, const struct topic_use *use) {
   char *name = memory_format("%s %s", use->quarantine ? "quarantine" : "topic", use->name);
   const struct publisher_settings *settings = &c->settings->publisher;
   int32_t pinned = position_partitions(&c->position, use->name);
-  struct kafka_topic_facts facts;
-  bool known;
+  struct kafka_topic_facts facts = {.exists = false};
+  bool known = false;
   struct error err;
   if (!kafka_admin_topic(c->kafka, use->name, CHECK_KAFKA_TIMEOUT_MS, &facts, &known, &err) ||
       !admit_target_topic(use->name, &facts, settings->create_topics, pinned, &err)) {

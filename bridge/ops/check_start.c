@@ -58,6 +58,16 @@ static void check_retained(struct check *c) {
     check_ok(&c->report, "retained WAL", "%lld MB (wal_status %s)", mb, slot->wal_status);
 }
 
+/* Slots are synchronised to standbys from Postgres 17 on, if they are made so. */
+static void check_failover(struct check *c) {
+  if (c->facts.server.version < 170000)
+    return;
+  if (c->slot_use.failover)
+    check_ok(&c->report, "failover", "the slot is a failover slot: standbys that synchronise slots have it too");
+  else
+    check_ok(&c->report, "failover", "the slot is no failover slot: after a failover it is gone (slot_missing)");
+}
+
 /* The ancestors of the server's timeline, where the position is on another. */
 static bool read_history(struct check *c, struct error *err) {
   struct admit_facts *f = &c->facts.admit;
@@ -127,6 +137,7 @@ void check_start_from(struct check *c) {
   if (c->facts.admit.slot.exists) {
     check_slot(c);
     check_retained(c);
+    check_failover(c);
   } else {
     check_missing_slot(c);
   }

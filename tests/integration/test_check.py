@@ -206,6 +206,16 @@ def test_a_default_column_that_is_not_there(shop):
     report.expect("columns of", "fail", "payload")
 
 
+def test_messages_alone_need_no_table(make_shop):
+    shop = make_shop(create_table=False)
+    shop.config["relay"]["tables"] = []
+    check(shop).expect("publication", "ok", "the relay makes it")
+    ready(shop)
+    report = check(shop)
+    report.expect("publication", "ok", "publishes inserts")
+    assert not any(name.startswith(("table", "columns")) for name in report.lines)
+
+
 def test_no_slot_and_no_leave_to_make_one(shop):
     shop.config["postgres"]["create"] = False
     report = refused_alike(shop, "slot_missing")
