@@ -74,7 +74,7 @@ static void check_shape(struct check *c, int i, bool *owned) {
   const struct table_spec *spec = &c->settings->intake.tables[i];
   char *columns = memory_format("columns of %s.%s", spec->schema, spec->table);
   char *size = memory_format("size check of %s.%s", spec->schema, spec->table);
-  struct health_table table;
+  struct health_table table = {.columns = NULL};
   struct error err;
   if (!health_table(c->conn, spec->schema, spec->table, init_column(spec, FIELD_PAYLOAD), &table, &err)) {
     check_fail(&c->report, columns, &err);
@@ -84,10 +84,15 @@ static void check_shape(struct check *c, int i, bool *owned) {
     *owned &= table.owned;
     if (i == 0 || table.payload_max == 0 || (c->payload_max != 0 && table.payload_max > c->payload_max))
       c->payload_max = table.payload_max;
-    health_table_free(&table);
   }
+  health_table_free(&table);
   free(columns);
   free(size);
+}
+
+/* With a plugin that reads no publication, the tables are judged by themselves. */
+static bool reads_publication(const struct check *c) {
+  return c->settings->publication != NULL;
 }
 
 /* A start makes the publication only together with the slot. */
@@ -115,12 +120,12 @@ static void check_table(struct check *c, int i) {
   const struct catalog_publication_table *table = &c->facts.publication.tables[i];
   char *name = memory_format("table %s.%s", table->schema, table->table);
   struct catalog_publication alone = {.tables = &c->facts.publication.tables[i], .table_count = 1};
-  bool published = c->facts.publication.exists && c->facts.publication.inserts;
+  bool published = !reads_publication(c) || (c->facts.publication.exists && c->facts.publication.inserts);
   struct error err;
   if (!(published ? facts_check_table(&c->facts, c->settings, i, &err) : admit_tables(&alone, &err)))
     check_fail(&c->report, name, &err);
   else
-    check_ok(&c->report, name, "%s", published ? "published" : "there");
+    check_ok(&c->report, name, "%s", reads_publication(c) && published ? "published" : "there, and in the WAL");
   free(name);
 }
 
@@ -142,6 +147,10 @@ void check_tables(struct check *c) {
   for (int i = 0; i < publication->table_count; i++) {
     check_table(c, i);
     check_shape(c, i, &owned);
+  }
+  if (!reads_publication(c)) {
+    check_ok(&c->report, "publication", "%s needs none", c->settings->plugin);
+    return;
   }
   if (!publication->exists) {
     check_missing_publication(c, owned);

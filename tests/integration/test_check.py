@@ -7,7 +7,7 @@ import pytest
 
 from harness import system
 from integration_checks import World, ready, wait_records
-from test_refusals import EVERY_DAMAGE, damage_publication, lose_position, take_image, with_history
+from test_refusals import EVERY_DAMAGE, damage_publication, lose_position, with_history
 
 STATUSES = {"ok", "warn", "fail", "skipped"}
 
@@ -249,10 +249,15 @@ def test_another_cluster_and_a_server_not_made_for_it(shop, fresh_postgres, make
 
 def test_a_server_that_was_rolled_back(fresh_postgres, make_shop):
     server = fresh_postgres()
-    shop, restore = take_image(server, make_shop(postgres=server), persisted=False)
+    shop = with_history(make_shop(postgres=server))
+    server.stop()
+    image = server.copy_data()
+    server.start()
     shop.insert(5)
     shop.drain()
-    restore()
+    server.stop()
+    server.restore_data(image)
+    server.start()
     refused_alike(shop, "server_behind")
 
 
