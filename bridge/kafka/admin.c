@@ -211,9 +211,11 @@ static bool describe(struct kafka_admin *admin, rd_kafka_ResourceType_t type, co
   *known = code == RD_KAFKA_RESP_ERR_NO_ERROR;
   if (*known) {
     const rd_kafka_ConfigEntry_t **list = rd_kafka_ConfigResource_configs(resources[0], &entries);
-    for (size_t i = 0; i < entries; i++)
-      if (rd_kafka_ConfigEntry_value(list[i]) != NULL)
-        take(to, rd_kafka_ConfigEntry_name(list[i]), rd_kafka_ConfigEntry_value(list[i]));
+    for (size_t i = 0; i < entries; i++) {
+      const char *value = rd_kafka_ConfigEntry_value(list[i]);
+      if (value != NULL)
+        take(to, rd_kafka_ConfigEntry_name(list[i]), value);
+    }
   } else if (!kafka_error_is_authorization(code)) {
     ok = error_set(err, ERROR_RETRY, "%s %s: describing its configs: %s", kind, name, rd_kafka_err2str(code));
   }

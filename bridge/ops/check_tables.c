@@ -7,9 +7,6 @@
 #include "bridge/ops/check_parts.h"
 #include "bridge/ops/init_sql.h"
 
-/* The roles without which no row can be published. */
-static const enum event_field required_fields[] = {FIELD_ID, FIELD_TYPE, FIELD_KEY, FIELD_AGGREGATE, FIELD_PAYLOAD};
-
 static const struct health_column *find_column(const struct health_table *table, const char *name) {
   for (int i = 0; i < table->column_count; i++)
     if (strcmp(table->columns[i].name, name) == 0)
@@ -18,16 +15,16 @@ static const struct health_column *find_column(const struct health_table *table,
 }
 
 /* Columns that the config names are judged with the publication; these are the defaults that must be there too. */
-static bool check_defaults(const struct table_spec *spec, const struct health_table *table, struct error *err) {
-  for (size_t i = 0; i < sizeof required_fields / sizeof required_fields[0]; i++) {
-    const char *name = init_column(spec, required_fields[i]);
-    if (find_column(table, name) != NULL)
-      continue;
-    error_refuse(err, "column_missing", "table %s.%s has no column %s (%s)", spec->schema, spec->table, name,
-                 event_field_name(required_fields[i]));
-    return error_remedy(err, "add the column, or name another one in relay.tables[].columns");
-  }
-  return true;
+static const struct health_column *require_column(const struct table_spec *spec, const struct health_table *table,
+                                                  enum event_field field, struct error *err) {
+  const char *name = init_column(spec, field);
+  const struct health_column *column = find_column(table, name);
+  if (column != NULL)
+    return column;
+  error_refuse(err, "column_missing", "table %s.%s has no column %s (%s)", spec->schema, spec->table, name,
+               event_field_name(field));
+  error_remedy(err, "add the column, or name another one in relay.tables[].columns");
+  return NULL;
 }
 
 static bool payload_type_is_fit(const char *type) {
@@ -41,13 +38,13 @@ static bool payload_type_is_fit(const char *type) {
 static void check_columns(struct check *c, const struct table_spec *spec, const struct health_table *table,
                           const char *name) {
   struct error err;
-  if (!check_defaults(spec, table, &err)) {
+  const struct health_column *id = require_column(spec, table, FIELD_ID, &err);
+  const struct health_column *payload = id == NULL ? NULL : require_column(spec, table, FIELD_PAYLOAD, &err);
+  if (payload == NULL || require_column(spec, table, FIELD_TYPE, &err) == NULL ||
+      require_column(spec, table, FIELD_KEY, &err) == NULL ||
+      require_column(spec, table, FIELD_AGGREGATE, &err) == NULL)
     check_fail(&c->report, name, &err);
-    return;
-  }
-  const struct health_column *payload = find_column(table, init_column(spec, FIELD_PAYLOAD));
-  const struct health_column *id = find_column(table, init_column(spec, FIELD_ID));
-  if (!payload_type_is_fit(payload->type))
+  else if (!payload_type_is_fit(payload->type))
     check_warn(&c->report, name, "use jsonb, json, text or bytea",
                "the payload %s is of type %s: what of it is no JSON goes to quarantine", payload->name, payload->type);
   else if (!id->not_null)
