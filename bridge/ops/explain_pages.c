@@ -131,6 +131,18 @@ const struct explain_page explain_refusals[] = {
      "  walferry relay shop.yaml --adopt-slot --until now\n"
      "It goes on from where the slot stands: what was published behind that point\n"
      "comes again, what lies before it and was not published never does.\n"},
+    {"slot_active", EXPLAIN_REFUSAL, "drop: somebody reads the slot",
+     "`walferry drop` removes nothing under the hands of a reader. The refusal names\n"
+     "backend, application_name and role.\n",
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "Stop every instance of the config, standbys too, then drop. If it is no\n"
+     "walferry: find out whose it is, before anything is removed.\n"},
+    {"instance_active", EXPLAIN_REFUSAL, "drop: a session of the instance is connected",
+     "Such as a standby, or a run with --sink stdout. A standby would make slot and\n"
+     "position again.\n",
+     "  walferry status shop.yaml      the slot beside the stored position\n"
+     "  SELECT pid, application_name, client_addr FROM pg_stat_activity WHERE application_name LIKE 'walferry/%';\n",
+     "Stop every instance of the config, on all machines, then drop.\n"},
     {"slot_invalidated", EXPLAIN_REFUSAL, "the server gave up WAL that the slot needs",
      "The slot held back more than max_slot_wal_keep_size, or was invalidated for\n"
      "another reason (invalidation_reason on Postgres 17 and newer). What lies behind\n"
