@@ -110,6 +110,7 @@ bool health_readers(struct connection *conn, const char *application_name, struc
       conn,
       "SELECT a.pid, pg_catalog.host(a.client_addr), pg_catalog.to_char(a.backend_start AT TIME ZONE 'UTC', " RFC3339
       ") FROM pg_catalog.pg_stat_activity a WHERE a.application_name = $1 AND a.backend_type = 'walsender' "
+      "AND NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots s WHERE s.active_pid = a.pid AND s.temporary) "
       "ORDER BY a.backend_start, a.pid",
       1, &application_name, err);
   if (rows == NULL)

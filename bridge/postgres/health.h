@@ -39,7 +39,8 @@ struct health_slot {
 };
 bool health_slot(struct connection *conn, const char *slot, struct health_slot *out, struct error *err);
 
-/* Replication connections under an application_name, the oldest first; connections of other roles are not seen. */
+/* Replication connections under an application_name, the oldest first, without readers of temporary slots (a relay that
+ * only prints); connections of other roles are not seen. */
 struct health_reader {
   int pid;
   char address[64]; /* "" for a socket file */

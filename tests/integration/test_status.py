@@ -28,6 +28,8 @@ def test_active_and_standby_instances(shop):
     relay = shop.relay()
     standby = shop.start("relay")
     standby.wait_event("relay.standby")
+    preview = shop.start("relay", "--sink", "stdout")  # is neither
+    preview.wait_event("preview.streaming")
     shop.insert(3)
     wait_records(shop, 3)
     wait_acked(shop, shop.postgres.flush_lsn())
@@ -43,6 +45,7 @@ def test_active_and_standby_instances(shop):
         assert found["position"][key] == position[key]
     assert found["lag"] == {"bytes": 0, "seconds": 0}
     assert not relay.count("relay.recovering") and not relay.count("kafka.producer_renewed")
+    preview.terminate()
     standby.kill9()
     system.wait_for(lambda: status(shop)["instances"]["standby"] == 0, 20, "standby gone")
     assert relay.terminate() == 0
