@@ -82,7 +82,8 @@ static bool check_brokers(struct check *c) {
   struct error err;
   struct kafka_cluster_facts cluster;
   c->kafka = kafka_admin_new(&c->settings->publisher.kafka, &err);
-  if (c->kafka == NULL || !kafka_admin_cluster(c->kafka, CHECK_KAFKA_TIMEOUT_MS, &cluster, &err)) {
+  if (c->kafka == NULL || !kafka_admin_reachable(c->kafka, CHECK_KAFKA_TIMEOUT_MS, &err) ||
+      !kafka_admin_cluster(c->kafka, CHECK_KAFKA_TIMEOUT_MS, &cluster, &err)) {
     kafka_admin_free(c->kafka);
     c->kafka = NULL;
     if (err.remedy[0] == '\0')
