@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "bridge/base/memory.h"
-#include "bridge/event/timestamp.h"
+#include "bridge/base/timestamp.h"
 
 #define OID_JSON 114
 #define OID_JSONB 3802

@@ -1,11 +1,11 @@
-/* bridge/event/jsontext.h */
+/* bridge/base/jsontext.h */
 #include "tests/unit/event/event_fixture.h"
 
 #include <stdlib.h>
 
 #include <jansson.h>
 
-#include "bridge/event/jsontext.h"
+#include "bridge/base/jsontext.h"
 
 static const struct slice accepted[] = {
     LITERAL("null"),

@@ -1,5 +1,5 @@
 /* See jsontext.h. The grammar is that of RFC 8259; tests compare jsontext_check with jansson. */
-#include "bridge/event/jsontext.h"
+#include "bridge/base/jsontext.h"
 
 struct scan {
   const char *at; /* where it stands; after a failure, where it stopped */

@@ -1,8 +1,8 @@
 /* JSON as text (the prefix keeps clear of jansson): whether it is JSON, and where the members of an object stand, so
  * that payloads and numbers travel byte for byte. A parser that builds a tree would need many times a large row's
  * memory and would not keep numbers (1e400, 0.10) as they were written; this needs none and copies nothing. */
-#ifndef WALFERRY_EVENT_JSONTEXT_H
-#define WALFERRY_EVENT_JSONTEXT_H
+#ifndef WALFERRY_BASE_JSONTEXT_H
+#define WALFERRY_BASE_JSONTEXT_H
 
 #include "bridge/base/buffer.h"
 
