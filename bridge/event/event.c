@@ -49,6 +49,11 @@ int event_field_find(const char *name) {
   return -1;
 }
 
+const char *event_required_column(const struct table_spec *spec, enum event_field field) {
+  const char *configured = spec->columns[field];
+  return configured == NULL && roles[field].required ? roles[field].column : configured;
+}
+
 void binding_init(struct binding *b, const struct table_spec *spec) {
   *b = (struct binding){.spec = spec, .relation_serial = SERIAL_NONE};
   b->origin = memory_format("%s.%s", spec->schema, spec->table);

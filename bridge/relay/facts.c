@@ -6,6 +6,7 @@
 
 #include "bridge/base/buffer.h"
 #include "bridge/base/memory.h"
+#include "decoders/decoder.h"
 
 #define OLDEST_SERVER 150000
 
@@ -23,6 +24,16 @@ static bool list_has(const char *list, const char *name) {
       return true;
   }
   return false;
+}
+
+/* A plugin that does not convert must not meet texts that are no UTF-8. */
+static bool check_encoding(const struct facts *f, const struct relay_settings *settings, struct error *err) {
+  const struct decoder_class *class = decoder_class_find(settings->plugin);
+  if (class == NULL || !class->sends_server_encoding || strcmp(f->server.encoding, "UTF8") == 0)
+    return true;
+  error_refuse(err, "server_encoding", "database %s has the encoding %s, and %s sends texts unconverted",
+               f->server.database, f->server.encoding, settings->plugin);
+  return error_remedy(err, "set postgres.decoder: pgoutput, or move to a database with the encoding UTF8");
 }
 
 bool facts_server(struct facts *f, struct connection *conn, const struct relay_settings *settings, struct error *err) {
@@ -49,7 +60,7 @@ bool facts_server(struct facts *f, struct connection *conn, const struct relay_s
     return error_remedy(err, "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json (the list "
                              "unquoted), then SELECT pg_reload_conf()");
   }
-  return true;
+  return check_encoding(f, settings, err);
 }
 
 bool facts_publication(struct facts *f, struct connection *conn, const struct relay_settings *settings,
@@ -62,8 +73,10 @@ bool facts_publication(struct facts *f, struct connection *conn, const struct re
   }
   catalog_publication_free(&f->publication);
   f->publication = (struct catalog_publication){.exists = false};
-  bool ok =
-      catalog_publication(conn, settings->publication, count, (const char *const(*)[2])tables, &f->publication, err);
+  const char *const(*named)[2] = (const char *const(*)[2])tables;
+  bool ok = settings->publication == NULL
+                ? catalog_tables(conn, count, named, &f->publication, err)
+                : catalog_publication(conn, settings->publication, count, named, &f->publication, err);
   free(tables);
   return ok;
 }

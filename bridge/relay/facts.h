@@ -5,7 +5,8 @@
 #include "bridge/relay/admit.h"
 #include "bridge/relay/relay.h"
 
-/* What one generation knows of the server. publication is owned; facts points into this struct. */
+/* What one generation knows of the server. publication (without one: the tables by themselves) is owned; facts points
+ * into this struct. */
 struct facts {
   struct catalog_server server;
   struct catalog_publication publication;
@@ -14,10 +15,10 @@ struct facts {
 
 void facts_free(struct facts *facts);
 
-/* Server version, wal_level, plugin, database: ERROR_REFUSED where they rule the relay out. */
+/* Server version, wal_level, plugin, database and its encoding: ERROR_REFUSED where they rule the relay out. */
 bool facts_server(struct facts *facts, struct connection *conn, const struct relay_settings *settings,
                   struct error *err);
-/* Reads the publication anew. */
+/* Reads the publication anew, or the tables where settings->publication is NULL. */
 bool facts_publication(struct facts *facts, struct connection *conn, const struct relay_settings *settings,
                        struct error *err);
 /* Judges it against the tables and the required columns. */

@@ -12,7 +12,7 @@ struct relay_settings {
   const char *name;
   const char *conninfo;
   const char *slot;
-  const char *publication;
+  const char *publication; /* NULL with a plugin that reads none */
   const char *plugin;
   bool create; /* slot and publication, when missing */
   bool adopt_slot;

@@ -152,8 +152,6 @@ static void names_are_checked(void **state) {
        "has a quote", "without quotes"},
       {"decoder", "name: a\npostgres: {conninfo: host=db, decoder: pgouput}\nkafka: {brokers: k}\n", "2:40",
        "\"pgouput\" is not pgoutput or wal2json", "did you mean \"pgoutput\"?"},
-      {"wal2json", "name: a\npostgres: {conninfo: host=db, decoder: wal2json}\nkafka: {brokers: k}\n", "2:40",
-       "wal2json is not supported yet", "pgoutput"},
   };
   ASSERT_REFUSED(cases);
 }

@@ -19,6 +19,7 @@ static void scene_init(struct scene *s) {
                  {.schema = "sales", .table = "outbox", .exists = true, .entry_oid = 502}},
       .publication = {.exists = true, .oid = 500, .inserts = true, .via_root = true, .table_count = 2},
       .facts = {.slot_name = "walferry_shop",
+                .publication_name = "walferry_shop",
                 .plugin = "pgoutput",
                 .position_topic = "walferry.position.shop",
                 .database_oid = 16384,
