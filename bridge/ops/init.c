@@ -179,12 +179,13 @@ void init_print(const struct init_settings *settings, FILE *out) {
     free(publication);
   }
   char *position_topic = kafka_position_topic(relay->name);
-  buffer_printf(&sql,
-                "-- The slot is made by walferry itself (`walferry init` or postgres.create: true), together with its "
-                "first position.\n\n"
-                "-- Topics: name, partitions, replication, settings\n"
-                "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
-                position_topic, relay->publisher.topic_replication);
+  buffer_printf(
+      &sql,
+      "-- The slot %s is made by walferry itself (`walferry init` or postgres.create: true), together with its "
+      "first position.\n\n"
+      "-- Topics: name, partitions, replication, settings\n"
+      "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
+      relay->slot, position_topic, relay->publisher.topic_replication);
   const char *topics[TOPICS_MAX];
   int count = known_topics(relay, topics);
   for (int i = 0; i < count; i++)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bridge/base/memory.h"
+#include "decoders/decoder.h"
 
 static const char readopt[] = "To go on from the slot as it is, knowing what was missed, delete the position topic and "
                               "start once with --adopt-slot";
@@ -76,6 +77,8 @@ bool admit_slot(const struct admit_facts *f, struct error *err) {
                  "logical slot with plugin %s in database %s without two-phase",
                  f->slot_name, s->logical ? "logical" : "physical", s->temporary ? "temporary" : "permanent", s->plugin,
                  s->database, s->two_phase ? "on" : "off", f->plugin, f->database);
+    if (s->logical && strcmp(s->plugin, f->plugin) != 0 && decoder_class_find(s->plugin) != NULL)
+      return error_remedy(err, "set postgres.decoder: %s, or choose another postgres.slot", s->plugin);
     return error_remedy(err, "choose another postgres.slot, or drop this one if nobody needs it");
   }
   return true;
