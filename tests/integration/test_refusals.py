@@ -481,7 +481,7 @@ def test_a_rolled_back_image_under_a_running_relay(image):
 
 
 @pytest.mark.parametrize("slot_as_of", ["image", "persisted_image"])
-def test_a_rolled_back_image_that_has_written_another_history(slot_as_of, request):
+def test_a_rolled_back_image_that_has_written_another_history(slot_as_of, request, decoder):
     shop, restore = request.getfixturevalue(slot_as_of)
     shop.insert(5)
     shop.drain()
