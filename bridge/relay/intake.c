@@ -223,7 +223,7 @@ static bool on_insert(struct intake *in, const struct change *change, struct err
   if (!find_binding(in, change->insert.relation, &binding, err))
     return false;
   if (binding == NULL)
-    return true; /* a table of the publication that is not ours */
+    return true; /* not ours */
   struct event event = event_start(in);
   if (!binding_update(binding, change->insert.relation, err) || !event_from_insert(binding, change, &event, err))
     return error_wrap(err, "transaction %s", lsn_format(in->commit_lsn).text);
