@@ -14,14 +14,28 @@ void facts_free(struct facts *f) {
   catalog_publication_free(&f->publication);
 }
 
-/* Whether a comma-separated list of library names holds one. */
-static bool list_has(const char *list, const char *name) {
-  size_t len = strlen(name);
-  for (const char *at = list; (at = strstr(at, name)) != NULL; at += len) {
-    bool starts = at == list || at[-1] == ',' || at[-1] == ' ' || at[-1] == '"';
-    bool ends = at[len] == '\0' || at[len] == ',' || at[len] == ' ' || at[len] == '"';
-    if (starts && ends)
+/* Behind the name that starts at `at`, a comma or the end; quotes hold commas together. */
+static const char *name_end(const char *at) {
+  for (bool quoted = false; *at != '\0' && (quoted || *at != ','); at++)
+    quoted = quoted != (*at == '"');
+  return at;
+}
+
+static bool is_margin(char c) {
+  return c == ' ' || c == '"';
+}
+
+bool facts_plugin_listed(const char *list, const char *plugin) {
+  for (const char *at = list; *at != '\0';) {
+    const char *end = name_end(at);
+    const char *from = at, *to = end;
+    while (from < to && is_margin(*from))
+      from++;
+    while (from < to && is_margin(to[-1]))
+      to--;
+    if (slice_is(slice_from(from, (size_t)(to - from)), plugin))
       return true;
+    at = *end == ',' ? end + 1 : end;
   }
   return false;
 }
@@ -54,7 +68,7 @@ bool facts_server(struct facts *f, struct connection *conn, const struct relay_s
     error_refuse(err, "wal_level", "the server's wal_level is %s", f->server.wal_level);
     return error_remedy(err, "ALTER SYSTEM SET wal_level = logical, then restart the server");
   }
-  if (f->server.plugin_list_known && !list_has(f->server.plugin_list, settings->plugin)) {
+  if (f->server.plugin_list_known && !facts_plugin_listed(f->server.plugin_list, settings->plugin)) {
     error_refuse(err, "plugin_not_allowed", "the server's output_plugin_libraries (%s) does not list %s",
                  f->server.plugin_list, settings->plugin);
     return error_remedy(err, "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json (the list "

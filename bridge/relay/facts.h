@@ -15,6 +15,10 @@ struct facts {
 
 void facts_free(struct facts *facts);
 
+/* Whether the value of output_plugin_libraries lists the plugin. "a, b" in double quotes is one name, and none that
+ * there is: what becomes of a list that was set as one string. */
+bool facts_plugin_listed(const char *list, const char *plugin);
+
 /* Server version, wal_level, plugin, database and its encoding: ERROR_REFUSED where they rule the relay out. */
 bool facts_server(struct facts *facts, struct connection *conn, const struct relay_settings *settings,
                   struct error *err);

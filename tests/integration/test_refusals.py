@@ -135,14 +135,15 @@ def test_a_server_without_logical_wal(fresh_postgres, make_shop):
     assert_refused(shop.run("relay"), "wal_level")
 
 
-def test_a_server_that_does_not_load_the_decoder(fresh_postgres, make_shop):
+@pytest.mark.parametrize("libraries", ["test_decoding", '"pgoutput, test_decoding, wal2json"'], ids=["left out", "one string"])
+def test_a_server_that_does_not_load_the_decoder(fresh_postgres, make_shop, libraries):
     server = fresh_postgres()
     if not server.value("select count(*) from pg_settings where name = 'output_plugin_libraries'") == "1":
         pytest.skip("this Postgres loads any output plugin")
     shop = with_history(make_shop(postgres=server))
-    server.configure({"output_plugin_libraries": "test_decoding"})
+    server.configure({"output_plugin_libraries": libraries})
     server.reload()
-    system.wait_for(lambda: server.value("show output_plugin_libraries") == "test_decoding", 10, "reload")
+    system.wait_for(lambda: server.value("show output_plugin_libraries") == libraries, 10, "reload")
     shop.insert(1)
     refuse(shop, "output_plugin_libraries", shop.decoder, codes=("plugin_not_allowed",))
 

@@ -53,8 +53,30 @@ static void named_columns_have_to_be_sent(void **state) {
   assert_true(facts_check_publication(&facts, &settings, &err));
 }
 
+static void plugins_are_found_by_their_whole_names(void **state) {
+  (void)state;
+  static const struct {
+    const char *list;
+    bool listed;
+  } cases[] = {
+      {"wal2json", true},
+      {"pgoutput, test_decoding, wal2json", true},
+      {"wal2json,pgoutput", true},
+      {"pgoutput, \"wal2json\"", true},
+      {" wal2json , pgoutput", true},
+      {"", false},
+      {"pgoutput", false},
+      {"wal2json2, my_wal2json", false},
+      {"\"pgoutput, test_decoding, wal2json\"", false},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++)
+    if (facts_plugin_listed(cases[i].list, "wal2json") != cases[i].listed)
+      fail_msg("%s", cases[i].list);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(plugins_are_found_by_their_whole_names),
       cmocka_unit_test(publication_is_insert_only_by_way_of_the_root),
       cmocka_unit_test(named_columns_have_to_be_sent),
   };
