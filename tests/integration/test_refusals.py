@@ -9,6 +9,7 @@ import pytest
 
 from harness import system
 from harness.servers import lsn_number
+from harness.shop import OUTBOX_SQL
 from integration_checks import (World, assert_ack_behind_position, assert_refused, position_lsn, ready, wait_acked,
                                 wait_records)
 
@@ -307,8 +308,7 @@ def test_the_table_dropped_and_created_again(shop, running):
     wait_records(shop, 2)
     if not running:
         assert run.terminate() == 0
-    shop.psql("begin; drop table outbox; commit")
-    shop.create_table()
+    shop.psql(f"begin; drop table outbox; {OUTBOX_SQL.format(table='outbox')} commit")
     run = run if running else shop.start("relay")
     assert_refused(run, "public.outbox", codes=("publication_changed", "table_changed"), timeout=30)
 
