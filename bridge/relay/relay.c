@@ -12,7 +12,6 @@
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
 #include "bridge/relay/facts.h"
-#include "bridge/relay/partitions.h"
 #include "bridge/relay/source.h"
 
 #define TAKE_SLICE_MS 100
@@ -292,19 +291,19 @@ static bool find_partition(void *ctx, const struct relation *relation, lsn_t com
   return partitions_find(ctx, relation, commit_lsn, table, err);
 }
 
-/* Has the intake find the tables of rows that come under a partition's name. */
-static bool resolve_partitions(const struct relay *r, struct generation *g, int64_t sender_timeout_ms,
-                               struct intake *intake, struct error *err) {
-  const struct relay_settings *s = r->settings;
+bool relay_resolve_partitions(const struct relay_settings *s, const struct catalog_publication *tables,
+                              struct connection *conn, int64_t sender_timeout_ms, struct intake *intake,
+                              struct partitions **partitions, struct error *err) {
+  *partitions = NULL;
   if (decoder_class_find(s->plugin)->reads_publication)
     return true; /* which is made with publish_via_partition_root */
   /* The source thread answers nothing while it asks. */
   bool short_timeout = sender_timeout_ms > 0 && sender_timeout_ms / 8 < PARTITION_LOOKUP_MAX_MS;
-  g->partitions = partitions_new(s->intake.tables, &g->facts.publication, g->conn, s->conninfo, s->name,
-                                 short_timeout ? (int)(sender_timeout_ms / 8) : PARTITION_LOOKUP_MAX_MS, err);
-  if (g->partitions == NULL)
+  *partitions = partitions_new(s->intake.tables, tables, conn, s->conninfo, s->name,
+                               short_timeout ? (int)(sender_timeout_ms / 8) : PARTITION_LOOKUP_MAX_MS, err);
+  if (*partitions == NULL)
     return false;
-  intake_set_resolver(intake, (struct intake_resolver){.find = find_partition, .ctx = g->partitions});
+  intake_set_resolver(intake, (struct intake_resolver){.find = find_partition, .ctx = *partitions});
   return true;
 }
 
@@ -334,7 +333,7 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
     return err->kind == ERROR_REFUSED ? refuse_if_held(r, g, err) : false;
 
   struct intake *intake = intake_new(&s->intake, &g->position, g->expect_last);
-  if (!resolve_partitions(r, g, sender_timeout_ms, intake, err)) {
+  if (!relay_resolve_partitions(s, &g->facts.publication, g->conn, sender_timeout_ms, intake, &g->partitions, err)) {
     intake_free(intake);
     return false;
   }

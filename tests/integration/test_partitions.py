@@ -91,6 +91,15 @@ def test_a_table_that_only_looks_like_a_partition_is_passed_over_until_it_is_one
     shop.assert_exactly_once(wanted)
 
 
+def test_a_preview_prints_rows_of_partitions_too(shop):
+    ready(shop)
+    ids = insert(shop, "A", "B")
+    run = shop.run("relay", "--sink", "stdout", "--until", "now").expect_exit(0)
+    assert [id for id in ids if id in run.stdout.decode()] == ids
+    shop.drain()
+    shop.assert_exactly_once(ids)
+
+
 @pytest.mark.decoder("wal2json")
 def test_rows_of_a_look_alike_that_is_gone_are_not_lost_silently(shop):
     ready(shop)
