@@ -21,7 +21,7 @@ static void judge(struct check *c, const char *name, bool ok, const struct error
     check_fail(&c->report, name, err);
 }
 
-static void check_encryption(struct check *c) {
+static void check_tls(struct check *c) {
   if (c->health.tls[0] != '\0')
     check_ok(&c->report, "tls", "%s", c->health.tls);
   else if (c->health.local)
@@ -160,6 +160,11 @@ static void check_replication(struct check *c, const char *name) {
              c->facts.admit.identity.timeline);
 }
 
+static void check_encoding(struct check *c) {
+  struct error err;
+  judge(c, "encoding", facts_check_encoding(&c->facts, &err), &err, c->facts.server.encoding);
+}
+
 static void check_plugin(struct check *c) {
   static const char name[] = "output plugin";
   const struct catalog_slot *slot = &c->facts.admit.slot;
@@ -198,7 +203,7 @@ static void check_server(struct check *c, const char *name) {
     return;
   }
   read_slot(c);
-  check_encryption(c);
+  check_tls(c);
   check_version(c);
   check_recovery(c);
   check_durability(c);
@@ -209,6 +214,7 @@ static void check_server(struct check *c, const char *name) {
   check_clock(c, before_us, after_us);
   check_replication(c, name);
   check_plugin(c);
+  check_encoding(c);
 }
 
 void check_postgres(struct check *c) {

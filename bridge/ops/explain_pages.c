@@ -25,12 +25,40 @@ const struct explain_page explain_refusals[] = {
      "  SELECT pg_reload_conf();\n"
      "or in postgresql.conf, where the quotes belong to the file:\n"
      "  output_plugin_libraries = 'pgoutput, test_decoding, wal2json'\n"},
+    {"server_encoding", EXPLAIN_REFUSAL, "wal2json, and the database is not in UTF8",
+     "wal2json sends texts as the database has them, without converting them; JSON\n"
+     "must be UTF-8.\n",
+     "  SHOW server_encoding;\n",
+     "Set postgres.decoder: pgoutput, which converts; or move to a database in UTF8.\n"
+     "(A position made with one decoder is not gone on with by the other:\n"
+     "slot_mismatch.)\n"},
     {"table_missing", EXPLAIN_REFUSAL, "a table of relay.tables does not exist",
      "It was never made, was dropped or renamed, or the config names another schema or\n"
      "database.\n",
      "  \\d public.outbox      in psql, with the conninfo of the config\n",
      "Correct relay.tables or the dbname in postgres.conninfo, or have it made:\n"
      "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n"},
+    {"table_changed", EXPLAIN_REFUSAL, "with wal2json: a table was dropped and made again",
+     "Without a publication, the stored position knows each table by its OID. There is\n"
+     "another table of that name now; its rows may be other events than those of the\n"
+     "old one.\n",
+     "  SELECT 'public.outbox'::regclass::oid;\n"
+     "  walferry status shop.yaml      how far the old table was published\n",
+     "See whether the rows of the new table are events of this instance. Then go on\n"
+     "knowingly, once, and from then on without the option:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "It goes on from where the slot stands: what was published behind that point\n"
+     "comes again, what lies before it and was not published never does.\n"},
+    {"partition_unknown", EXPLAIN_REFUSAL,
+     "with wal2json: rows of a table that is gone, perhaps a partition of the outbox",
+     "wal2json names partitions, not their root. The rows come from a table that has\n"
+     "all the columns of the outbox and does not exist any more, so the catalogs\n"
+     "cannot tell whether it was one.\n",
+     "  the refusal itself: the name of the table\n",
+     "The rows are still in the WAL. Create an empty table of that name: as a\n"
+     "partition of the outbox, if it was one, and its rows are published; else by\n"
+     "itself, and they are passed over. Drop it once the relay is past them.\n"},
     {"publication_missing", EXPLAIN_REFUSAL, "the publication does not exist, or was dropped",
      "The slot is read by way of the publication. Rows that are committed while there\n"
      "is none are not sent, and Postgres 18 says no word about it.\n",

@@ -90,15 +90,17 @@ static bool make_functions_and_role(const struct init_settings *settings, struct
   return ok;
 }
 
+/* Where the plugin reads no publication, the tables are judged all the same. */
 static bool make_publication(const struct init_settings *settings, struct connection *conn, FILE *out,
                              struct error *err) {
   struct facts facts = {.server = {.version = 0}};
   bool ok = facts_server(&facts, conn, settings->relay, err) && facts_publication(&facts, conn, settings->relay, err);
-  if (ok && !facts.publication.exists)
+  bool wanted = settings->relay->publication != NULL;
+  if (ok && wanted && !facts.publication.exists)
     ok = facts_create_publication(conn, settings->relay, err) && facts_publication(&facts, conn, settings->relay, err);
   ok = ok && facts_check_publication(&facts, settings->relay, err);
   facts_free(&facts);
-  if (ok)
+  if (ok && wanted)
     fprintf(out, "ok  publication %s\n", settings->relay->publication);
   return ok;
 }
@@ -164,15 +166,19 @@ void init_print(const struct init_settings *settings, FILE *out) {
   init_sql_emit_message(&sql, emit_prefix(relay));
   if (settings->role != NULL)
     init_sql_role(&sql, settings->role, relay->intake.tables, relay->intake.table_count);
-  char *publication = facts_publication_sql(relay);
+  if (relay->publication != NULL) {
+    char *publication = facts_publication_sql(relay);
+    buffer_printf(&sql, "%s;\n", publication);
+    free(publication);
+  }
   char *position_topic = kafka_position_topic(relay->name);
-  buffer_printf(&sql, "%s;\n", publication);
-  buffer_printf(&sql,
-                "-- The slot is made by walferry itself (`walferry init` or postgres.create: true), together with its "
-                "first position.\n\n"
-                "-- Topics: name, partitions, replication, settings\n"
-                "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
-                position_topic, relay->publisher.topic_replication);
+  buffer_printf(
+      &sql,
+      "-- The slot %s is made by walferry itself (`walferry init` or postgres.create: true), together with its "
+      "first position.\n\n"
+      "-- Topics: name, partitions, replication, settings\n"
+      "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
+      relay->slot, position_topic, relay->publisher.topic_replication);
   struct topic_use topics[TOPICS_MAX];
   int count = topics_known(relay, NULL, topics);
   for (int i = 0; i < count; i++)
@@ -182,6 +188,5 @@ void init_print(const struct init_settings *settings, FILE *out) {
   init_acls(&sql, relay);
   fwrite(sql.data, 1, sql.len, out);
   free(position_topic);
-  free(publication);
   buffer_free(&sql);
 }

@@ -7,6 +7,7 @@
 
 #include "bridge/base/buffer.h"
 #include "bridge/base/memory.h"
+#include "decoders/decoder.h"
 
 #define OLDEST_SERVER 150000
 
@@ -37,6 +38,16 @@ enum plugin_listed facts_plugin_listed(const char *list, const char *plugin) {
       listed = PLUGIN_LIST_QUOTED;
   }
   return listed;
+}
+
+/* A plugin that does not convert must not meet texts that are no UTF-8. */
+bool facts_check_encoding(const struct facts *f, struct error *err) {
+  const struct decoder_class *class = decoder_class_find(f->admit.plugin);
+  if (class == NULL || !class->sends_server_encoding || strcmp(f->server.encoding, "UTF8") == 0)
+    return true;
+  error_refuse(err, "server_encoding", "database %s has the encoding %s, and %s sends texts unconverted",
+               f->server.database, f->server.encoding, f->admit.plugin);
+  return error_remedy(err, "set postgres.decoder: pgoutput, or move to a database with the encoding UTF8");
 }
 
 bool facts_read_server(struct facts *f, struct connection *conn, const struct relay_settings *settings,
@@ -90,7 +101,7 @@ bool facts_check_plugin(const struct facts *f, struct error *err) {
 
 bool facts_server(struct facts *f, struct connection *conn, const struct relay_settings *settings, struct error *err) {
   return facts_read_server(f, conn, settings, err) && facts_check_version(f, err) && facts_check_wal_level(f, err) &&
-         facts_check_plugin(f, err);
+         facts_check_plugin(f, err) && facts_check_encoding(f, err);
 }
 
 bool facts_publication(struct facts *f, struct connection *conn, const struct relay_settings *settings,
@@ -103,8 +114,10 @@ bool facts_publication(struct facts *f, struct connection *conn, const struct re
   }
   catalog_publication_free(&f->publication);
   f->publication = (struct catalog_publication){.exists = false};
-  bool ok =
-      catalog_publication(conn, settings->publication, count, (const char *const(*)[2])tables, &f->publication, err);
+  const char *const(*named)[2] = (const char *const(*)[2])tables;
+  bool ok = settings->publication == NULL
+                ? catalog_tables(conn, count, named, &f->publication, err)
+                : catalog_publication(conn, settings->publication, count, named, &f->publication, err);
   free(tables);
   return ok;
 }

@@ -9,6 +9,7 @@ from harness import system
 from integration_checks import World, ready, wait_records
 from test_refusals import EVERY_DAMAGE, damage_publication, lose_position, with_history
 
+pytestmark = pytest.mark.decoder("pgoutput")  # unless a test says otherwise: the servers are the same
 STATUSES = {"ok", "warn", "fail", "skipped"}
 
 
@@ -204,6 +205,28 @@ def test_a_default_column_that_is_not_there(shop):
     report = check(shop, exit_code=3, config=shop.changed(relay={"tables": [{"table": "public.outbox"}]}))
     assert report.codes() == {"column_missing"}
     report.expect("columns of", "fail", "payload")
+
+
+@pytest.mark.decoder("wal2json")
+def test_a_plugin_that_reads_no_publication(shop):
+    check(shop).expect("publication", "ok", "wal2json needs none")
+    with_history(shop)
+    report = check(shop)
+    report.expect("table public.outbox", "ok", "in the WAL")
+    report.expect("output plugin", "ok")
+    shop.psql("drop table outbox")
+    refused_alike(shop, "table_missing")
+    shop.create_table()
+    refused_alike(shop, "table_changed")
+
+
+@pytest.mark.decoder("wal2json")
+def test_a_database_that_is_not_in_utf8(make_shop):
+    shop = make_shop(create_table=False)
+    shop.postgres.drop_database(shop.db)
+    shop.postgres.psql(f"create database {shop.db} encoding 'LATIN1' locale 'C' template template0")
+    shop.create_table()
+    refused_alike(shop, "server_encoding").expect("encoding", "fail", "LATIN1", "pgoutput")
 
 
 def test_messages_alone_need_no_table(make_shop):

@@ -3,8 +3,12 @@ nobody."""
 import json
 import subprocess
 
+import pytest
+
 from harness import system
 from integration_checks import ready, wait_acked, wait_records
+
+pytestmark = pytest.mark.decoder("pgoutput")
 
 
 def status(shop, exit_code=0, **kwargs):
