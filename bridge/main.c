@@ -7,14 +7,14 @@
 #include "bridge/base/clock.h"
 #include "bridge/cli.h"
 #include "bridge/kafka/client.h"
-<<<<<<< HEAD
-#include "bridge/ops/drop.h"
-=======
+#include "bridge/ops/check.h"
 #include "bridge/ops/daemon.h"
->>>>>>> f9e971e (systemd is told when a relay is up, what it does, and that it lives)
+#include "bridge/ops/drop.h"
+#include "bridge/ops/explain.h"
 #include "bridge/ops/http.h"
 #include "bridge/ops/init.h"
 #include "bridge/ops/signals.h"
+#include "bridge/ops/status.h"
 #include "bridge/postgres/conninfo.h"
 #include "bridge/relay/preview.h"
 #include "bridge/settings.h"
@@ -97,7 +97,11 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     ok = drop_confirm(config->name, cli->confirm, err) && drop_run(&settings.relay, &stop, stdout, err);
     break;
   case COMMAND_CHECK:
+    ok = check_run(&settings.relay, &stop, cli->json, stdout, err);
+    break;
   case COMMAND_STATUS:
+    ok = status_run(&settings.relay, &stop, cli->json, stdout, err);
+    break;
   case COMMAND_INBOX:
     ok = not_supported(cli, err);
     break;
@@ -158,8 +162,9 @@ int main(int argc, char **argv) {
   case COMMAND_DROP:
     return run(&cli, &err);
   case COMMAND_EXPLAIN:
-    not_supported(&cli, &err);
-    return report("explain", &err);
+    if (!explain_print(cli.code, stdout, &err))
+      fprintf(stderr, "walferry: %s (%s)\n", err.message, err.remedy);
+    return error_exit_code(&err);
   }
   return 2;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "bridge/base/memory.h"
+#include "decoders/decoder.h"
 
 #define SEGMENT_BYTES (128 << 10)
 
@@ -45,6 +46,10 @@ static struct router *make_router(const struct config *config, struct error *err
   return router;
 }
 
+static const char *plugin_of(const struct config *config) {
+  return config->postgres.decoder == CONFIG_DECODER_WAL2JSON ? "wal2json" : "pgoutput";
+}
+
 bool settings_init(struct settings *settings, const struct config *config, struct error *err) {
   if (!config->has_relay) {
     error_set(err, ERROR_CONFIG, "%s: there is no relay section", config->path);
@@ -62,8 +67,9 @@ bool settings_init(struct settings *settings, const struct config *config, struc
       .relay = {.name = config->name,
                 .conninfo = config->postgres.conninfo,
                 .slot = config->postgres.slot,
-                .publication = config->postgres.publication,
-                .plugin = config->postgres.decoder == CONFIG_DECODER_WAL2JSON ? "wal2json" : "pgoutput",
+                .publication =
+                    decoder_class_find(plugin_of(config))->reads_publication ? config->postgres.publication : NULL,
+                .plugin = plugin_of(config),
                 .create = config->postgres.create,
                 .intake = {.tables = tables,
                            .table_count = (int)config->relay.table_count,

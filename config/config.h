@@ -48,7 +48,7 @@ struct config {
                           Secret. */
     char *slot;        /* default "walferry_<name>", - as _ */
     char *publication; /* default: the same */
-    enum config_decoder decoder; /* default pgoutput; wal2json is refused as not supported yet */
+    enum config_decoder decoder; /* default pgoutput */
     bool create;                 /* default false */
   } postgres;
 

@@ -107,11 +107,7 @@ static bool load_decoder(const struct loading *loading, const char *raw, enum co
   size_t chosen;
   if (!loading_choice(loading, "postgres.decoder", raw, names, 2, 0, &chosen))
     return false;
-  if (chosen == 1) {
-    loading_fail(loading, "postgres.decoder", "`postgres.decoder`: wal2json is not supported yet");
-    return loading_remedy(loading, "write pgoutput, or remove the key");
-  }
-  *out = CONFIG_DECODER_PGOUTPUT;
+  *out = chosen == 1 ? CONFIG_DECODER_WAL2JSON : CONFIG_DECODER_PGOUTPUT;
   return true;
 }
 

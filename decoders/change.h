@@ -16,7 +16,7 @@ struct column {
 
 /* A table's shape as the stream last described it. */
 struct relation {
-  uint32_t oid;
+  uint32_t oid;    /* 0 from a plugin that does not tell it */
   uint64_t serial; /* unique per description: a new one means that columns may have moved */
   char *schema;
   char *table;

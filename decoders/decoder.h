@@ -8,9 +8,18 @@
 
 struct decoder;
 
+struct decoder_options { /* for START_REPLICATION */
+  char **texts;          /* name, value, name, value, ... */
+  int count;             /* of pairs */
+};
+
 /* What a plugin brings. Required: all of it. */
 struct decoder_class {
-  const char *plugin; /* "pgoutput": the slot's plugin name */
+  const char *plugin;     /* "pgoutput": the slot's plugin name */
+  bool reads_publication; /* a publication says which tables it sends; else it sends them all, partitions under their
+                             own names */
+  bool sends_server_encoding; /* texts as the database has them, which must then be UTF-8; else converted */
+  void (*options)(const char *publication, struct decoder_options *options); /* publication: NULL if it reads none */
   struct decoder *(*create)(void);
   bool (*decode)(struct decoder *dec, struct slice frame, struct change *change, struct error *err);
   void (*destroy)(struct decoder *dec);
@@ -18,6 +27,10 @@ struct decoder_class {
 
 /* By plugin name; NULL if there is none. */
 const struct decoder_class *decoder_class_find(const char *plugin);
+
+/* The options that decoder_decode counts on. */
+void decoder_options_init(struct decoder_options *options, const struct decoder_class *class, const char *publication);
+void decoder_options_free(struct decoder_options *options);
 
 struct decoder *decoder_new(const struct decoder_class *class);
 void decoder_free(struct decoder *dec); /* accepts NULL */

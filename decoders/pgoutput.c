@@ -190,7 +190,7 @@ static bool parse_relation(struct message *m) {
     relation_free(relation);
     return false;
   }
-  relation_cache_replace(m->state->relations, relation);
+  relation_cache_replace(m->state->relations, slice_from((const char *)&oid, sizeof oid), relation);
   return true;
 }
 
@@ -202,7 +202,8 @@ static const struct relation *read_relation(struct message *m) {
     unreadable(m);
     return NULL;
   }
-  const struct relation *relation = relation_cache_find(m->state->relations, oid);
+  const struct relation *relation =
+      relation_cache_find(m->state->relations, slice_from((const char *)&oid, sizeof oid));
   if (relation == NULL)
     malformed(m, at, "no relation message has described the table with OID %u", oid);
   return relation;
@@ -446,8 +447,20 @@ static void pgoutput_destroy(struct decoder *dec) {
   free(state);
 }
 
+/* Messages are asked for always: with the prefixes of today a transaction of yesterday could fail to come again. */
+static void pgoutput_options(const char *publication, struct decoder_options *options) {
+  char *names = memory_format("\"%s\"", publication);
+  decoder_options_add(options, "proto_version", "1");
+  decoder_options_add(options, "publication_names", names);
+  decoder_options_add(options, "messages", "true");
+  free(names);
+}
+
 const struct decoder_class pgoutput_class = {
     .plugin = "pgoutput",
+    .reads_publication = true,
+    .sends_server_encoding = false,
+    .options = pgoutput_options,
     .create = pgoutput_create,
     .decode = pgoutput_decode,
     .destroy = pgoutput_destroy,

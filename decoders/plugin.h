@@ -11,5 +11,9 @@ struct decoder {
 };
 
 extern const struct decoder_class pgoutput_class;
+extern const struct decoder_class wal2json_class;
+
+/* Both texts are copied. */
+void decoder_options_add(struct decoder_options *options, const char *name, const char *value);
 
 #endif

@@ -9,14 +9,15 @@
 #include <uthash.h>
 
 struct entry {
-  uint32_t oid; /* the key */
   struct relation *relation;
+  char *key;
+  size_t key_len;
   UT_hash_handle hh;
 };
 
 struct relation_cache {
   struct entry *entries;
-  const struct relation *last; /* found last: rows come in runs of one table */
+  struct entry *last; /* found last: rows come in runs of one table */
   uint64_t last_serial;
 };
 
@@ -53,43 +54,52 @@ struct relation_cache *relation_cache_new(void) {
   return memory_alloc(sizeof(struct relation_cache));
 }
 
-void relation_cache_free(struct relation_cache *cache) {
-  if (cache == NULL)
-    return;
+void relation_cache_clear(struct relation_cache *cache) {
   struct entry *entry, *next;
   HASH_ITER(hh, cache->entries, entry, next) {
     HASH_DEL(cache->entries, entry);
     relation_free(entry->relation);
+    free(entry->key);
     free(entry);
   }
+  cache->last = NULL;
+}
+
+void relation_cache_free(struct relation_cache *cache) {
+  if (cache == NULL)
+    return;
+  relation_cache_clear(cache);
   free(cache);
 }
 
-static struct entry *find_entry(struct relation_cache *cache, uint32_t oid) {
+int relation_cache_count(const struct relation_cache *cache) {
+  return (int)HASH_COUNT(cache->entries);
+}
+
+static struct entry *find_entry(struct relation_cache *cache, struct slice key) {
+  if (cache->last != NULL && slice_equal(slice_from(cache->last->key, cache->last->key_len), key))
+    return cache->last;
   struct entry *entry;
-  HASH_FIND(hh, cache->entries, &oid, sizeof oid, entry);
+  HASH_FIND(hh, cache->entries, key.data, key.len, entry);
+  if (entry != NULL)
+    cache->last = entry;
   return entry;
 }
 
-void relation_cache_replace(struct relation_cache *cache, struct relation *relation) {
-  struct entry *entry = find_entry(cache, relation->oid);
+void relation_cache_replace(struct relation_cache *cache, struct slice key, struct relation *relation) {
+  struct entry *entry = find_entry(cache, key);
   if (entry == NULL) {
     entry = memory_alloc(sizeof *entry);
-    entry->oid = relation->oid;
-    HASH_ADD(hh, cache->entries, oid, sizeof entry->oid, entry);
+    entry->key = memory_copy(key.data, key.len);
+    entry->key_len = key.len;
+    HASH_ADD_KEYPTR(hh, cache->entries, entry->key, entry->key_len, entry);
   }
   relation_free(entry->relation);
   relation->serial = ++cache->last_serial;
   entry->relation = relation;
-  cache->last = relation; /* also keeps it from dangling */
 }
 
-const struct relation *relation_cache_find(struct relation_cache *cache, uint32_t oid) {
-  if (cache->last != NULL && cache->last->oid == oid)
-    return cache->last;
-  struct entry *entry = find_entry(cache, oid);
-  if (entry == NULL)
-    return NULL;
-  cache->last = entry->relation;
-  return entry->relation;
+const struct relation *relation_cache_find(struct relation_cache *cache, struct slice key) {
+  struct entry *entry = find_entry(cache, key);
+  return entry == NULL ? NULL : entry->relation;
 }

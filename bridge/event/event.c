@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "bridge/base/memory.h"
-#include "bridge/event/timestamp.h"
+#include "bridge/base/timestamp.h"
 
 #define OID_JSON 114
 #define OID_JSONB 3802
@@ -47,6 +47,11 @@ int event_field_find(const char *name) {
     if (strcmp(roles[f].name, name) == 0)
       return f;
   return -1;
+}
+
+const char *event_required_column(const struct table_spec *spec, enum event_field field) {
+  const char *configured = spec->columns[field];
+  return configured == NULL && roles[field].required ? roles[field].column : configured;
 }
 
 void binding_init(struct binding *b, const struct table_spec *spec) {

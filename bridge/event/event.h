@@ -70,6 +70,10 @@ struct binding {
   uint32_t payload_type_oid;
 };
 
+/* The column that a table must have for a role: the configured one, or the default of a required role. NULL where the
+ * role may be missing. */
+const char *event_required_column(const struct table_spec *spec, enum event_field field);
+
 void binding_init(struct binding *b, const struct table_spec *spec);
 void binding_free(struct binding *b);
 

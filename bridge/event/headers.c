@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bridge/base/jsontext.h"
 #include "bridge/base/memory.h"
 #include "bridge/event/envelope.h"
-#include "bridge/event/jsontext.h"
 
 #define UNESCAPED_KEEP ((size_t)1 << 20)
 

@@ -2,10 +2,10 @@
  * only strings with escapes are copied. */
 #include <stdlib.h>
 
+#include "bridge/base/jsontext.h"
 #include "bridge/base/memory.h"
+#include "bridge/base/timestamp.h"
 #include "bridge/event/event.h"
-#include "bridge/event/jsontext.h"
-#include "bridge/event/timestamp.h"
 
 /* Unescaped strings are never longer than the content, so that room is made once and nothing moves afterwards. */
 struct message_scratch {

@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-#include "bridge/event/jsontext.h"
+#include "bridge/base/jsontext.h"
 
 static void append_base64_member(struct buffer *line, const char *name, struct slice bytes) {
   buffer_printf(line, "\"%s\":\"", name);

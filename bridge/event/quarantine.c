@@ -2,10 +2,10 @@
  * no UTF-8 are repaired (jsontext_append_lossy) or travel as base64; the record's key keeps its exact bytes. */
 #include <inttypes.h>
 
+#include "bridge/base/jsontext.h"
+#include "bridge/base/timestamp.h"
 #include "bridge/event/assemble.h"
 #include "bridge/event/builder.h"
-#include "bridge/event/jsontext.h"
-#include "bridge/event/timestamp.h"
 
 #define TOO_LARGE_TEXT_MAX ((size_t)1024)
 #define TOO_LARGE_KEY_MAX ((size_t)64 * 1024)

@@ -5,9 +5,9 @@
 
 #include "bridge/base/memory.h"
 #include "bridge/base/number.h"
+#include "bridge/base/timestamp.h"
 #include "bridge/event/assemble.h"
 #include "bridge/event/builder.h"
-#include "bridge/event/timestamp.h"
 
 #define TOPIC_SCRATCH_MAX 4096 /* above Kafka's 249, so that what overflows is illegal anyway */
 

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bridge/base/jsontext.h"
 #include "bridge/base/memory.h"
-#include "bridge/event/jsontext.h"
 #include "bridge/event/record.h"
 
 /* A template is a run of these: a literal, or a field of the event. */

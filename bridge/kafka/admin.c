@@ -2,6 +2,7 @@
  * topics. */
 #include "bridge/kafka/admin.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,25 +127,28 @@ static bool view_topic(struct kafka_admin *admin, const char *topic, int64_t dea
   return true;
 }
 
-/* Waits for the answer to the one admin call that is out. NULL when none comes: `err` is set. */
-static rd_kafka_event_t *await_result(struct kafka_admin *admin, rd_kafka_event_type_t type, const char *doing,
-                                      int64_t deadline, struct error *err) {
+/* Waits for the answer to the one admin call that is out; NULL when none comes. */
+static rd_kafka_event_t *poll_result(struct kafka_admin *admin, rd_kafka_event_type_t type, int64_t deadline) {
   for (;;) {
     rd_kafka_event_t *event = rd_kafka_queue_poll(admin->queue, left_ms(deadline));
+    if (event != NULL && rd_kafka_event_type(event) == type)
+      return event;
     /* An earlier call that nobody waits for any more may still answer. */
-    if (event != NULL && rd_kafka_event_type(event) != type) {
-      rd_kafka_event_destroy(event);
-      continue;
-    }
-    if (event == NULL && clock_monotonic_ms() < deadline)
-      continue;
-    if (event == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      away(admin, doing, event == NULL ? "timed out" : rd_kafka_event_error_string(event), err);
-      rd_kafka_event_destroy(event);
+    rd_kafka_event_destroy(event);
+    if (event == NULL && clock_monotonic_ms() >= deadline)
       return NULL;
-    }
-    return event;
   }
+}
+
+/* NULL, with `err` set, when there is no answer, or an error for the call as a whole. */
+static rd_kafka_event_t *await_result(struct kafka_admin *admin, rd_kafka_event_type_t type, const char *doing,
+                                      int64_t deadline, struct error *err) {
+  rd_kafka_event_t *event = poll_result(admin, type, deadline);
+  if (event != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR)
+    return event;
+  away(admin, doing, event == NULL ? "timed out" : rd_kafka_event_error_string(event), err);
+  rd_kafka_event_destroy(event);
+  return NULL;
 }
 
 static rd_kafka_AdminOptions_t *options_new(struct kafka_admin *admin, rd_kafka_admin_op_t op, int64_t deadline) {
@@ -154,9 +158,8 @@ static rd_kafka_AdminOptions_t *options_new(struct kafka_admin *admin, rd_kafka_
   return options;
 }
 
-static void take_config(struct kafka_topic_facts *facts, const char *name, const char *value) {
-  if (value == NULL)
-    return;
+static void take_topic_config(void *to, const char *name, const char *value) {
+  struct kafka_topic_facts *facts = to;
   struct slice text = slice_of(value);
   if (strcmp(name, "cleanup.policy") == 0) {
     facts->compacted_only = strcmp(value, "compact") == 0;
@@ -172,17 +175,33 @@ static void take_config(struct kafka_topic_facts *facts, const char *name, const
   }
 }
 
-static bool describe(struct kafka_admin *admin, const char *topic, int64_t deadline, struct kafka_topic_facts *facts,
-                     bool *known, struct error *err) {
-  rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+static void take_broker_config(void *to, const char *name, const char *value) {
+  struct kafka_broker_facts *facts = to;
+  struct slice text = slice_of(value);
+  if (strcmp(name, "transaction.max.timeout.ms") == 0)
+    number_parse(text, 0, INT64_MAX, &facts->transaction_timeout_max_ms);
+  else if (strcmp(name, "transaction.state.log.replication.factor") == 0)
+    number_parse(text, 0, INT32_MAX, &facts->transaction_log_replication);
+  else if (strcmp(name, "transaction.state.log.min.isr") == 0)
+    number_parse(text, 0, INT32_MAX, &facts->transaction_log_min_insync);
+  else if (strcmp(name, "authorizer.class.name") == 0)
+    facts->authorizer = text.len > 0;
+}
+
+/* DescribeConfigs; take is called for every entry that has a value. *known is false where it is not allowed. */
+static bool describe(struct kafka_admin *admin, rd_kafka_ResourceType_t type, const char *name, int64_t deadline,
+                     void (*take)(void *to, const char *name, const char *value), void *to, bool *known,
+                     struct error *err) {
+  rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(type, name);
   rd_kafka_AdminOptions_t *options = options_new(admin, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, deadline);
   rd_kafka_DescribeConfigs(admin->rk, &resource, 1, options, admin->queue);
   rd_kafka_AdminOptions_destroy(options);
   rd_kafka_ConfigResource_destroy(resource);
+  const char *kind = type == RD_KAFKA_RESOURCE_BROKER ? "broker" : "topic";
   rd_kafka_event_t *event =
-      await_result(admin, RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT, "describing the topic's configs", deadline, err);
+      await_result(admin, RD_KAFKA_EVENT_DESCRIBECONFIGS_RESULT, "describing its configs", deadline, err);
   if (event == NULL)
-    return error_wrap(err, "topic %s", topic);
+    return error_wrap(err, "%s %s", kind, name);
 
   size_t count = 0, entries = 0;
   const rd_kafka_ConfigResource_t **resources =
@@ -192,13 +211,38 @@ static bool describe(struct kafka_admin *admin, const char *topic, int64_t deadl
   *known = code == RD_KAFKA_RESP_ERR_NO_ERROR;
   if (*known) {
     const rd_kafka_ConfigEntry_t **list = rd_kafka_ConfigResource_configs(resources[0], &entries);
-    for (size_t i = 0; i < entries; i++)
-      take_config(facts, rd_kafka_ConfigEntry_name(list[i]), rd_kafka_ConfigEntry_value(list[i]));
+    for (size_t i = 0; i < entries; i++) {
+      const char *value = rd_kafka_ConfigEntry_value(list[i]);
+      if (value != NULL)
+        take(to, rd_kafka_ConfigEntry_name(list[i]), value);
+    }
   } else if (!kafka_error_is_authorization(code)) {
-    ok = error_set(err, ERROR_RETRY, "topic %s: describing its configs: %s", topic, rd_kafka_err2str(code));
+    ok = error_set(err, ERROR_RETRY, "%s %s: describing its configs: %s", kind, name, rd_kafka_err2str(code));
   }
   rd_kafka_event_destroy(event);
   return ok;
+}
+
+bool kafka_admin_cluster(struct kafka_admin *admin, int timeout_ms, struct kafka_cluster_facts *facts,
+                         struct error *err) {
+  const struct rd_kafka_metadata *metadata = NULL;
+  rd_kafka_resp_err_t code = rd_kafka_metadata(admin->rk, 0, NULL, &metadata, timeout_ms);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return away(admin, "metadata", rd_kafka_err2str(code), err);
+  *facts = (struct kafka_cluster_facts){.brokers = metadata->broker_cnt,
+                                        .a_broker = metadata->broker_cnt > 0 ? metadata->brokers[0].id : -1,
+                                        .controller = rd_kafka_controllerid(admin->rk, 0)};
+  rd_kafka_metadata_destroy(metadata);
+  return true;
+}
+
+bool kafka_admin_broker(struct kafka_admin *admin, int32_t broker, int timeout_ms, struct kafka_broker_facts *facts,
+                        bool *known, struct error *err) {
+  char id[16];
+  snprintf(id, sizeof id, "%d", (int)broker);
+  *facts = (struct kafka_broker_facts){.transaction_timeout_max_ms = 0};
+  return describe(admin, RD_KAFKA_RESOURCE_BROKER, id, clock_monotonic_ms() + timeout_ms, take_broker_config, facts,
+                  known, err);
 }
 
 bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout_ms, struct kafka_topic_facts *facts,
@@ -219,7 +263,7 @@ bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout
   if (found.exists) {
     found.partitions = view.partitions;
     found.replication = view.replication;
-    if (!describe(admin, topic, deadline, &found, &known, err))
+    if (!describe(admin, RD_KAFKA_RESOURCE_TOPIC, topic, deadline, take_topic_config, &found, &known, err))
       return false;
   }
   *facts = found;

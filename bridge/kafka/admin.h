@@ -16,6 +16,25 @@ void kafka_admin_free(struct kafka_admin *admin); /* accepts NULL */
  * the caller knows.) */
 bool kafka_admin_reachable(struct kafka_admin *admin, int timeout_ms, struct error *err);
 
+struct kafka_cluster_facts {
+  int32_t brokers;
+  int32_t a_broker;   /* the id of one of them */
+  int32_t controller; /* broker id; -1 unknown */
+};
+bool kafka_admin_cluster(struct kafka_admin *admin, int timeout_ms, struct kafka_cluster_facts *facts,
+                         struct error *err);
+
+/* Settings of one broker. */
+struct kafka_broker_facts {
+  int64_t transaction_timeout_max_ms;  /* transaction.max.timeout.ms */
+  int64_t transaction_log_replication; /* transaction.state.log.replication.factor */
+  int64_t transaction_log_min_insync;  /* transaction.state.log.min.isr */
+  bool authorizer;                     /* it asks ACLs or the like what a user may do */
+};
+/* *known is false where they may not be read (DescribeConfigs on the cluster). */
+bool kafka_admin_broker(struct kafka_admin *admin, int32_t broker, int timeout_ms, struct kafka_broker_facts *facts,
+                        bool *known, struct error *err);
+
 struct kafka_topic_facts {
   bool exists;
   int32_t partitions;

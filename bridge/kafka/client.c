@@ -15,10 +15,16 @@ static bool check_library(struct error *err) {
     error_set(err, ERROR_CONFIG, "librdkafka %s cannot be used with transactions safely", rd_kafka_version_str());
     return error_remedy(err, "install another version of librdkafka, 2.0.2 or newer, other than 2.5.0 and 2.10.0");
   }
-  if (version >= VERSION(2, 2, 0) && version < VERSION(2, 5, 0))
+  if (kafka_library_warning() != NULL)
     log_warn("kafka.library", log_string("version", rd_kafka_version_str()),
-             log_string("text", "has known bugs of the idempotent producer; another version is better"));
+             log_string("text", kafka_library_warning()));
   return true;
+}
+
+const char *kafka_library_warning(void) {
+  int version = rd_kafka_version();
+  bool doubtful = version >= VERSION(2, 2, 0) && version < VERSION(2, 5, 0);
+  return doubtful ? "has known bugs of the idempotent producer; another version is better" : NULL;
 }
 
 bool kafka_settings_check(const struct kafka_settings *settings, struct error *err) {
@@ -38,6 +44,17 @@ bool kafka_settings_check(const struct kafka_settings *settings, struct error *e
       return false;
     rd_kafka_destroy(rk);
   }
+  return true;
+}
+
+bool kafka_transaction_timeout(const struct kafka_settings *settings, int64_t *timeout_ms, struct error *err) {
+  struct kafka_link link;
+  kafka_link_init(&link, KAFKA_ROLE_PRODUCER);
+  rd_kafka_conf_t *conf = kafka_conf_new(settings, &link, err);
+  if (conf == NULL)
+    return false;
+  *timeout_ms = kafka_conf_get_int(conf, "transaction.timeout.ms", 0);
+  rd_kafka_conf_destroy(conf);
   return true;
 }
 

@@ -23,5 +23,9 @@ char *kafka_position_topic(const char *instance);
 /* walferry.<instance>, malloc'ed. */
 char *kafka_transactional_id(const char *instance);
 const char *kafka_library_version(void);
+const char *kafka_library_warning(void); /* why another version would be better; NULL: all is well */
+
+/* transaction.timeout.ms as the producer will have it; ERROR_CONFIG for a bad property. */
+bool kafka_transaction_timeout(const struct kafka_settings *settings, int64_t *timeout_ms, struct error *err);
 
 #endif

@@ -9,10 +9,9 @@
 #include "bridge/kafka/client.h"
 #include "bridge/ops/init_acl.h"
 #include "bridge/ops/init_sql.h"
+#include "bridge/ops/topics.h"
 #include "bridge/postgres/connection.h"
 #include "bridge/relay/facts.h"
-
-#define TOPICS_MAX 64
 
 static const char *emit_prefix(const struct relay_settings *relay) {
   return relay->intake.prefix_count > 0 ? relay->intake.prefixes[0] : "walferry";
@@ -91,15 +90,17 @@ static bool make_functions_and_role(const struct init_settings *settings, struct
   return ok;
 }
 
+/* Where the plugin reads no publication, the tables are judged all the same. */
 static bool make_publication(const struct init_settings *settings, struct connection *conn, FILE *out,
                              struct error *err) {
   struct facts facts = {.server = {.version = 0}};
   bool ok = facts_server(&facts, conn, settings->relay, err) && facts_publication(&facts, conn, settings->relay, err);
-  if (ok && !facts.publication.exists)
+  bool wanted = settings->relay->publication != NULL;
+  if (ok && wanted && !facts.publication.exists)
     ok = facts_create_publication(conn, settings->relay, err) && facts_publication(&facts, conn, settings->relay, err);
   ok = ok && facts_check_publication(&facts, settings->relay, err);
   facts_free(&facts);
-  if (ok)
+  if (ok && wanted)
     fprintf(out, "ok  publication %s\n", settings->relay->publication);
   return ok;
 }
@@ -118,26 +119,20 @@ static bool make_database_objects(const struct init_settings *settings, FILE *ou
   return ok;
 }
 
-static int known_topics(const struct relay_settings *relay, const char *topics[TOPICS_MAX]) {
-  int count = router_literal_topics(relay->intake.record.router, topics, TOPICS_MAX - 1);
-  topics[count++] = relay->publisher.quarantine_topic;
-  return count;
-}
-
 static bool make_topics(const struct init_settings *settings, const struct stop *stop, FILE *out, struct error *err) {
   const struct relay_settings *relay = settings->relay;
   if (!relay->publisher.create_topics) {
     fprintf(out, "--  topics (kafka.topics.create is false)\n");
     return true;
   }
-  const char *topics[TOPICS_MAX];
-  int count = known_topics(relay, topics);
+  struct topic_use topics[TOPICS_MAX];
+  int count = topics_known(relay, NULL, topics);
   struct publisher *publisher = publisher_new(&relay->publisher, stop);
   bool ok = true;
   for (int i = 0; ok && i < count; i++) {
-    ok = publisher_prepare_topic(publisher, topics[i], err);
+    ok = publisher_prepare_topic(publisher, topics[i].name, err);
     if (ok)
-      fprintf(out, "ok  topic %s\n", topics[i]);
+      fprintf(out, "ok  topic %s\n", topics[i].name);
   }
   publisher_free(publisher);
   return ok;
@@ -171,24 +166,27 @@ void init_print(const struct init_settings *settings, FILE *out) {
   init_sql_emit_message(&sql, emit_prefix(relay));
   if (settings->role != NULL)
     init_sql_role(&sql, settings->role, relay->intake.tables, relay->intake.table_count);
-  char *publication = facts_publication_sql(relay);
+  if (relay->publication != NULL) {
+    char *publication = facts_publication_sql(relay);
+    buffer_printf(&sql, "%s;\n", publication);
+    free(publication);
+  }
   char *position_topic = kafka_position_topic(relay->name);
-  buffer_printf(&sql, "%s;\n", publication);
-  buffer_printf(&sql,
-                "-- The slot is made by walferry itself (`walferry init` or postgres.create: true), together with its "
-                "first position.\n\n"
-                "-- Topics: name, partitions, replication, settings\n"
-                "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
-                position_topic, relay->publisher.topic_replication);
-  const char *topics[TOPICS_MAX];
-  int count = known_topics(relay, topics);
+  buffer_printf(
+      &sql,
+      "-- The slot %s is made by walferry itself (`walferry init` or postgres.create: true), together with its "
+      "first position.\n\n"
+      "-- Topics: name, partitions, replication, settings\n"
+      "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
+      relay->slot, position_topic, relay->publisher.topic_replication);
+  struct topic_use topics[TOPICS_MAX];
+  int count = topics_known(relay, NULL, topics);
   for (int i = 0; i < count; i++)
-    buffer_printf(&sql, "-- %s, %d, %d\n", topics[i], relay->publisher.topic_partitions,
+    buffer_printf(&sql, "-- %s, %d, %d\n", topics[i].name, relay->publisher.topic_partitions,
                   relay->publisher.topic_replication);
   buffer_append_char(&sql, '\n');
   init_acls(&sql, relay);
   fwrite(sql.data, 1, sql.len, out);
   free(position_topic);
-  free(publication);
   buffer_free(&sql);
 }

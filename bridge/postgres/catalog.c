@@ -45,7 +45,8 @@ static const char server_sql[] =
     "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_setting('wal_level'), "
     "d.datname, d.oid, pg_catalog.pg_is_in_recovery(), "
     "CASE WHEN pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') "
-    "THEN pg_catalog.current_setting('output_plugin_libraries', true) END "
+    "THEN pg_catalog.current_setting('output_plugin_libraries', true) END, "
+    "pg_catalog.pg_encoding_to_char(d.encoding) "
     "FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
 
 bool catalog_server(struct connection *conn, struct catalog_server *out, struct error *err) {
@@ -60,6 +61,7 @@ bool catalog_server(struct connection *conn, struct catalog_server *out, struct 
     facts.version = (int)version;
     copy_text(facts.wal_level, sizeof facts.wal_level, rows_text(rows, 0, 1));
     copy_text(facts.database, sizeof facts.database, rows_text(rows, 0, 2));
+    copy_text(facts.encoding, sizeof facts.encoding, rows_text(rows, 0, 6));
     facts.plugin_list_known = rows_text(rows, 0, 5) != NULL;
     copy_text(facts.plugin_list, sizeof facts.plugin_list, rows_text(rows, 0, 5));
     *out = facts;
@@ -198,16 +200,22 @@ static bool read_publication(struct connection *conn, const char *publication, s
   return ok || fail_answer("the publication", err);
 }
 
-bool catalog_publication(struct connection *conn, const char *publication, int table_count,
-                         const char *const (*tables)[2], struct catalog_publication *out, struct error *err) {
+static struct catalog_publication named_tables(int table_count, const char *const (*tables)[2]) {
   struct catalog_publication pub = {.table_count = table_count};
   pub.tables = memory_alloc((size_t)table_count * sizeof *pub.tables);
-  bool ok = read_publication(conn, publication, &pub, err);
-  for (int i = 0; ok && i < table_count; i++) {
+  for (int i = 0; i < table_count; i++) {
     copy_text(pub.tables[i].schema, sizeof pub.tables[i].schema, tables[i][0]);
     copy_text(pub.tables[i].table, sizeof pub.tables[i].table, tables[i][1]);
-    ok = read_table(conn, pub.oid, &pub.tables[i], err);
   }
+  return pub;
+}
+
+bool catalog_publication(struct connection *conn, const char *publication, int table_count,
+                         const char *const (*tables)[2], struct catalog_publication *out, struct error *err) {
+  struct catalog_publication pub = named_tables(table_count, tables);
+  bool ok = read_publication(conn, publication, &pub, err);
+  for (int i = 0; ok && i < table_count; i++)
+    ok = read_table(conn, pub.oid, &pub.tables[i], err);
   if (ok)
     *out = pub;
   else
@@ -223,4 +231,113 @@ void catalog_publication_free(struct catalog_publication *pub) {
   }
   free(pub->tables);
   *pub = (struct catalog_publication){.exists = false};
+}
+
+/* One row for each column, or one without a column; none if there is no such table. */
+static const char plain_table_sql[] =
+    "SELECT c.oid, c.relkind = 'p', "
+    "  c.relpersistence <> 'p' OR EXISTS (SELECT FROM pg_catalog.pg_partition_tree(c.oid) t "
+    "    JOIN pg_catalog.pg_class p ON p.oid = t.relid WHERE p.relkind = 'r' AND p.relpersistence <> 'p'), "
+    "  a.attname "
+    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped "
+    "  AND a.attgenerated IN ('', 's') "
+    "WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p') ORDER BY a.attnum";
+
+static bool read_plain_table(struct connection *conn, struct catalog_publication_table *table, struct error *err) {
+  struct rows *rows = connection_query(conn, plain_table_sql, 2, (const char *[]){table->schema, table->table}, err);
+  if (rows == NULL)
+    return error_wrap(err, "reading table %s.%s", table->schema, table->table);
+  bool ok = true;
+  table->exists = rows_count(rows) > 0;
+  if (table->exists) {
+    ok = cell_u32(rows, 0, &table->entry_oid);
+    table->partitioned = rows_bool(rows, 0, 1);
+    table->unlogged = rows_bool(rows, 0, 2);
+    table->columns = memory_alloc((size_t)rows_count(rows) * sizeof *table->columns);
+    for (int row = 0; row < rows_count(rows); row++)
+      if (rows_text(rows, row, 3) != NULL)
+        table->columns[table->column_count++] = memory_string(rows_text(rows, row, 3));
+  }
+  rows_free(rows);
+  return ok || fail_answer("the tables", err);
+}
+
+bool catalog_tables(struct connection *conn, int table_count, const char *const (*tables)[2],
+                    struct catalog_publication *out, struct error *err) {
+  struct catalog_publication pub = named_tables(table_count, tables);
+  bool ok = true;
+  for (int i = 0; ok && i < table_count; i++)
+    ok = read_plain_table(conn, &pub.tables[i], err);
+  if (ok)
+    *out = pub;
+  else
+    catalog_publication_free(&pub);
+  return ok;
+}
+
+/* The first two columns of each row; a row of NULLs is no name. */
+static void take_names(const struct rows *rows, struct catalog_names *out) {
+  out->names = memory_alloc((size_t)rows_count(rows) * sizeof *out->names);
+  out->count = 0;
+  for (int row = 0; row < rows_count(rows); row++) {
+    if (rows_text(rows, row, 0) == NULL)
+      continue;
+    copy_text(out->names[out->count][0], sizeof out->names[0][0], rows_text(rows, row, 0));
+    copy_text(out->names[out->count][1], sizeof out->names[0][1], rows_text(rows, row, 1));
+    out->count++;
+  }
+}
+
+void catalog_names_free(struct catalog_names *names) {
+  free(names->names);
+  *names = (struct catalog_names){.count = 0};
+}
+
+static const char partitions_sql[] =
+    "SELECT ln.nspname, l.relname "
+    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = t.relid "
+    "JOIN pg_catalog.pg_namespace ln ON ln.oid = l.relnamespace "
+    "WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind = 'p' AND t.isleaf AND l.oid <> c.oid";
+
+bool catalog_partitions(struct connection *conn, const char *schema, const char *table, struct catalog_names *out,
+                        struct error *err) {
+  struct rows *rows = connection_query(conn, partitions_sql, 2, (const char *[]){schema, table}, err);
+  if (rows == NULL)
+    return error_wrap(err, "reading the partitions of %s.%s", schema, table);
+  take_names(rows, out);
+  rows_free(rows);
+  return true;
+}
+
+static const char ancestors_sql[] =
+    "SELECT rn.nspname, r.relname "
+    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "LEFT JOIN LATERAL pg_catalog.pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, level) "
+    "  ON a.relid <> c.oid "
+    "LEFT JOIN pg_catalog.pg_class r ON r.oid = a.relid "
+    "LEFT JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace "
+    "WHERE n.nspname = $1 AND c.relname = $2 ORDER BY a.level DESC";
+
+bool catalog_ancestors(struct connection *conn, const char *schema, const char *table, bool *exists,
+                       struct catalog_names *out, struct error *err) {
+  struct rows *rows = connection_query(conn, ancestors_sql, 2, (const char *[]){schema, table}, err);
+  if (rows == NULL)
+    return error_wrap(err, "looking up table %s.%s", schema, table);
+  *exists = rows_count(rows) > 0;
+  take_names(rows, out);
+  rows_free(rows);
+  return true;
+}
+
+bool catalog_wal_end(struct connection *conn, lsn_t *end, struct error *err) {
+  static const char sql[] = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() "
+                            "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END";
+  struct rows *rows = connection_query(conn, sql, 0, NULL, err);
+  if (rows == NULL)
+    return error_wrap(err, "reading the server's WAL position");
+  bool ok = rows_count(rows) == 1 && cell_lsn(rows, 0, end);
+  rows_free(rows);
+  return ok || fail_answer("its WAL", err);
 }

@@ -10,6 +10,7 @@
 struct catalog_server {
   int version; /* server_version_num */
   char wal_level[16];
+  char encoding[32]; /* of the database: "UTF8" */
   char database[64];
   uint32_t database_oid;
   bool in_recovery;
@@ -45,8 +46,8 @@ struct catalog_publication_table {
   bool exists;
   bool partitioned;
   bool unlogged;      /* itself, or one of its partitions */
-  uint32_t entry_oid; /* pg_publication_rel, or pg_publication_namespace, or the publication's own for ALL TABLES; 0:
-                         not covered */
+  uint32_t entry_oid; /* the table's identity: pg_publication_rel, or pg_publication_namespace, or the publication's own
+                         for ALL TABLES; 0: not covered */
   bool row_filter;    /* the entry has a WHERE */
   bool column_list;   /* the entry lists columns */
   char **columns;     /* the table's live columns that the publication sends; column_count of them; owned */
@@ -65,6 +66,25 @@ struct catalog_publication {
  * row_filter is told only where it has an effect. Server 15 and newer. */
 bool catalog_publication(struct connection *conn, const char *publication, int table_count,
                          const char *const (*tables)[2], struct catalog_publication *out, struct error *err);
+/* The same tables by themselves, for a plugin that reads no publication: entry_oid is the table's own OID (0: there is
+ * no such table), columns are all that have a stored value. */
+bool catalog_tables(struct connection *conn, int table_count, const char *const (*tables)[2],
+                    struct catalog_publication *out, struct error *err);
 void catalog_publication_free(struct catalog_publication *pub);
+
+struct catalog_names {  /* of tables */
+  char (*names)[2][64]; /* schema, table */
+  int count;
+};
+/* The leaf partitions of a table at present. */
+bool catalog_partitions(struct connection *conn, const char *schema, const char *table, struct catalog_names *out,
+                        struct error *err);
+/* The partitioned tables above a table, topmost first. *exists tells whether there is anything of that name at all. */
+bool catalog_ancestors(struct connection *conn, const char *schema, const char *table, bool *exists,
+                       struct catalog_names *out, struct error *err);
+void catalog_names_free(struct catalog_names *names);
+/* Up to where the server has written WAL, or replayed it. What a statement sees that begins afterwards holds all that
+ * was committed before. */
+bool catalog_wal_end(struct connection *conn, lsn_t *end, struct error *err);
 
 #endif

@@ -23,7 +23,7 @@ struct replication {
   int64_t sender_timeout_ms;
 };
 
-/* pgoutput sends values as text in the session's style; an empty search_path as Postgres' own subscriber has it, so
+/* The plugins send values as text in the session's style; an empty search_path as Postgres' own subscriber has it, so
  * that regclass and the like come qualified. */
 static const char session_settings[] = "SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; "
                                        "SET extra_float_digits = 3; SET bytea_output = 'hex'; SET search_path = ''";

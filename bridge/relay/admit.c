@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bridge/base/memory.h"
+#include "decoders/decoder.h"
 
 static const char readopt[] = "To go on from the slot as it is, knowing what was missed, delete the position topic and "
                               "start once with --adopt-slot";
@@ -76,12 +77,38 @@ bool admit_slot(const struct admit_facts *f, struct error *err) {
                  "logical slot with plugin %s in database %s without two-phase",
                  f->slot_name, s->logical ? "logical" : "physical", s->temporary ? "temporary" : "permanent", s->plugin,
                  s->database, s->two_phase ? "on" : "off", f->plugin, f->database);
+    if (s->logical && strcmp(s->plugin, f->plugin) != 0 && decoder_class_find(s->plugin) != NULL)
+      return error_remedy(err, "set postgres.decoder: %s, or choose another postgres.slot", s->plugin);
     return error_remedy(err, "choose another postgres.slot, or drop this one if nobody needs it");
   }
   return true;
 }
 
+/* Without a publication the tables' own OIDs tell whether they are the ones that were read. */
+static bool check_tables_same(const struct admit_facts *f, const struct position *p, struct error *err) {
+  for (int i = 0; i < f->publication->table_count; i++) {
+    const struct catalog_publication_table *t = &f->publication->tables[i];
+    char *origin = memory_format("%s.%s", t->schema, t->table);
+    uint32_t before = entry_oid(p, origin);
+    bool same = before == 0 || before == t->entry_oid; /* 0: newly configured */
+    if (!same && t->entry_oid == 0) {
+      error_refuse(err, "table_missing", "table %s does not exist any more", origin);
+      error_remedy(err, "bring it back, or take it out of relay.tables");
+    } else if (!same) {
+      error_refuse(err, "table_changed", "table %s was dropped and created again (OID %" PRIu32 ", was %" PRIu32 ")",
+                   origin, t->entry_oid, before);
+      error_remedy(err, "rows of the new table may be other events than those of the old one. %s", readopt);
+    }
+    free(origin);
+    if (!same)
+      return false;
+  }
+  return true;
+}
+
 static bool check_publication_same(const struct admit_facts *f, const struct position *p, struct error *err) {
+  if (f->publication_name == NULL)
+    return check_tables_same(f, p, err);
   if (!f->publication->exists) {
     error_refuse(err, "publication_missing", "the publication that slot %s was read with is gone", f->slot_name);
     return error_remedy(err,
@@ -225,6 +252,13 @@ bool admit_creation(const struct admit_facts *f, const struct position *position
   return position->state == POSITION_NONE || admit_owner(f, position, err);
 }
 
+bool admit_may_create(const char *slot, bool create, struct error *err) {
+  if (create)
+    return true;
+  error_refuse(err, "slot_missing", "slot %s does not exist", slot);
+  return error_remedy(err, "run `walferry init`, or set postgres.create: true");
+}
+
 bool admit_tables(const struct catalog_publication *pub, struct error *err) {
   for (int i = 0; i < pub->table_count; i++) {
     const struct catalog_publication_table *t = &pub->tables[i];
@@ -241,13 +275,57 @@ bool admit_tables(const struct catalog_publication *pub, struct error *err) {
   return true;
 }
 
+/* How a publication sends a table: all of it, under its own name? */
+static bool check_entry(const char *name, const struct catalog_publication *pub,
+                        const struct catalog_publication_table *t, struct error *err) {
+  if (t->replica_root[0] != '\0') {
+    error_refuse(err, "publication_incomplete", "changes of %s.%s are published as those of its root %s", t->schema,
+                 t->table, t->replica_root);
+    return error_remedy(err, "name %s in relay.tables", t->replica_root);
+  }
+  if (t->partitioned && !pub->via_root) {
+    error_refuse(err, "publication_incomplete",
+                 "publication %s publishes rows of the partitioned table %s.%s as those of its partitions", name,
+                 t->schema, t->table);
+    return error_remedy(err, "ALTER PUBLICATION %s SET (publish_via_partition_root = true)", name);
+  }
+  if (t->entry_oid == 0) {
+    error_refuse(err, "publication_incomplete", "publication %s does not cover table %s.%s", name, t->schema, t->table);
+    return error_remedy(err, "ALTER PUBLICATION %s ADD TABLE %s.%s", name, t->schema, t->table);
+  }
+  if (t->row_filter) {
+    error_refuse(err, "publication_incomplete", "publication %s filters the rows of %s.%s", name, t->schema, t->table);
+    return error_remedy(err, "remove the WHERE clause: rows left out would be lost silently");
+  }
+  return true;
+}
+
+/* name: of the publication, or NULL. */
+static bool check_columns(const char *name, const struct catalog_publication_table *t, const char *const *required,
+                          struct error *err) {
+  for (int c = 0; required[c] != NULL; c++) {
+    bool sent = false;
+    for (int k = 0; k < t->column_count && !sent; k++)
+      sent = strcmp(t->columns[k], required[c]) == 0;
+    if (sent)
+      continue;
+    if (name == NULL)
+      error_refuse(err, "column_missing", "table %s.%s has no column %s", t->schema, t->table, required[c]);
+    else
+      error_refuse(err, "column_missing", "publication %s does not send column %s of %s.%s%s", name, required[c],
+                   t->schema, t->table, t->column_list ? " (it has a column list)" : ": the table has no such column");
+    return error_remedy(err, "add the column, or name another one in relay.tables[].columns");
+  }
+  return true;
+}
+
 bool admit_publication(const char *name, const struct catalog_publication *pub, const char *const *const *required,
                        struct error *err) {
-  if (!pub->exists) {
+  if (name != NULL && !pub->exists) {
     error_refuse(err, "publication_missing", "publication %s does not exist", name);
     return error_remedy(err, "run `walferry init`, or set postgres.create: true");
   }
-  if (!pub->inserts) {
+  if (name != NULL && !pub->inserts) {
     error_refuse(err, "publication_incomplete", "publication %s does not publish inserts", name);
     return error_remedy(err, "ALTER PUBLICATION %s SET (publish = 'insert')", name);
   }
@@ -255,38 +333,10 @@ bool admit_publication(const char *name, const struct catalog_publication *pub, 
     return false;
   for (int i = 0; i < pub->table_count; i++) {
     const struct catalog_publication_table *t = &pub->tables[i];
-    if (t->replica_root[0] != '\0') {
-      error_refuse(err, "publication_incomplete", "changes of %s.%s are published as those of its root %s", t->schema,
-                   t->table, t->replica_root);
-      return error_remedy(err, "name %s in relay.tables", t->replica_root);
-    }
-    if (t->partitioned && !pub->via_root) {
-      error_refuse(err, "publication_incomplete",
-                   "publication %s publishes rows of the partitioned table %s.%s as those of its partitions", name,
-                   t->schema, t->table);
-      return error_remedy(err, "ALTER PUBLICATION %s SET (publish_via_partition_root = true)", name);
-    }
-    if (t->entry_oid == 0) {
-      error_refuse(err, "publication_incomplete", "publication %s does not cover table %s.%s", name, t->schema,
-                   t->table);
-      return error_remedy(err, "ALTER PUBLICATION %s ADD TABLE %s.%s", name, t->schema, t->table);
-    }
-    if (t->row_filter) {
-      error_refuse(err, "publication_incomplete", "publication %s filters the rows of %s.%s", name, t->schema,
-                   t->table);
-      return error_remedy(err, "remove the WHERE clause: rows left out would be lost silently");
-    }
-    for (int c = 0; required != NULL && required[i] != NULL && required[i][c] != NULL; c++) {
-      bool sent = false;
-      for (int k = 0; k < t->column_count && !sent; k++)
-        sent = strcmp(t->columns[k], required[i][c]) == 0;
-      if (!sent) {
-        error_refuse(err, "column_missing", "publication %s does not send column %s of %s.%s%s", name, required[i][c],
-                     t->schema, t->table,
-                     t->column_list ? " (it has a column list)" : ": the table has no such column");
-        return error_remedy(err, "add the column, or name another one in relay.tables[].columns");
-      }
-    }
+    if (name != NULL && !check_entry(name, pub, t, err))
+      return false;
+    if (required != NULL && required[i] != NULL && !check_columns(name, t, required[i], err))
+      return false;
   }
   return true;
 }

@@ -11,8 +11,8 @@
 struct admit_facts {
   const char *slot_name;
   const char *plugin;
-  const char *publication_name;
-  const char *position_topic; /* for messages */
+  const char *publication_name; /* NULL with a plugin that reads none: `publication` then holds the tables alone */
+  const char *position_topic;   /* for messages */
   uint32_t database_oid;
   const char *database;
   struct replication_identity identity;
@@ -44,11 +44,14 @@ bool admit_position(const struct admit_facts *facts, struct position *position, 
 /* A slot is missing: may one be created? Only where nothing was ever published: state NONE or INTENT. */
 bool admit_creation(const struct admit_facts *facts, const struct position *position, struct error *err);
 
+/* And does the config let it be? */
+bool admit_may_create(const char *slot, bool create, struct error *err);
+
 /* The configured tables by themselves: there, and in the WAL. Asked also before a publication is made for them. */
 bool admit_tables(const struct catalog_publication *publication, struct error *err);
 
-/* The configured tables in the publication: exists, inserts, every table covered whole, columns sent. required: NULL-
- * terminated column names per table, or NULL entries. */
+/* The configured tables in the publication (name NULL: by themselves): exists, inserts, every table covered whole,
+ * columns sent. required: NULL- terminated column names per table, or NULL entries. */
 bool admit_publication(const char *name, const struct catalog_publication *publication,
                        const char *const *const *required, struct error *err);
 

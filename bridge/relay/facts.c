@@ -1,11 +1,13 @@
 /* See facts.h. */
 #include "bridge/relay/facts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bridge/base/buffer.h"
 #include "bridge/base/memory.h"
+#include "decoders/decoder.h"
 
 #define OLDEST_SERVER 150000
 
@@ -13,19 +15,43 @@ void facts_free(struct facts *f) {
   catalog_publication_free(&f->publication);
 }
 
-/* Whether a comma-separated list of library names holds one. */
-static bool list_has(const char *list, const char *name) {
-  size_t len = strlen(name);
-  for (const char *at = list; (at = strstr(at, name)) != NULL; at += len) {
-    bool starts = at == list || at[-1] == ',' || at[-1] == ' ' || at[-1] == '"';
-    bool ends = at[len] == '\0' || at[len] == ',' || at[len] == ' ' || at[len] == '"';
-    if (starts && ends)
-      return true;
-  }
-  return false;
+/* One member of a list as Postgres' SplitGUCList reads it: bare, or in double quotes. Returns what stands behind it. */
+static const char *list_member(const char *list, char *member, size_t size) {
+  list += strspn(list, " \t");
+  bool quoted = *list == '"';
+  list += quoted ? 1 : 0;
+  size_t len = quoted ? strcspn(list, "\"") : strcspn(list, ", \t");
+  snprintf(member, size, "%.*s", (int)len, list);
+  list += len;
+  return list + strcspn(list, ",");
 }
 
-bool facts_server(struct facts *f, struct connection *conn, const struct relay_settings *settings, struct error *err) {
+enum plugin_listed facts_plugin_listed(const char *list, const char *plugin) {
+  enum plugin_listed listed = PLUGIN_NOT_LISTED;
+  while (*list != '\0') {
+    char member[256];
+    list = list_member(list, member, sizeof member);
+    list += *list == ',' ? 1 : 0;
+    if (strcmp(member, plugin) == 0)
+      return PLUGIN_LISTED;
+    if (strchr(member, ',') != NULL && facts_plugin_listed(member, plugin) == PLUGIN_LISTED)
+      listed = PLUGIN_LIST_QUOTED;
+  }
+  return listed;
+}
+
+/* A plugin that does not convert must not meet texts that are no UTF-8. */
+bool facts_check_encoding(const struct facts *f, struct error *err) {
+  const struct decoder_class *class = decoder_class_find(f->admit.plugin);
+  if (class == NULL || !class->sends_server_encoding || strcmp(f->server.encoding, "UTF8") == 0)
+    return true;
+  error_refuse(err, "server_encoding", "database %s has the encoding %s, and %s sends texts unconverted",
+               f->server.database, f->server.encoding, f->admit.plugin);
+  return error_remedy(err, "set postgres.decoder: pgoutput, or move to a database with the encoding UTF8");
+}
+
+bool facts_read_server(struct facts *f, struct connection *conn, const struct relay_settings *settings,
+                       struct error *err) {
   if (!catalog_server(conn, &f->server, err))
     return false;
   f->admit.slot_name = settings->slot;
@@ -35,21 +61,47 @@ bool facts_server(struct facts *f, struct connection *conn, const struct relay_s
   f->admit.database_oid = f->server.database_oid;
   f->admit.publication = &f->publication;
   f->admit.fingerprint = intake_fingerprint(&settings->intake, settings->plugin);
-  if (f->server.version < OLDEST_SERVER) {
-    error_refuse(err, "server_too_old", "the server is Postgres %d", f->server.version / 10000);
-    return error_remedy(err, "walferry needs Postgres 15 or newer");
-  }
-  if (strcmp(f->server.wal_level, "logical") != 0) {
-    error_refuse(err, "wal_level", "the server's wal_level is %s", f->server.wal_level);
-    return error_remedy(err, "ALTER SYSTEM SET wal_level = logical, then restart the server");
-  }
-  if (f->server.plugin_list_known && !list_has(f->server.plugin_list, settings->plugin)) {
-    error_refuse(err, "plugin_not_allowed", "the server's output_plugin_libraries (%s) does not list %s",
-                 f->server.plugin_list, settings->plugin);
-    return error_remedy(err, "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json (the list "
-                             "unquoted), then SELECT pg_reload_conf()");
-  }
   return true;
+}
+
+bool facts_check_version(const struct facts *f, struct error *err) {
+  if (f->server.version >= OLDEST_SERVER)
+    return true;
+  error_refuse(err, "server_too_old", "the server is Postgres %d", f->server.version / 10000);
+  return error_remedy(err, "walferry needs Postgres 15 or newer");
+}
+
+bool facts_check_wal_level(const struct facts *f, struct error *err) {
+  if (strcmp(f->server.wal_level, "logical") == 0)
+    return true;
+  error_refuse(err, "wal_level", "the server's wal_level is %s", f->server.wal_level);
+  return error_remedy(err, "ALTER SYSTEM SET wal_level = logical, then restart the server");
+}
+
+bool facts_check_plugin(const struct facts *f, struct error *err) {
+  if (!f->server.plugin_list_known)
+    return true;
+  switch (facts_plugin_listed(f->server.plugin_list, f->admit.plugin)) {
+  case PLUGIN_LISTED:
+    return true;
+  case PLUGIN_NOT_LISTED:
+    error_refuse(err, "plugin_not_allowed", "the server's output_plugin_libraries (%s) does not list %s",
+                 f->server.plugin_list, f->admit.plugin);
+    break;
+  case PLUGIN_LIST_QUOTED:
+    error_refuse(err, "plugin_not_allowed",
+                 "the server's output_plugin_libraries was set as one quoted string: %s is a single name with commas "
+                 "in it, so no plugin is allowed, %s neither",
+                 f->server.plugin_list, f->admit.plugin);
+    break;
+  }
+  return error_remedy(err, "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json (the list "
+                           "unquoted), then SELECT pg_reload_conf()");
+}
+
+bool facts_server(struct facts *f, struct connection *conn, const struct relay_settings *settings, struct error *err) {
+  return facts_read_server(f, conn, settings, err) && facts_check_version(f, err) && facts_check_wal_level(f, err) &&
+         facts_check_plugin(f, err) && facts_check_encoding(f, err);
 }
 
 bool facts_publication(struct facts *f, struct connection *conn, const struct relay_settings *settings,
@@ -62,26 +114,33 @@ bool facts_publication(struct facts *f, struct connection *conn, const struct re
   }
   catalog_publication_free(&f->publication);
   f->publication = (struct catalog_publication){.exists = false};
-  bool ok =
-      catalog_publication(conn, settings->publication, count, (const char *const(*)[2])tables, &f->publication, err);
+  const char *const(*named)[2] = (const char *const(*)[2])tables;
+  bool ok = settings->publication == NULL
+                ? catalog_tables(conn, count, named, &f->publication, err)
+                : catalog_publication(conn, settings->publication, count, named, &f->publication, err);
   free(tables);
   return ok;
 }
 
+bool facts_check_table(const struct facts *f, const struct relay_settings *settings, int table, struct error *err) {
+  const char *names[FIELD_COUNT + 1] = {NULL};
+  int used = 0;
+  for (enum event_field field = 0; field < FIELD_COUNT; field++)
+    if (settings->intake.tables[table].columns[field] != NULL)
+      names[used++] = settings->intake.tables[table].columns[field];
+  struct catalog_publication one = f->publication; /* borrows the table */
+  one.tables = &f->publication.tables[table];
+  one.table_count = 1;
+  const char *const *required[] = {names};
+  return admit_publication(settings->publication, &one, required, err);
+}
+
 bool facts_check_publication(const struct facts *f, const struct relay_settings *settings, struct error *err) {
-  int count = settings->intake.table_count;
-  const char *(*names)[FIELD_COUNT + 1] = memory_alloc((size_t)count * sizeof *names);
-  const char *const **required = memory_alloc((size_t)(count + 1) * sizeof *required);
-  for (int i = 0; i < count; i++) {
-    int used = 0;
-    for (enum event_field field = 0; field < FIELD_COUNT; field++)
-      if (settings->intake.tables[i].columns[field] != NULL)
-        names[i][used++] = settings->intake.tables[i].columns[field];
-    required[i] = names[i];
-  }
-  bool ok = admit_publication(settings->publication, &f->publication, required, err);
-  free(required);
-  free(names);
+  struct catalog_publication without_tables = {
+      .exists = f->publication.exists, .oid = f->publication.oid, .inserts = f->publication.inserts};
+  bool ok = admit_publication(settings->publication, &without_tables, NULL, err);
+  for (int i = 0; ok && i < f->publication.table_count; i++)
+    ok = facts_check_table(f, settings, i, err);
   return ok;
 }
 

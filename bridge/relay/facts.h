@@ -5,7 +5,8 @@
 #include "bridge/relay/admit.h"
 #include "bridge/relay/relay.h"
 
-/* What one generation knows of the server. publication is owned; facts points into this struct. */
+/* What one generation knows of the server. publication (without one: the tables by themselves) is owned; facts points
+ * into this struct. */
 struct facts {
   struct catalog_server server;
   struct catalog_publication publication;
@@ -14,14 +15,30 @@ struct facts {
 
 void facts_free(struct facts *facts);
 
-/* Server version, wal_level, plugin, database: ERROR_REFUSED where they rule the relay out. */
+/* Server version, wal_level, plugin, database and its encoding. */
+bool facts_read_server(struct facts *facts, struct connection *conn, const struct relay_settings *settings,
+                       struct error *err);
+/* ERROR_REFUSED where one of them rules the relay out. */
+bool facts_check_version(const struct facts *facts, struct error *err);
+bool facts_check_wal_level(const struct facts *facts, struct error *err);
+bool facts_check_plugin(const struct facts *facts, struct error *err);
+bool facts_check_encoding(const struct facts *facts, struct error *err);
+/* All of this: reads, then checks one after the other. */
 bool facts_server(struct facts *facts, struct connection *conn, const struct relay_settings *settings,
                   struct error *err);
-/* Reads the publication anew. */
+
+/* Is a plugin in output_plugin_libraries? A list that was set as one quoted string has a single member with commas in
+ * it, and allows nothing. */
+enum plugin_listed { PLUGIN_LISTED = 1, PLUGIN_NOT_LISTED, PLUGIN_LIST_QUOTED };
+enum plugin_listed facts_plugin_listed(const char *list, const char *plugin);
+
+/* Reads the publication anew, or the tables where settings->publication is NULL. */
 bool facts_publication(struct facts *facts, struct connection *conn, const struct relay_settings *settings,
                        struct error *err);
 /* Judges it against the tables and the required columns. */
 bool facts_check_publication(const struct facts *facts, const struct relay_settings *settings, struct error *err);
+/* The same for one of the tables alone. */
+bool facts_check_table(const struct facts *facts, const struct relay_settings *settings, int table, struct error *err);
 
 /* The publication made for the configured tables: insert only, by way of the partition root. */
 bool facts_create_publication(struct connection *conn, const struct relay_settings *settings, struct error *err);

@@ -12,6 +12,7 @@ struct intake {
   const struct intake_rules *rules;
   struct position from;
   bool expect_last;
+  struct intake_resolver resolver; /* find NULL: none */
 
   struct binding *bindings; /* one per table */
   struct binding *last_binding;
@@ -48,6 +49,10 @@ struct intake *intake_new(const struct intake_rules *rules, const struct positio
   in->builder = record_builder_new(&rules->record);
   in->scratch = message_scratch_new();
   return in;
+}
+
+void intake_set_resolver(struct intake *in, struct intake_resolver resolver) {
+  in->resolver = resolver;
 }
 
 void intake_free(struct intake *in) {
@@ -188,26 +193,37 @@ static struct event event_start(const struct intake *in) {
                         .index = in->index};
 }
 
-static struct binding *find_binding(struct intake *in, const struct relation *relation) {
+/* *found is NULL for a table that is not ours. */
+static bool find_binding(struct intake *in, const struct relation *relation, struct binding **found,
+                         struct error *err) {
+  *found = in->last_binding;
   if (in->last_binding != NULL && in->last_serial == relation->serial)
-    return in->last_binding;
-  for (int i = 0; i < in->rules->table_count; i++) {
+    return true;
+  int table = -1;
+  for (int i = 0; i < in->rules->table_count && table < 0; i++) {
     const struct table_spec *spec = &in->rules->tables[i];
-    if (strcmp(spec->table, relation->table) == 0 && strcmp(spec->schema, relation->schema) == 0) {
-      in->last_binding = &in->bindings[i];
-      in->last_serial = relation->serial;
-      return in->last_binding;
-    }
+    if (strcmp(spec->table, relation->table) == 0 && strcmp(spec->schema, relation->schema) == 0)
+      table = i;
   }
-  return NULL;
+  if (table < 0 && in->resolver.find != NULL &&
+      !in->resolver.find(in->resolver.ctx, relation, in->commit_lsn, &table, err))
+    return false;
+  *found = table < 0 ? NULL : &in->bindings[table];
+  if (*found == NULL)
+    return true;
+  in->last_binding = *found;
+  in->last_serial = relation->serial;
+  return true;
 }
 
 static bool on_insert(struct intake *in, const struct change *change, struct error *err) {
   if (in->covered)
     return true;
-  struct binding *binding = find_binding(in, change->insert.relation);
+  struct binding *binding;
+  if (!find_binding(in, change->insert.relation, &binding, err))
+    return false;
   if (binding == NULL)
-    return true; /* a table of the publication that is not ours */
+    return true; /* not ours */
   struct event event = event_start(in);
   if (!binding_update(binding, change->insert.relation, err) || !event_from_insert(binding, change, &event, err))
     return error_wrap(err, "transaction %s", lsn_format(in->commit_lsn).text);

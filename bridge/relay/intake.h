@@ -19,16 +19,24 @@ struct intake_rules {
   size_t segment_bytes; /* a segment is closed once it holds this much */
 };
 
+/* Finds the configured table that rows of another relation belong to, as partitions_find does. */
+struct intake_resolver {
+  bool (*find)(void *ctx, const struct relation *relation, lsn_t commit_lsn, int *table, struct error *err);
+  void *ctx;
+};
+
 struct intake;
 
 /* from: the position to go on from, copied. expect_last: the slot stands at or before from's last covered transaction,
  * so the server must send exactly that one before any later one. */
 struct intake *intake_new(const struct intake_rules *rules, const struct position *from, bool expect_last);
 void intake_free(struct intake *intake); /* accepts NULL */
+/* Before the first change. Without one, rows of a relation that the rules do not name are passed over. */
+void intake_set_resolver(struct intake *intake, struct intake_resolver resolver);
 
 /* Takes one change. Refusals: "history_rewritten" (the covered transaction did not come again, or not the same),
- * "resume_mismatch" (a split transaction came again with other rows), "row_invalid" (stop_on_invalid), and
- * "column_missing". */
+ * "resume_mismatch" (a split transaction came again with other rows), "row_invalid" (stop_on_invalid),
+ * "column_missing", and the resolver's. */
 bool intake_change(struct intake *intake, const struct change *change, struct error *err);
 
 /* A keepalive: the server has decoded everything before wal_end. *idle_end is what may be written as idle progress, 0

@@ -31,6 +31,7 @@ struct preview {
   struct replication *rep;   /* until the source takes it */
   struct progress *progress; /* the source's; nobody looks */
   struct source *source;
+  struct partitions *partitions; /* NULL with a plugin that tells of rows by the root */
   struct facts facts;
   struct position from; /* where the slot stands */
   struct buffer line;
@@ -112,12 +113,15 @@ static bool start(struct preview *p, struct error *err) {
   const struct relay_settings *s = p->settings->relay;
   if (!look(p, err) || !start_copy(p, err))
     return false;
-  const struct decoder_class *class = decoder_class_find(s->plugin);
-  if (class == NULL)
-    return error_set(err, ERROR_CONFIG, "no decoder for plugin %s", s->plugin);
+  int64_t sender_timeout_ms = replication_sender_timeout_ms(p->rep);
   p->source = source_start(p->rep, &handover_limits, p->until, p->progress);
   p->rep = NULL;
-  source_go(p->source, decoder_new(class), intake_new(&s->intake, &p->from, false));
+  struct intake *intake = intake_new(&s->intake, &p->from, false);
+  if (!relay_resolve_partitions(s, &p->facts.publication, p->conn, sender_timeout_ms, intake, &p->partitions, err)) {
+    intake_free(intake);
+    return false;
+  }
+  source_go(p->source, decoder_new(decoder_class_find(s->plugin)), intake);
   source_ack(p->source, p->printed_to);
   return true;
 }
@@ -191,6 +195,7 @@ bool preview_run(const struct preview_settings *settings, const struct stop *sto
              log_lsn("to", p.printed_to));
   source_stop(p.source);
   progress_free(p.progress);
+  partitions_free(p.partitions);
   replication_close(p.rep);
   connection_close(p.conn);
   facts_free(&p.facts);

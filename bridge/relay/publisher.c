@@ -13,6 +13,7 @@
 #include "bridge/base/memory.h"
 #include "bridge/kafka/position_log.h"
 #include "bridge/kafka/producer.h"
+#include "bridge/relay/admit_topic.h"
 #include "bridge/relay/suspects.h"
 
 #define ADMIN_TIMEOUT_MS 10000
@@ -151,25 +152,11 @@ bool publisher_check_position_topic(struct publisher *p, struct error *err) {
   if (!configs_known)
     log_warn("kafka.topic_unchecked", log_string("topic", p->position_topic),
              log_string("error", "its settings may not be read: grant DescribeConfigs"));
-  const char *wrong = facts.partitions != 1                     ? "it must have exactly one partition"
-                      : configs_known && !facts.compacted_only  ? "its cleanup.policy must be exactly compact"
-                      : configs_known && facts.unclean_election ? "it allows unclean leader election"
-                                                                : NULL;
-  if (wrong == NULL)
-    return true;
-  error_refuse(err, "position_topic_invalid", "position topic %s (%" PRId32 " partitions): %s", p->position_topic,
-               facts.partitions, wrong);
-  return error_remedy(err,
-                      "correct the topic's settings; with more than one partition it cannot be the position topic of "
-                      "this instance: give the instance another name, or delete the topic if it holds nothing");
+  return admit_position_topic(p->position_topic, &facts, configs_known, err);
 }
 
 /* A missing topic is made with the config's partitions, or with as many as were pinned before it was deleted. */
 static bool create_topic(struct publisher *p, const char *name, int32_t pinned, struct error *err) {
-  if (!p->settings.create_topics) {
-    error_refuse(err, "topic_missing", "topic %s does not exist, and kafka.topics.create is false", name);
-    return error_remedy(err, "create the topic, or set kafka.topics.create: true");
-  }
   int32_t partitions = pinned != 0 ? pinned : p->settings.topic_partitions;
   if (!kafka_admin_create_topic(p->admin, name, partitions, p->settings.topic_replication, 0, NULL, ADMIN_TIMEOUT_MS,
                                 err))
@@ -188,19 +175,16 @@ static struct topic *know_topic(struct publisher *p, const char *name, struct er
   if (!have_admin(p, err) || !kafka_admin_topic(p->admin, name, ADMIN_TIMEOUT_MS, &facts, &configs_known, err))
     return NULL;
   int32_t pinned = position_partitions(&p->committed, name);
-  if (!facts.exists && (!create_topic(p, name, pinned, err) ||
+  if (!facts.exists && (!admit_target_topic(name, &facts, p->settings.create_topics, pinned, err) ||
+                        !create_topic(p, name, pinned, err) ||
                         !kafka_admin_topic(p->admin, name, ADMIN_TIMEOUT_MS, &facts, &configs_known, err)))
     return NULL;
   if (facts.partitions < 1) {
     error_set(err, ERROR_RETRY, "topic %s is not visible yet", name);
     return NULL;
   }
-  if (pinned > facts.partitions) {
-    error_refuse(err, "partitions_shrunk", "topic %s has %" PRId32 " partitions, but had %" PRId32, name,
-                 facts.partitions, pinned);
-    error_remedy(err, "it was deleted and created again: add partitions until it has %" PRId32 " again", pinned);
+  if (!admit_target_topic(name, &facts, p->settings.create_topics, pinned, err))
     return NULL;
-  }
   if (pinned != 0 && pinned < facts.partitions)
     log_warn("kafka.partitions_grew", log_string("topic", name), log_int("partitions", facts.partitions),
              log_int("used", pinned));

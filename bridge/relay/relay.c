@@ -24,6 +24,7 @@
 #define UNREACHABLE_MAX_MS 60000 /* with an `until` */
 #define REACHABLE_TIMEOUT_MS 10000
 #define DECODE_FAILURES_MAX 3
+#define PARTITION_LOOKUP_MAX_MS 2000
 
 static const char CODE_SLOT_HELD[] = "slot_held";
 
@@ -55,6 +56,7 @@ struct generation {
   struct connection *conn;
   struct replication *rep; /* until the source takes it */
   struct source *source;
+  struct partitions *partitions; /* NULL with a plugin that tells of rows by the root */
   struct facts facts;
   struct position position;
   bool expect_last;
@@ -64,6 +66,7 @@ struct generation {
 
 static void generation_end(struct generation *g) {
   source_stop(g->source);
+  partitions_free(g->partitions);
   replication_close(g->rep);
   connection_close(g->conn);
   facts_free(&g->facts);
@@ -110,11 +113,9 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
     return error_set(err, ERROR_START_OVER, "slot %s appeared meanwhile", s->slot);
   if (!admit_creation(&g->facts.admit, &g->position, err))
     return false;
-  if (!s->create) {
-    error_refuse(err, "slot_missing", "slot %s does not exist", s->slot);
-    return error_remedy(err, "run `walferry init`, or set postgres.create: true");
-  }
-  if (!g->facts.publication.exists &&
+  if (!admit_may_create(s->slot, s->create, err))
+    return false;
+  if (s->publication != NULL && !g->facts.publication.exists &&
       (!admit_tables(&g->facts.publication, err) || !facts_create_publication(g->conn, s, err) ||
        !facts_publication(&g->facts, g->conn, s, err)))
     return false;
@@ -143,7 +144,7 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
     return false;
   FAILPOINT("relay.after_first_position");
   r->adopted = true; /* nothing to adopt any more */
-  log_info("relay.slot_created", log_string("slot", s->slot), log_string("publication", s->publication),
+  log_info("relay.slot_created", log_string("slot", s->slot), log_string("plugin", s->plugin),
            log_lsn("lsn", consistent_point));
   return true;
 }
@@ -198,11 +199,10 @@ static bool connect_both(struct relay *r, struct generation *g, struct error *er
 
 bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, bool *busy,
                            struct error *err) {
-  char *publications = memory_format("\"%s\"", settings->publication);
-  const char *options[] = {"proto_version", "1", "publication_names", publications, "messages", "true"};
-  /* Messages are asked for always: with the prefixes of today a transaction of yesterday could fail to come again. */
-  bool ok = replication_start(rep, slot, 3, options, busy, err);
-  free(publications);
+  struct decoder_options options;
+  decoder_options_init(&options, decoder_class_find(settings->plugin), settings->publication);
+  bool ok = replication_start(rep, slot, options.count, (const char *const *)options.texts, busy, err);
+  decoder_options_free(&options);
   return ok;
 }
 
@@ -306,7 +306,7 @@ static bool check_before_streaming(const struct generation *g, const struct rela
     return error_set(err, ERROR_START_OVER, "slot %s is just being created", s->slot);
   if (!admit_slot(&g->facts.admit, err))
     return false;
-  if (g->facts.publication.exists)
+  if (s->publication == NULL || g->facts.publication.exists)
     return true;
   error_refuse(err, "publication_missing", "publication %s, with which slot %s is read, does not exist", s->publication,
                s->slot);
@@ -322,6 +322,27 @@ static void kafka_answered(struct relay *r, struct generation *g) {
   g->probe_due_ms = clock_monotonic_ms() + PROBE_INTERVAL_MS;
 }
 
+static bool find_partition(void *ctx, const struct relation *relation, lsn_t commit_lsn, int *table,
+                           struct error *err) {
+  return partitions_find(ctx, relation, commit_lsn, table, err);
+}
+
+bool relay_resolve_partitions(const struct relay_settings *s, const struct catalog_publication *tables,
+                              struct connection *conn, int64_t sender_timeout_ms, struct intake *intake,
+                              struct partitions **partitions, struct error *err) {
+  *partitions = NULL;
+  if (decoder_class_find(s->plugin)->reads_publication)
+    return true; /* which is made with publish_via_partition_root */
+  /* The source thread answers nothing while it asks. */
+  bool short_timeout = sender_timeout_ms > 0 && sender_timeout_ms / 8 < PARTITION_LOOKUP_MAX_MS;
+  *partitions = partitions_new(s->intake.tables, tables, conn, s->conninfo, s->name,
+                               short_timeout ? (int)(sender_timeout_ms / 8) : PARTITION_LOOKUP_MAX_MS, err);
+  if (*partitions == NULL)
+    return false;
+  intake_set_resolver(intake, (struct intake_resolver){.find = find_partition, .ctx = *partitions});
+  return true;
+}
+
 /* The whole start sequence, up to a source that streams. */
 static bool start(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
@@ -332,6 +353,7 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   if (!acquire_slot(r, g, err))
     return false;
   int backend_pid = replication_backend_pid(g->rep);
+  int64_t sender_timeout_ms = replication_sender_timeout_ms(g->rep);
   r->last_backend_pid = backend_pid;
   g->source = source_start(g->rep, &handover_limits, r->until, r->progress);
   g->rep = NULL;
@@ -346,10 +368,12 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   if (!ok)
     return err->kind == ERROR_REFUSED ? refuse_if_held(r, g, err) : false;
 
-  const struct decoder_class *class = decoder_class_find(s->plugin);
-  if (class == NULL)
-    return error_set(err, ERROR_CONFIG, "no decoder for plugin %s", s->plugin);
-  source_go(g->source, decoder_new(class), intake_new(&s->intake, &g->position, g->expect_last));
+  struct intake *intake = intake_new(&s->intake, &g->position, g->expect_last);
+  if (!relay_resolve_partitions(s, &g->facts.publication, g->conn, sender_timeout_ms, intake, &g->partitions, err)) {
+    intake_free(intake);
+    return false;
+  }
+  source_go(g->source, decoder_new(decoder_class_find(s->plugin)), intake);
   /* Acknowledged is only what this generation saw and published: idle progress of an earlier one may lie where a server
    * that was rolled back a little has other rows now. */
   source_ack(g->source, g->facts.admit.slot.confirmed_flush_lsn);
@@ -363,7 +387,8 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   return true;
 }
 
-/* Every few seconds, and before idle progress is stored: is the publication still the one, is the slot still ours? */
+/* Every few seconds, and before idle progress is stored: is the publication (or are the tables) still the one, is the
+ * slot still ours? */
 static bool watch(struct relay *r, struct generation *g, struct error *err) {
   g->watched_ms = clock_monotonic_ms();
   progress_talk(r->progress, PROGRESS_POSTGRES);

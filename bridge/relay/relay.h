@@ -5,6 +5,7 @@
 
 #include "bridge/postgres/replication.h"
 #include "bridge/relay/intake.h"
+#include "bridge/relay/partitions.h"
 #include "bridge/relay/progress.h"
 #include "bridge/relay/publisher.h"
 #include "bridge/relay/stop.h"
@@ -13,7 +14,7 @@ struct relay_settings {
   const char *name;
   const char *conninfo;
   const char *slot;
-  const char *publication;
+  const char *publication; /* NULL with a plugin that reads none */
   const char *plugin;
   bool create; /* slot and publication, when missing */
   bool adopt_slot;
@@ -37,5 +38,11 @@ bool relay_establish(const struct relay_settings *settings, const struct stop *s
 /* START_REPLICATION from a slot with what the decoder asks of the server; *busy as in replication_start. */
 bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, bool *busy,
                            struct error *err);
+
+/* Has the intake find the configured tables of rows that come under a partition's name. tables: what conn said of them.
+ * *partitions is the caller's, to be freed behind the intake; NULL with a plugin that tells of rows by the root. */
+bool relay_resolve_partitions(const struct relay_settings *settings, const struct catalog_publication *tables,
+                              struct connection *conn, int64_t sender_timeout_ms, struct intake *intake,
+                              struct partitions **partitions, struct error *err);
 
 #endif

@@ -1,15 +1,15 @@
-"""What one part of scripts/test came to: junit.py FILE EXIT_STATUS NAME prints "passed failed skipped" on one line and
+"""What one part of scripts/test came to: junit.py EXIT_STATUS NAME FILE... prints "passed failed skipped" on one line and
 the names of failed tests on the following. A part that left no readable result, or that ended badly although each of its
 tests passed, counts as one failure: nothing may fail silently."""
 import sys
 import xml.etree.ElementTree as ET
 
 
-def count(path, status):
+def count(paths, status):
     passed = failed = skipped = 0
     names = []
     try:
-        cases = list(ET.parse(path).getroot().iter("testcase"))
+        cases = [case for path in paths for case in ET.parse(path).getroot().iter("testcase")]
     except (OSError, ET.ParseError) as error:
         return 0, 1, 0, [f"no result: {error}"]
     for case in cases:
@@ -33,7 +33,7 @@ def count(path, status):
 
 
 if __name__ == "__main__":
-    *numbers, failures = count(sys.argv[1], int(sys.argv[2]))
+    *numbers, failures = count(sys.argv[3:], int(sys.argv[1]))
     print(*numbers)
     for name in failures:
-        print(f"  FAILED {sys.argv[3]}: {name}")
+        print(f"  FAILED {sys.argv[2]}: {name}")

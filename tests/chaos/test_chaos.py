@@ -9,7 +9,7 @@ from chaos.chaos import Chaos
 SECONDS = 90
 
 
-def test_every_event_arrives_once_and_in_order_whatever_happens(capfd):
+def test_every_event_arrives_once_and_in_order_whatever_happens(capfd, decoder):
     seed = int(os.environ.get("WALFERRY_CHAOS_SEED") or random.SystemRandom().randrange(1, 10**6))
     lines = []
 
@@ -19,7 +19,7 @@ def test_every_event_arrives_once_and_in_order_whatever_happens(capfd):
             if "seed" in line or "PROBLEM" in line:
                 print(line, flush=True)
     out(f"WALFERRY_CHAOS_SEED={seed}")
-    assert Chaos(seed, out=out).run(SECONDS), "\n".join(lines)
+    assert Chaos(seed, decoder, out=out).run(SECONDS), "\n".join(lines)
 
 
 def test_a_seed_brings_its_schedule_back():

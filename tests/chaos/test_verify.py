@@ -121,7 +121,7 @@ def test_a_huge_transaction_keeps_the_sequences(shop):
 
 
 def test_an_ack_ahead_of_the_position_is_seen(shop):
-    shop.psql(f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput')")
+    shop.psql(f"select pg_create_logical_replication_slot('{shop.slot}', '{shop.decoder}')")
     topic = f"walferry.position.{shop.name}"
     sampler = Sampler(shop)
     shop.kafka.create_topic(topic, 1, cleanup_policy="compact")

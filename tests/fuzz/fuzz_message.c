@@ -3,7 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#include "bridge/event/jsontext.h"
+#include "bridge/base/jsontext.h"
 #include "bridge/event/record.h"
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);

@@ -1,5 +1,11 @@
 """The pytest fixtures. One Postgres and one broker serve all tests of a session; each test gets a database, an instance
-name and topics of its own, and finds both servers running and both proxies healed."""
+name and topics of its own, and finds both servers running and both proxies healed.
+
+A test that uses a shop, or the fixture `decoder` itself, runs with each decoder; its id shows which. A test that concerns
+one alone says so: @pytest.mark.decoder("pgoutput"). WALFERRY_DECODERS (default "pgoutput,wal2json") chooses; tests that
+have nothing to do with decoders run where its first is the first of all."""
+import os
+
 import pytest
 
 from .kafka import Kafka
@@ -7,6 +13,39 @@ from .postgres import Postgres
 from .proxy import TcpProxy
 from .secure import SecureKafka, SecurePostgres, SecureShop
 from .shop import Shop
+
+
+DECODERS = ("pgoutput", "wal2json")
+
+
+def chosen_decoders():
+    chosen = os.environ.get("WALFERRY_DECODERS", ",".join(DECODERS)).split(",")
+    unknown = set(chosen) - set(DECODERS)
+    assert not unknown, f"WALFERRY_DECODERS names {sorted(unknown)}; there are {DECODERS}"
+    return chosen
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "decoder(name): with this decoder only")
+
+
+def pytest_generate_tests(metafunc):
+    if "decoder" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("decoder")
+        wanted = mark.args if mark else DECODERS
+        metafunc.parametrize("decoder", [d for d in chosen_decoders() if d in wanted])
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests without a decoder run once, although two runs may share the work; so does none whose decoder is not chosen."""
+    def belongs(item):
+        if "decoder" in item.fixturenames:
+            return item.callspec.params["decoder"] in DECODERS
+        return DECODERS[0] in chosen_decoders()
+    left_out = [item for item in items if not belongs(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if belongs(item)]
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +96,14 @@ def postgres_proxy(postgres, session_postgres_proxy):
 
 
 @pytest.fixture
-def make_shop(postgres, kafka, postgres_proxy):
-    """make_shop(**kwargs of Shop): any number in a test. pg_proxy, kafka_proxy: the relay goes through the proxy."""
+def make_shop(postgres, kafka, postgres_proxy, decoder):
+    """make_shop(**kwargs of Shop): any number in a test, with the test's decoder. pg_proxy, kafka_proxy: the relay goes through the proxy."""
     shops = []
 
     def make(pg_proxy=False, kafka_proxy=False, **kwargs):
         kwargs.setdefault("postgres", postgres)
         kwargs.setdefault("kafka", kafka)
+        kwargs.setdefault("decoder", decoder)
         if pg_proxy:
             kwargs["pg_port"] = postgres_proxy.port
         if kafka_proxy:

@@ -25,7 +25,7 @@ class Shop:
     def __init__(self, postgres, kafka, name=None, db=None, pg_port=None, brokers=None, decoder="pgoutput",
                  create_table=True):
         """pg_port and brokers: a proxy's, where the relay should go through one."""
-        self.postgres, self.kafka = postgres, kafka
+        self.postgres, self.kafka, self.decoder = postgres, kafka, decoder
         self.name = name or "shop" + uuid.uuid4().hex[:10]
         self.db = db or self.name
         self.slot = f"walferry_{self.name}"

@@ -224,6 +224,7 @@ def test_a_slot_of_another_kind_is_refused(shop):
     assert_refused(shop.run("relay", "--dry-run", "1", config=offline(shop)), shop.slot, codes=("slot_mismatch",))
 
 
+@pytest.mark.decoder("pgoutput")
 def test_a_publication_taken_away_meanwhile_is_refused(kept):
     run = kept.start("relay", "--sink", "stdout", config=offline(kept))
     run.wait_event("preview.streaming")

@@ -9,6 +9,7 @@ import pytest
 
 from harness import system
 from harness.servers import lsn_number
+from harness.shop import OUTBOX_SQL
 from integration_checks import (World, assert_ack_behind_position, assert_refused, position_lsn, ready, wait_acked,
                                 wait_records)
 
@@ -66,7 +67,7 @@ def test_a_recreated_slot(shop, rows_between):
     shop.postgres.drop_slot(shop.slot)
     if rows_between:
         shop.insert(rows_between)
-    shop.psql(f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput')")
+    shop.psql(f"select pg_create_logical_replication_slot('{shop.slot}', '{shop.decoder}')")
     shop.insert(1)
     refuse(shop, shop.slot, codes=("slot_advanced",))
 
@@ -76,7 +77,7 @@ def test_a_slot_of_another_kind(shop, how):
     with_history(shop)
     shop.postgres.drop_slot(shop.slot)
     shop.psql({"plugin": f"select pg_create_logical_replication_slot('{shop.slot}', 'test_decoding')",
-               "two_phase": f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput', false, true)",
+               "two_phase": f"select pg_create_logical_replication_slot('{shop.slot}', '{shop.decoder}', false, true)",
                "physical": f"select pg_create_physical_replication_slot('{shop.slot}', true)"}[how])
     shop.insert(1)
     refuse(shop, shop.slot)
@@ -135,16 +136,17 @@ def test_a_server_without_logical_wal(fresh_postgres, make_shop):
     assert_refused(shop.run("relay"), "wal_level")
 
 
-def test_a_server_that_does_not_load_the_decoder(fresh_postgres, make_shop):
+@pytest.mark.parametrize("libraries", ["test_decoding", '"pgoutput, test_decoding, wal2json"'], ids=["left out", "one string"])
+def test_a_server_that_does_not_load_the_decoder(fresh_postgres, make_shop, libraries):
     server = fresh_postgres()
     if not server.value("select count(*) from pg_settings where name = 'output_plugin_libraries'") == "1":
         pytest.skip("this Postgres loads any output plugin")
     shop = with_history(make_shop(postgres=server))
-    server.configure({"output_plugin_libraries": "test_decoding"})
+    server.configure({"output_plugin_libraries": libraries})
     server.reload()
-    system.wait_for(lambda: server.value("show output_plugin_libraries") == "test_decoding", 10, "reload")
+    system.wait_for(lambda: server.value("show output_plugin_libraries") == libraries, 10, "reload")
     shop.insert(1)
-    refuse(shop, "output_plugin_libraries", "pgoutput", codes=("plugin_not_allowed",))
+    refuse(shop, "output_plugin_libraries", shop.decoder, codes=("plugin_not_allowed",))
 
 
 # The publication
@@ -171,6 +173,7 @@ def damage_publication(shop, how):
 EVERY_DAMAGE = ["dropped", "recreated", "table removed", "table removed and added", "no inserts", "row filter", "column list"]
 
 
+@pytest.mark.decoder("pgoutput")
 @pytest.mark.parametrize("how", EVERY_DAMAGE)
 def test_a_publication_changed_before_the_start(shop, how):
     with_history(shop)
@@ -182,6 +185,7 @@ def test_a_publication_changed_before_the_start(shop, how):
     assert shop.query("select oid, * from pg_publication") == damaged, "it was repaired silently"
 
 
+@pytest.mark.decoder("pgoutput")
 @pytest.mark.parametrize("how", EVERY_DAMAGE)
 def test_a_publication_changed_while_it_runs(shop, how):
     relay = shop.relay()
@@ -197,6 +201,7 @@ def test_a_publication_changed_while_it_runs(shop, how):
     world.assert_nothing_published()
 
 
+@pytest.mark.decoder("pgoutput")
 @pytest.mark.parametrize("publication, codes", [
     ("for table other", ("publication_incomplete",)),
     ("for table outbox (id, type)", ("publication_incomplete", "column_missing")),
@@ -209,6 +214,7 @@ def test_a_publication_that_does_not_suffice_at_the_first_start(shop, publicatio
     assert shop.postgres.slot(shop.slot) is None and shop.position() is None
 
 
+@pytest.mark.decoder("pgoutput")
 def test_no_publication_and_no_leave_to_create_one(shop):
     shop.config["postgres"]["create"] = False
     assert_refused(shop.run("relay"), shop.publication, codes=("publication_missing", "slot_missing"))
@@ -218,6 +224,7 @@ def test_no_publication_and_no_leave_to_create_one(shop):
     assert shop.postgres.slot(shop.slot) is None
 
 
+@pytest.mark.decoder("pgoutput")
 @pytest.mark.parametrize("running", [False, True], ids=["before the start", "running"])
 def test_a_partitioned_outbox_no_longer_published_by_its_root(make_shop, running):
     """Rows would come under the names of partitions that no config names."""
@@ -235,6 +242,7 @@ def test_a_partitioned_outbox_no_longer_published_by_its_root(make_shop, running
     assert_refused(run, shop.publication, timeout=30)
 
 
+@pytest.mark.decoder("pgoutput")
 def test_a_column_list_that_has_all_that_is_needed_suffices(shop):
     shop.psql("alter table outbox add column secret text")
     shop.psql(f"create publication {shop.publication} for table outbox (id, aggregatetype, aggregateid, type, payload) "
@@ -293,6 +301,54 @@ def test_the_table_dropped_mid_stream(shop):
     assert_refused(shop.run("relay"), "outbox")
 
 
+@pytest.mark.parametrize("running", [False, True], ids=["before the start", "running"])
+def test_the_table_dropped_and_created_again(shop, running):
+    run = shop.relay()
+    shop.insert(2)
+    wait_records(shop, 2)
+    if not running:
+        assert run.terminate() == 0
+    shop.psql(f"begin; drop table outbox; {OUTBOX_SQL.format(table='outbox')} commit")
+    run = run if running else shop.start("relay")
+    assert_refused(run, "public.outbox", codes=("publication_changed", "table_changed"), timeout=30)
+
+
+@pytest.mark.decoder("wal2json")
+def test_no_slot_and_no_leave_to_create_one(shop):
+    """There is no publication to miss, and none is made."""
+    shop.config["postgres"]["create"] = False
+    assert_refused(shop.run("relay"), shop.slot, codes=("slot_missing",))
+    assert shop.postgres.slot(shop.slot) is None
+    shop.init()
+    assert not shop.query("select * from pg_publication")
+    shop.insert(2)
+    shop.drain()
+    shop.assert_exactly_once()
+
+
+def test_another_decoder_than_before(shop):
+    """The positions of the two are not each other's: the slot says whose it is."""
+    with_history(shop)
+    other = "wal2json" if shop.decoder == "pgoutput" else "pgoutput"
+    shop.config["postgres"]["decoder"] = other
+    shop.insert(1)
+    event = refuse(shop, shop.slot, shop.decoder, other, codes=("slot_mismatch",))
+    assert f"postgres.decoder: {shop.decoder}" in event["remedy"]
+
+
+@pytest.mark.decoder("wal2json")
+def test_a_database_that_is_not_in_utf_8(shop):
+    """wal2json sends the database's bytes as they are."""
+    db = shop.name + "_latin"
+    shop.postgres.psql(f"create database {db} encoding 'LATIN1' template template0 locale 'C'")
+    shop.config["postgres"]["conninfo"] = shop.postgres.conninfo(db)
+    try:
+        assert_refused(shop.run("relay"), "LATIN1", "pgoutput", codes=("server_encoding",))
+        assert shop.postgres.slot(shop.slot) is None
+    finally:
+        shop.postgres.drop_database(db)
+
+
 # The cluster and the database
 
 
@@ -300,7 +356,7 @@ def test_another_cluster_with_the_same_names(shop, fresh_postgres, make_shop):
     with_history(shop)
     other = make_shop(postgres=fresh_postgres(), name=shop.name)
     other.psql(f"create publication {shop.publication} for table outbox with (publish = 'insert'); "
-               f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput')")
+               f"select pg_create_logical_replication_slot('{shop.slot}', '{shop.decoder}')")
     other.insert(2)
     refuse(other, codes=("cluster_changed",))
     shop.insert(1)
@@ -426,7 +482,7 @@ def test_a_rolled_back_image_under_a_running_relay(image):
 
 
 @pytest.mark.parametrize("slot_as_of", ["image", "persisted_image"])
-def test_a_rolled_back_image_that_has_written_another_history(slot_as_of, request):
+def test_a_rolled_back_image_that_has_written_another_history(slot_as_of, request, decoder):
     shop, restore = request.getfixturevalue(slot_as_of)
     shop.insert(5)
     shop.drain()
@@ -561,7 +617,7 @@ def test_a_slot_without_a_position(shop, how):
 
 def test_an_adopting_run_survives_a_lost_connection(shop):
     shop.psql(f"create publication {shop.publication} for table outbox with (publish = 'insert')")
-    shop.query(f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput')")
+    shop.query(f"select pg_create_logical_replication_slot('{shop.slot}', '{shop.decoder}')")
     run = shop.start("relay", "--adopt-slot")
     run.wait_streaming()
     mark = run.mark()

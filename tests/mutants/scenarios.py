@@ -142,7 +142,7 @@ def covered_by_end_lsn(lab):
     row was written before. Whatever else the server writes to its WAL in between spoils it; then once more."""
     shop = lab.shop()
     probe = shop.name + "_probe"
-    shop.psql(f"select pg_create_logical_replication_slot('{probe}', 'pgoutput')")
+    shop.psql(f"create publication {probe} for table outbox; select pg_create_logical_replication_slot('{probe}', 'pgoutput')")
     lab.drain(shop)
     for _ in range(ATTEMPTS):
         with shop.session() as second:
@@ -162,7 +162,7 @@ def covered_by_end_lsn(lab):
 def commits(shop, probe):
     """(commit LSN, end LSN) of each transaction since the last call, as pgoutput sends them."""
     rows = shop.psql(f"select encode(data, 'hex') from pg_logical_slot_get_binary_changes('{probe}', null, null, "
-                     f"'proto_version', '1', 'publication_names', '{shop.publication}')").split()
+                     f"'proto_version', '1', 'publication_names', '{probe}')").split()
     frames = [bytes.fromhex(row) for row in rows]
     return [(int.from_bytes(f[2:10], "big"), int.from_bytes(f[10:18], "big")) for f in frames if f[:1] == b"C"]
 

@@ -74,6 +74,19 @@ static void defaults_arrive(void **state) {
   config_free(config);
 }
 
+static void wal2json_reads_no_publication(void **state) {
+  (void)state;
+  struct config *config = load("name: shop\npostgres: {conninfo: host=db, publication: p1, decoder: wal2json}\n"
+                               "kafka: {brokers: k}\nrelay: {tables: [{table: a.b}]}\n");
+  struct settings settings;
+  struct error err = {.kind = ERROR_NONE};
+  assert_true(settings_init(&settings, config, &err));
+  assert_string_equal(settings.relay.plugin, "wal2json");
+  assert_null(settings.relay.publication);
+  settings_free(&settings);
+  config_free(config);
+}
+
 static void everything_named_arrives(void **state) {
   (void)state;
   struct config *config =
@@ -170,11 +183,9 @@ static void what_does_not_fit_is_a_config_error(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(defaults_arrive),
-      cmocka_unit_test(everything_named_arrives),
-      cmocka_unit_test(every_column_role_goes_to_its_field),
-      cmocka_unit_test(messages_alone_are_enough),
-      cmocka_unit_test(what_does_not_fit_is_a_config_error),
+      cmocka_unit_test(defaults_arrive),           cmocka_unit_test(wal2json_reads_no_publication),
+      cmocka_unit_test(everything_named_arrives),  cmocka_unit_test(every_column_role_goes_to_its_field),
+      cmocka_unit_test(messages_alone_are_enough), cmocka_unit_test(what_does_not_fit_is_a_config_error),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

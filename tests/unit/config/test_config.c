@@ -56,6 +56,22 @@ static void example_loads_as_documented(void **state) {
   config_free(config);
 }
 
+static void both_decoders_are_taken(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    enum config_decoder decoder;
+  } cases[] = {{"pgoutput", CONFIG_DECODER_PGOUTPUT}, {"wal2json", CONFIG_DECODER_WAL2JSON}};
+  for (size_t i = 0; i < 2; i++) {
+    char text[128];
+    snprintf(text, sizeof text, "name: a\npostgres: {conninfo: host=db, decoder: %s}\nkafka: {brokers: k}\n",
+             cases[i].name);
+    struct config *config = load(text);
+    assert_int_equal(config->postgres.decoder, cases[i].decoder);
+    config_free(config);
+  }
+}
+
 static void smallest_file_gets_the_defaults(void **state) {
   (void)state;
   struct config *config = load("name: my-shop\npostgres: {conninfo: host=db}\nkafka: {brokers: k}\n");
@@ -152,8 +168,6 @@ static void names_are_checked(void **state) {
        "has a quote", "without quotes"},
       {"decoder", "name: a\npostgres: {conninfo: host=db, decoder: pgouput}\nkafka: {brokers: k}\n", "2:40",
        "\"pgouput\" is not pgoutput or wal2json", "did you mean \"pgoutput\"?"},
-      {"wal2json", "name: a\npostgres: {conninfo: host=db, decoder: wal2json}\nkafka: {brokers: k}\n", "2:40",
-       "wal2json is not supported yet", "pgoutput"},
   };
   ASSERT_REFUSED(cases);
 }
@@ -357,6 +371,7 @@ static void unreadable_files_are_refused_by_name(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(example_loads_as_documented),
+      cmocka_unit_test(both_decoders_are_taken),
       cmocka_unit_test(smallest_file_gets_the_defaults),
       cmocka_unit_test(relay_and_inbox_get_their_defaults),
       cmocka_unit_test(unusual_but_good_values_load),

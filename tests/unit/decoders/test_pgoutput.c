@@ -571,8 +571,20 @@ static void only_known_plugins_are_found(void **state) {
   decoder_free(NULL);
 }
 
+static void its_options_name_the_publication_and_ask_for_messages(void **state) {
+  (void)state;
+  struct decoder_options options;
+  decoder_options_init(&options, decoder_class_find("pgoutput"), "Shop pub");
+  static const char *const expected[] = {"proto_version", "1", "publication_names", "\"Shop pub\"", "messages", "true"};
+  assert_int_equal(options.count, 3);
+  for (int i = 0; i < 6; i++)
+    assert_string_equal(options.texts[i], expected[i]);
+  decoder_options_free(&options);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(its_options_name_the_publication_and_ask_for_messages),
       cmocka_unit_test(a_begin_yields_lsn_time_and_xid),
       cmocka_unit_test(a_commit_yields_both_lsns_and_the_time),
       cmocka_unit_test(the_time_of_a_commit_must_fit),

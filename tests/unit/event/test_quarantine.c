@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
+#include "bridge/base/jsontext.h"
 #include "bridge/event/builder.h"
-#include "bridge/event/jsontext.h"
 
 struct fixture {
   struct router *router;

@@ -9,14 +9,15 @@
 
 #include "bridge/ops/init.h"
 
-static char *print(int tables, const char *role) {
+static char *print(int tables, const char *publication, const char *role) {
   static char names[][8] = {"public", "outbox", "second"};
   static struct table_spec specs[] = {{.schema = names[0], .table = names[1]}, {.schema = names[0], .table = names[2]}};
   static const char *const prefixes[] = {"m1", "m2"};
   const struct route_spec routes[] = {{.type = "Rental*", .topic = "fleet"}, {.type = "*", .topic = "${aggregate}.v1"}};
   struct router *router = router_new(routes, 2, NULL);
   struct relay_settings relay = {.name = "shop",
-                                 .publication = "pub",
+                                 .slot = "walferry_shop",
+                                 .publication = publication,
                                  .intake = {.tables = specs,
                                             .table_count = tables,
                                             .prefixes = prefixes,
@@ -58,13 +59,13 @@ static void everything_is_printed_in_an_order_that_works(void **state) {
                                        "GRANT SELECT ON \"public\".\"second\" TO \"relay\"",
                                        "CREATE PUBLICATION \"pub\" FOR TABLE \"public\".\"outbox\", "
                                        "\"public\".\"second\" WITH (publish = 'insert', ",
-                                       ");\n-- The slot is made by walferry itself",
+                                       ");\n-- The slot walferry_shop is made by walferry itself",
                                        "-- walferry.position.shop, 1, 2, cleanup.policy=compact",
                                        "-- fleet, 3, 2\n",
                                        "-- shop.quarantine, 3, 2\n",
                                        "-- kafka-acls.sh --bootstrap-server k:9092 ",
                                        NULL};
-  char *text = print(2, "relay");
+  char *text = print(2, "pub", "relay");
   expect_in_order(text, pieces);
   assert_null(strstr(text, "${aggregate}")); /* only topics that are known ahead of time */
   free(text);
@@ -74,7 +75,7 @@ static void messages_alone_need_no_table_and_no_emit(void **state) {
   (void)state;
   static const char *const pieces[] = {"FUNCTION walferry.emit_message(", "pg_logical_emit_message(true, 'm1'",
                                        "CREATE PUBLICATION \"pub\" WITH (", NULL};
-  char *text = print(0, NULL);
+  char *text = print(0, "pub", NULL);
   expect_in_order(text, pieces);
   assert_null(strstr(text, "CREATE TABLE"));
   assert_null(strstr(text, "walferry.emit("));
@@ -82,10 +83,20 @@ static void messages_alone_need_no_table_and_no_emit(void **state) {
   free(text);
 }
 
+static void no_publication_is_printed_where_none_is_read(void **state) {
+  (void)state;
+  char *text = print(1, NULL, NULL);
+  assert_non_null(strstr(text, "CREATE TABLE"));
+  assert_null(strstr(text, "PUBLICATION"));
+  assert_non_null(strstr(text, "-- The slot walferry_shop is made by"));
+  free(text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(everything_is_printed_in_an_order_that_works),
       cmocka_unit_test(messages_alone_need_no_table_and_no_emit),
+      cmocka_unit_test(no_publication_is_printed_where_none_is_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@ static void scene_init(struct scene *s) {
                  {.schema = "sales", .table = "outbox", .exists = true, .entry_oid = 502}},
       .publication = {.exists = true, .oid = 500, .inserts = true, .via_root = true, .table_count = 2},
       .facts = {.slot_name = "walferry_shop",
+                .publication_name = "walferry_shop",
                 .plugin = "pgoutput",
                 .position_topic = "walferry.position.shop",
                 .database_oid = 16384,
@@ -551,6 +552,86 @@ static void running_ends_when_slot_or_publication_were_touched(void **state) {
   }
 }
 
+/* As catalog_tables tells of them: no publication, the tables' own OIDs. */
+static void scene_init_without_publication(struct scene *s) {
+  scene_init(s);
+  s->facts.publication_name = NULL;
+  s->facts.plugin = "wal2json";
+  strcpy(s->facts.slot.plugin, "wal2json");
+  s->publication = (struct catalog_publication){.table_count = 2, .tables = s->tables};
+  admit_fill_identity(&s->facts, &s->position);
+}
+
+static void partitioned(struct scene *s) {
+  s->tables[0].partitioned = true;
+}
+static void table_gone_with_its_oid(struct scene *s) {
+  s->tables[1] = (struct catalog_publication_table){.schema = "sales", .table = "outbox"};
+}
+
+static void without_a_publication_the_tables_are_judged(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    void (*bend)(struct scene *);
+    const char *code;  /* by admit_publication; NULL: fits */
+    const char *still; /* by admit_position and admit_still; NULL: goes on */
+    const char *said;
+  } cases[] = {
+      {"fits", nothing, NULL, NULL, NULL},
+      {"partitioned", partitioned, NULL, NULL, NULL},
+      {"newly configured", table_newly_configured, NULL, NULL, NULL},
+      {"unlogged", unlogged, "publication_incomplete", NULL, "SET LOGGED"},
+      {"no such column", column_dropped, "column_missing", NULL, "table public.outbox has no column payload"},
+      {"gone", table_gone_with_its_oid, "table_missing", "table_missing", "sales.outbox"},
+      {"made again", entry_readded, NULL, "table_changed", "public.outbox was dropped and created again"},
+  };
+  static const char *const required[] = {"id", "payload", NULL};
+  static const char *const *const per_table[] = {required, required, NULL};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct scene s;
+    scene_init_without_publication(&s);
+    cases[i].bend(&s);
+    struct error err = {.kind = ERROR_NONE};
+    bool ok = admit_publication(NULL, &s.publication, per_table, &err);
+    if (ok != (cases[i].code == NULL))
+      fail_msg("%s: %d, %s", cases[i].name, ok, err.message);
+    if (!ok && strstr(err.message, cases[i].said) == NULL && strstr(err.remedy, cases[i].said) == NULL)
+      fail_msg("%s: %s does not say \"%s\"", cases[i].name, err.message, cases[i].said);
+    if (!ok)
+      expect_refusal(cases[i].name, &err, cases[i].code);
+    ok = admit_still(&s.facts, &s.position, &err);
+    if (ok != (cases[i].still == NULL))
+      fail_msg("%s: %d, %s", cases[i].name, ok, err.message);
+    if (!ok)
+      expect_refusal(cases[i].name, &err, cases[i].still);
+    bool changed, expect_last;
+    ok = admit_position(&s.facts, &s.position, &changed, &expect_last, &err);
+    if (ok != (cases[i].still == NULL))
+      fail_msg("%s: %d, %s", cases[i].name, ok, err.message);
+    if (!ok)
+      expect_refusal(cases[i].name, &err, cases[i].still);
+    scene_free(&s);
+  }
+}
+
+static void the_remedy_names_the_decoder_that_the_slot_was_made_for(void **state) {
+  (void)state;
+  static const struct {
+    const char *plugin, *remedy;
+  } cases[] = {{"wal2json", "set postgres.decoder: wal2json"}, {"test_decoding", "choose another postgres.slot"}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct scene s;
+    scene_init(&s);
+    strcpy(s.facts.slot.plugin, cases[i].plugin);
+    struct error err = {.kind = ERROR_NONE};
+    assert_false(admit_slot(&s.facts, &err));
+    assert_memory_equal(err.remedy, cases[i].remedy, strlen(cases[i].remedy));
+    expect_refusal(cases[i].plugin, &err, "slot_mismatch");
+    scene_free(&s);
+  }
+}
+
 static void identity_is_filled_and_progress_left(void **state) {
   (void)state;
   struct scene s;
@@ -580,6 +661,8 @@ int main(void) {
       cmocka_unit_test(publication_has_to_send_all),
       cmocka_unit_test(columns_are_looked_at_only_where_required),
       cmocka_unit_test(running_ends_when_slot_or_publication_were_touched),
+      cmocka_unit_test(without_a_publication_the_tables_are_judged),
+      cmocka_unit_test(the_remedy_names_the_decoder_that_the_slot_was_made_for),
       cmocka_unit_test(identity_is_filled_and_progress_left),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,10 +53,50 @@ static void named_columns_have_to_be_sent(void **state) {
   assert_true(facts_check_publication(&facts, &settings, &err));
 }
 
+static void the_list_of_plugins_is_read_as_the_server_reads_it(void **state) {
+  (void)state;
+  static const struct {
+    const char *list;
+    enum plugin_listed listed;
+  } cases[] = {
+      {"pgoutput, test_decoding, wal2json", PLUGIN_LISTED},
+      {"wal2json,pgoutput", PLUGIN_LISTED},
+      {"\"pgoutput\"", PLUGIN_LISTED},
+      {"  pgoutput  ", PLUGIN_LISTED},
+      {"\"pgoutput, test_decoding, wal2json\"", PLUGIN_LIST_QUOTED},
+      {"\"wal2json,pgoutput\"", PLUGIN_LIST_QUOTED},
+      {"\"pgoutput, wal2json\", pgoutput", PLUGIN_LISTED},
+      {"", PLUGIN_NOT_LISTED},
+      {"test_decoding", PLUGIN_NOT_LISTED},
+      {"pgoutput2, my_pgoutput", PLUGIN_NOT_LISTED},
+      {"\"test_decoding, wal2json\"", PLUGIN_NOT_LISTED},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++)
+    if (facts_plugin_listed(cases[i].list, "pgoutput") != cases[i].listed)
+      fail_msg("%s", cases[i].list);
+}
+
+static void a_plugin_that_is_not_allowed_is_refused_in_both_forms(void **state) {
+  (void)state;
+  struct facts facts = {.server = {.plugin_list_known = true, .plugin_list = "test_decoding"},
+                        .admit = {.plugin = "pgoutput"}};
+  struct error err;
+  assert_false(facts_check_plugin(&facts, &err));
+  expect_refusal("not listed", &err, "plugin_not_allowed");
+  snprintf(facts.server.plugin_list, sizeof facts.server.plugin_list, "\"pgoutput, wal2json\"");
+  assert_false(facts_check_plugin(&facts, &err));
+  assert_non_null(strstr(err.message, "one quoted string"));
+  expect_refusal("quoted", &err, "plugin_not_allowed");
+  facts.server.plugin_list_known = false;
+  assert_true(facts_check_plugin(&facts, &err)); /* the server itself will say */
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(publication_is_insert_only_by_way_of_the_root),
       cmocka_unit_test(named_columns_have_to_be_sent),
+      cmocka_unit_test(the_list_of_plugins_is_read_as_the_server_reads_it),
+      cmocka_unit_test(a_plugin_that_is_not_allowed_is_refused_in_both_forms),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

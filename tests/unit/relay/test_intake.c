@@ -195,6 +195,51 @@ static void changes_of_no_interest_are_passed_over(void **state) {
 
 #define CONTENT(id) "{\"id\":\"" id "\",\"type\":\"Reserved\",\"aggregate\":\"Rental\",\"key\":\"k\",\"payload\":{}}"
 
+/* public.audit is a partition of public.outbox when it is asked first and second, then it is none, then it is gone. */
+static bool find_audit(void *ctx, const struct relation *relation, lsn_t commit_lsn, int *table, struct error *err) {
+  int *asked = ctx;
+  assert_lsn(commit_lsn, 0x200);
+  assert_string_equal(relation->table, "audit");
+  if (++*asked == 4)
+    return error_refuse(err, "partition_unknown", "gone");
+  *table = *asked == 3 ? -1 : 0;
+  return true;
+}
+
+static void rows_of_a_partition_are_those_of_its_table(void **state) {
+  struct feed *f = *state;
+  start(f, false);
+  int asked = 0;
+  intake_set_resolver(f->intake, (struct intake_resolver){.find = find_audit, .ctx = &asked});
+  assert_true(begin(f, 0x200, 5));
+  assert_true(insert(f, "a"));
+  assert_int_equal(asked, 0); /* the config names it */
+  assert_true(insert_row(f, &f->audit, "b", "k"));
+  assert_true(insert_row(f, &f->audit, "c", "k"));
+  assert_int_equal(asked, 1); /* not for every row of a run */
+  assert_true(insert(f, "d"));
+  assert_true(insert_row(f, &f->audit, "e", "k"));
+  assert_true(insert(f, "f"));
+  assert_true(insert_row(f, &f->audit, "none", "k"));
+  assert_false(insert_row(f, &f->audit, "gone", "k"));
+  assert_int_equal(f->err.kind, ERROR_REFUSED);
+  assert_true(commit(f, 0x200, 0x240));
+  struct segment *s = intake_next_segment(f->intake);
+  assert_int_equal(s->count, 6);
+  uint64_t hash = s->hash;
+  segment_free(s);
+
+  start(f, false); /* under the table's own name they count and hash alike */
+  assert_true(begin(f, 0x200, 5));
+  static const char *const ids[] = {"a", "b", "c", "d", "e", "f"};
+  for (size_t i = 0; i < COUNT_OF(ids); i++)
+    assert_true(insert(f, ids[i]));
+  assert_true(commit(f, 0x200, 0x240));
+  s = intake_next_segment(f->intake);
+  assert_true(s->hash == hash);
+  segment_free(s);
+}
+
 static void only_transactional_messages_of_our_prefixes_are_taken(void **state) {
   struct feed *f = *state;
   start(f, false);
@@ -672,6 +717,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(rows_of_a_transaction_are_rolled_into_one_segment),
       TEST(changes_of_no_interest_are_passed_over),
+      TEST(rows_of_a_partition_are_those_of_its_table),
       TEST(only_transactional_messages_of_our_prefixes_are_taken),
       TEST(empty_transactions_are_idle_progress_only),
       TEST(covered_transaction_is_skipped),

@@ -1,11 +1,11 @@
-/* bridge/event/jsontext.h */
+/* bridge/base/jsontext.h */
 #include "tests/unit/event/event_fixture.h"
 
 #include <stdlib.h>
 
 #include <jansson.h>
 
-#include "bridge/event/jsontext.h"
+#include "bridge/base/jsontext.h"
 
 static const struct slice accepted[] = {
     LITERAL("null"),
@@ -177,6 +177,36 @@ static void members_are_found_with_their_exact_extents(void **state) {
   assert_false(jsontext_members_next(&walk, &member));
 }
 
+static void elements_are_found_with_their_exact_extents(void **state) {
+  (void)state;
+  struct slice array = slice_of(" [ 1.50,\"a]\\\",\" , {\"b\":[1]},[ ],null ]");
+  assert_true(jsontext_check(array, NULL));
+  static const char *const expected[] = {"1.50", "\"a]\\\",\"", "{\"b\":[1]}", "[ ]", "null"};
+  struct jsontext_elements walk = jsontext_elements_of(array);
+  struct slice value;
+  for (size_t i = 0; i < COUNT_OF(expected); i++) {
+    assert_true(jsontext_elements_next(&walk, &value));
+    assert_text(value, expected[i]);
+  }
+  assert_false(jsontext_elements_next(&walk, &value));
+  walk = jsontext_elements_of(slice_of("[]"));
+  assert_false(jsontext_elements_next(&walk, &value));
+  walk = jsontext_elements_of(slice_of("[7]"));
+  assert_true(jsontext_elements_next(&walk, &value));
+  assert_text(value, "7");
+}
+
+static void strings_of_any_bytes_are_taken_where_asked_for(void **state) {
+  (void)state;
+  static const struct slice foreign = LITERAL("{\"a\":\"\xff\xc0\xaf\x80\"}");
+  assert_false(jsontext_check(foreign, NULL));
+  assert_true(jsontext_check_bytes(foreign, NULL));
+  static const struct slice broken[] = {LITERAL("{\"a\":\"\n\"}"), LITERAL("{\"a\":\"\xff}"), LITERAL("\xff"),
+                                        LITERAL("\"\\ud800\"")};
+  for (size_t i = 0; i < COUNT_OF(broken); i++)
+    assert_false(jsontext_check_bytes(broken[i], NULL));
+}
+
 static void escapes_are_resolved(void **state) {
   (void)state;
   char out[64];
@@ -209,6 +239,8 @@ int main(void) {
       cmocka_unit_test(nesting_is_taken_up_to_the_limit),
       cmocka_unit_test(kinds_are_told_by_the_first_character),
       cmocka_unit_test(members_are_found_with_their_exact_extents),
+      cmocka_unit_test(elements_are_found_with_their_exact_extents),
+      cmocka_unit_test(strings_of_any_bytes_are_taken_where_asked_for),
       cmocka_unit_test(escapes_are_resolved),
       cmocka_unit_test(bytes_that_are_no_utf_8_are_repaired),
   };

@@ -1,8 +1,8 @@
-/* bridge/event/timestamp.h */
+/* bridge/base/timestamp.h */
 #include "tests/unit/event/event_fixture.h"
 
 #include "bridge/base/clock.h"
-#include "bridge/event/timestamp.h"
+#include "bridge/base/timestamp.h"
 
 static void what_postgres_and_rfc_3339_write_is_read(void **state) {
   (void)state;

@@ -1,9 +1,10 @@
 /* See jsontext.h. The grammar is that of RFC 8259; tests compare jsontext_check with jansson. */
-#include "bridge/event/jsontext.h"
+#include "bridge/base/jsontext.h"
 
 struct scan {
   const char *at; /* where it stands; after a failure, where it stopped */
   const char *end;
+  bool any_bytes; /* in strings: not only UTF-8 */
 };
 
 static bool is_digit(char c) {
@@ -108,7 +109,7 @@ static bool scan_string(struct scan *s) {
         return false;
       continue;
     }
-    size_t length = c < 0x20 ? 0 : c < 0x80 ? 1 : utf8_length(s->at, s->end);
+    size_t length = c < 0x20 ? 0 : c < 0x80 || s->any_bytes ? 1 : utf8_length(s->at, s->end);
     if (length == 0)
       return false;
     s->at += length;
@@ -225,9 +226,9 @@ static enum expectation next_step(struct scan *s, struct nesting *n, enum expect
   return EXPECT_FAILED;
 }
 
-bool jsontext_check(struct slice text, size_t *error_at) {
+static bool check(struct slice text, bool any_bytes, size_t *error_at) {
   const char *start = text.data == NULL ? "" : text.data;
-  struct scan s = {.at = start, .end = start + text.len};
+  struct scan s = {.at = start, .end = start + text.len, .any_bytes = any_bytes};
   struct nesting n = {0};
   enum expectation expected = EXPECT_VALUE;
   do
@@ -239,6 +240,14 @@ bool jsontext_check(struct slice text, size_t *error_at) {
   if (error_at != NULL)
     *error_at = (size_t)(s.at - start);
   return false;
+}
+
+bool jsontext_check(struct slice text, size_t *error_at) {
+  return check(text, false, error_at);
+}
+
+bool jsontext_check_bytes(struct slice text, size_t *error_at) {
+  return check(text, true, error_at);
 }
 
 enum jsontext_kind jsontext_kind_of(struct slice value) {
@@ -270,12 +279,13 @@ static const char *string_end(const char *at) {
   return at + 1;
 }
 
-/* Behind the value that starts at `at`, which stands inside an object and so is followed by a comma or a bracket. */
+/* Behind the value that starts at `at`, which stands in an object or array and so is followed by a comma or a bracket.
+ */
 static const char *value_end(const char *at) {
   if (*at == '"')
     return string_end(at);
   if (*at != '{' && *at != '[') {
-    while (*at != ',' && *at != '}' && !is_blank(*at))
+    while (*at != ',' && *at != '}' && *at != ']' && !is_blank(*at))
       at++;
     return at;
   }
@@ -316,6 +326,25 @@ bool jsontext_members_next(struct jsontext_members *members, struct jsontext_mem
   at = value_end(at);
   member->value = slice_from(value, (size_t)(at - value));
   members->at = at;
+  return true;
+}
+
+struct jsontext_elements jsontext_elements_of(struct slice array) {
+  const char *at = array.data;
+  while (*at != '[')
+    at++;
+  return (struct jsontext_elements){.at = at + 1};
+}
+
+bool jsontext_elements_next(struct jsontext_elements *elements, struct slice *value) {
+  const char *at = elements->at;
+  while (is_blank(*at) || *at == ',')
+    at++;
+  if (*at == ']')
+    return false;
+  const char *end = value_end(at);
+  *value = slice_from(at, (size_t)(end - at));
+  elements->at = end;
   return true;
 }
 

@@ -1,5 +1,5 @@
 /* See timestamp.h. */
-#include "bridge/event/timestamp.h"
+#include "bridge/base/timestamp.h"
 
 #define SECOND_US INT64_C(1000000)
 #define DAY_SECONDS INT64_C(86400)

@@ -1,7 +1,7 @@
 /* Timestamps as text: what Postgres and RFC 3339 write, to and from Unix microseconds. Pure arithmetic, because the
  * C library's way (strftime, gmtime) costs as much as the rest of a record. */
-#ifndef WALFERRY_EVENT_TIMESTAMP_H
-#define WALFERRY_EVENT_TIMESTAMP_H
+#ifndef WALFERRY_BASE_TIMESTAMP_H
+#define WALFERRY_BASE_TIMESTAMP_H
 
 #include "bridge/base/slice.h"
 

@@ -1,8 +1,8 @@
 /* JSON as text (the prefix keeps clear of jansson): whether it is JSON, and where the members of an object stand, so
  * that payloads and numbers travel byte for byte. A parser that builds a tree would need many times a large row's
  * memory and would not keep numbers (1e400, 0.10) as they were written; this needs none and copies nothing. */
-#ifndef WALFERRY_EVENT_JSONTEXT_H
-#define WALFERRY_EVENT_JSONTEXT_H
+#ifndef WALFERRY_BASE_JSONTEXT_H
+#define WALFERRY_BASE_JSONTEXT_H
 
 #include "bridge/base/buffer.h"
 
@@ -11,6 +11,8 @@
 /* Whether text is one JSON value (RFC 8259) in valid UTF-8, blanks around it allowed, no lone surrogates.
  * If not, *error_at (may be NULL) says at which byte that shows. */
 bool jsontext_check(struct slice text, size_t *error_at);
+/* The same, but strings may hold bytes that are no UTF-8, as programs write them that pass foreign bytes through. */
+bool jsontext_check_bytes(struct slice text, size_t *error_at);
 
 enum jsontext_kind {
   JSONTEXT_OBJECT = 1,
@@ -21,7 +23,7 @@ enum jsontext_kind {
   JSONTEXT_NULL
 };
 
-/* What follows takes only what jsontext_check accepted. */
+/* What follows takes only what one of the two accepted. */
 enum jsontext_kind jsontext_kind_of(struct slice value);
 
 struct jsontext_member {
@@ -36,6 +38,14 @@ struct jsontext_members {
 /* Walks the members of an object in their order. */
 struct jsontext_members jsontext_members_of(struct slice object);
 bool jsontext_members_next(struct jsontext_members *members, struct jsontext_member *member);
+
+struct jsontext_elements {
+  const char *at;
+};
+
+/* Walks the elements of an array: each as written, without blanks around it. */
+struct jsontext_elements jsontext_elements_of(struct slice array);
+bool jsontext_elements_next(struct jsontext_elements *elements, struct slice *value);
 
 /* What stands between a string value's quotes, as written. */
 struct slice jsontext_string_body(struct slice string);

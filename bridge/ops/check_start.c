@@ -1,0 +1,147 @@
+/* Slot and position: what a start would say to them. See check_parts.h. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/memory.h"
+#include "bridge/kafka/client.h"
+#include "bridge/ops/check_parts.h"
+#include "bridge/postgres/replication.h"
+
+static void check_missing_slot(struct check *c) {
+  const struct relay_settings *s = c->settings;
+  struct error err;
+  if (!c->position_known)
+    check_skip(&c->report, "slot", "%s does not exist; whether it may be made is not known without the stored position",
+               s->slot);
+  else if (c->position.state != POSITION_NONE && c->rep == NULL)
+    check_skip(&c->report, "slot", "%s does not exist; not judged: no replication connection", s->slot);
+  else if (!admit_creation(&c->facts.admit, &c->position, &err) || !admit_may_create(s->slot, s->create, &err))
+    check_fail(&c->report, "slot", &err);
+  else
+    check_ok(&c->report, "slot", "%s does not exist yet; the relay makes it", s->slot);
+}
+
+static void check_holder(struct check *c) {
+  const struct catalog_slot *slot = &c->facts.admit.slot;
+  const struct health_slot *use = &c->slot_use;
+  const char *address = use->holder_address[0] != '\0' ? use->holder_address : "this machine";
+  if (check_held_by_us(c))
+    check_ok(&c->report, "slot", "%s is read by %s at %s (backend %d)", c->settings->slot, use->holder, address,
+             slot->active_pid);
+  else
+    check_warn(&c->report, "slot", "end that connection: until then a relay waits as a standby",
+               "%s is read by somebody else: %s at %s (backend %d)", c->settings->slot,
+               use->holder[0] != '\0' ? use->holder : "a session without a name", address, slot->active_pid);
+}
+
+static void check_slot(struct check *c) {
+  const struct catalog_slot *slot = &c->facts.admit.slot;
+  struct error err;
+  if (!admit_slot(&c->facts.admit, &err))
+    check_fail(&c->report, "slot", &err);
+  else if (slot->active)
+    check_holder(c);
+  else if (c->slot_use.inactive_since[0] != '\0')
+    check_ok(&c->report, "slot", "%s, read by nobody since %s", c->settings->slot, c->slot_use.inactive_since);
+  else
+    check_ok(&c->report, "slot", "%s, read by nobody", c->settings->slot);
+}
+
+static void check_retained(struct check *c) {
+  const struct catalog_slot *slot = &c->facts.admit.slot;
+  long long mb = (long long)(c->slot_use.retained_bytes / 1024 / 1024);
+  if (strcmp(slot->wal_status, "unreserved") == 0)
+    check_warn(&c->report, "retained WAL", "start the relay at once, or raise max_slot_wal_keep_size",
+               "%lld MB, and the server is about to remove what the slot needs", mb);
+  else
+    check_ok(&c->report, "retained WAL", "%lld MB (wal_status %s)", mb, slot->wal_status);
+}
+
+/* Slots are synchronised to standbys from Postgres 17 on, if they are made so. */
+static void check_failover(struct check *c) {
+  if (c->facts.server.version < 170000)
+    return;
+  if (c->slot_use.failover)
+    check_ok(&c->report, "failover", "the slot is a failover slot: standbys that synchronise slots have it too");
+  else
+    check_ok(&c->report, "failover", "the slot is no failover slot: after a failover it is gone (slot_missing)");
+}
+
+/* The ancestors of the server's timeline, where the position is on another. */
+static bool read_history(struct check *c, struct error *err) {
+  struct admit_facts *f = &c->facts.admit;
+  if (c->position.state != POSITION_SET || c->position.timeline == f->identity.timeline)
+    return true;
+  return replication_timeline_end(c->rep, f->identity.timeline, c->position.timeline, &f->ancestor_found,
+                                  &f->ancestor_end, err);
+}
+
+/* Has a relay taken the slot, or moved on, since we looked? Then nothing is known about what we compared. */
+static bool has_moved(struct check *c) {
+  struct catalog_slot now;
+  struct error ignored;
+  return !catalog_slot(c->conn, c->settings->slot, &now, &ignored) || now.active ||
+         now.confirmed_flush_lsn != c->facts.admit.slot.confirmed_flush_lsn;
+}
+
+static void judge_position(struct check *c) {
+  struct position copy;
+  position_init(&copy);
+  position_copy(&copy, &c->position);
+  bool changed, expect_last;
+  struct error err;
+  if (!read_history(c, &err)) {
+    check_fail(&c->report, "position", &err);
+  } else if (admit_position(&c->facts.admit, &copy, &changed, &expect_last, &err)) {
+    check_ok(&c->report, "position", "%s, and the slot at %s: fit", lsn_format(position_ack_lsn(&copy)).text,
+             lsn_format(c->facts.admit.slot.confirmed_flush_lsn).text);
+  } else if (has_moved(c)) {
+    check_skip(&c->report, "position", "not compared: the slot moved meanwhile");
+  } else {
+    check_fail(&c->report, "position", &err);
+  }
+  position_clear(&copy);
+}
+
+static void check_position(struct check *c) {
+  struct error err;
+  if (!c->position_known)
+    check_skip(&c->report, "position", "skipped: the stored position could not be read");
+  else if (!c->facts.admit.slot.exists && c->position.state == POSITION_NONE)
+    check_ok(&c->report, "position", "none yet, as there is no slot");
+  else if (!c->facts.admit.slot.exists)
+    check_skip(&c->report, "position", "%s; there is no slot to compare it with",
+               lsn_format(position_ack_lsn(&c->position)).text);
+  else if (c->facts.admit.slot.active)
+    check_ok(&c->report, "position", "%s; not compared, since the slot is in use",
+             lsn_format(position_ack_lsn(&c->position)).text);
+  else if (c->rep == NULL || !c->publication_known)
+    check_skip(&c->report, "position", "skipped: needs %s",
+               c->rep == NULL ? "a replication connection" : "the publication");
+  else if (!admit_slot(&c->facts.admit, &err))
+    check_skip(&c->report, "position", "skipped: the slot does not fit");
+  else
+    judge_position(c);
+}
+
+void check_start_from(struct check *c) {
+  c->report.group = "start";
+  if (!c->server_known || !c->slot_known) {
+    check_skip(&c->report, "slot", "skipped: the server could not be asked");
+    check_skip(&c->report, "position", "skipped: the server could not be asked");
+    return;
+  }
+  char *topic = kafka_position_topic(c->settings->name);
+  c->facts.admit.position_topic = topic;
+  if (c->facts.admit.slot.exists) {
+    check_slot(c);
+    check_retained(c);
+    check_failover(c);
+  } else {
+    check_missing_slot(c);
+  }
+  check_position(c);
+  c->facts.admit.position_topic = NULL;
+  free(topic);
+}

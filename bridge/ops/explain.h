@@ -1,0 +1,34 @@
+/* `walferry explain`: a page for each code of a refusal, of an error, or of a quarantined row. */
+#ifndef WALFERRY_OPS_EXPLAIN_H
+#define WALFERRY_OPS_EXPLAIN_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "bridge/base/error.h"
+
+enum explain_kind {
+  EXPLAIN_REFUSAL = 1, /* exit 3, or a FAIL of `check` */
+  EXPLAIN_ERROR,       /* another end of a run, or a reason to try again */
+  EXPLAIN_ROW          /* in quarantine, or behind row_invalid */
+};
+
+struct explain_page {
+  const char *code;
+  enum explain_kind kind;
+  const char *summary; /* one line, as in docs/operations.md and README */
+  const char *meaning; /* lines of at most 80 characters; so all below */
+  const char *look;    /* what to look at, with commands; NULL: nothing */
+  const char *steps;   /* what to do */
+};
+
+/* All of them, in the order in which they are listed (explain_pages.c, explain_rows.c). */
+extern const struct explain_page explain_refusals[];
+extern const size_t explain_refusal_count;
+extern const struct explain_page explain_rows[];
+extern const size_t explain_row_count;
+
+/* The page of a code, or with NULL the list of all. ERROR_CONFIG for a code that there is not, with the nearest. */
+bool explain_print(const char *code, FILE *out, struct error *err);
+
+#endif

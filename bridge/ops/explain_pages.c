@@ -1,0 +1,352 @@
+/* The pages of refusals and errors, see explain.h. Every code of the sources has one, and no other: a test compares. */
+#include "bridge/ops/explain.h"
+
+const struct explain_page explain_refusals[] = {
+    {"server_too_old", EXPLAIN_REFUSAL, "the server is older than Postgres 15",
+     "walferry needs what Postgres 15 brought: publications by schema, column lists,\n"
+     "and the catalog columns that tell them.\n",
+     "  SHOW server_version;\n", "Use a server of version 15 or newer.\n"},
+    {"wal_level", EXPLAIN_REFUSAL, "the server does not write logical WAL",
+     "With another wal_level the WAL lacks what decoding needs. It is `replica` unless\n"
+     "somebody has set it.\n",
+     "  SHOW wal_level;\n",
+     "As a superuser:\n"
+     "  ALTER SYSTEM SET wal_level = logical;\n"
+     "then restart the server. On managed services it is a parameter of the instance\n"
+     "(rds.logical_replication, cloudsql.logical_decoding and the like).\n"},
+    {"plugin_not_allowed", EXPLAIN_REFUSAL, "the server does not let the output plugin be loaded",
+     "Servers of 2026 and later load only the output plugins that\n"
+     "output_plugin_libraries lists. There are two forms of it. The list may lack the\n"
+     "plugin. Or it was set as one quoted string, and then it has a single member with\n"
+     "commas in it: that allows nothing, pgoutput neither.\n",
+     "  SHOW output_plugin_libraries;      a value with double quotes around all of it is the second form\n",
+     "As a superuser, with the list unquoted:\n"
+     "  ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json;\n"
+     "  SELECT pg_reload_conf();\n"
+     "or in postgresql.conf, where the quotes belong to the file:\n"
+     "  output_plugin_libraries = 'pgoutput, test_decoding, wal2json'\n"},
+    {"server_encoding", EXPLAIN_REFUSAL, "wal2json, and the database is not in UTF8",
+     "wal2json sends texts as the database has them, without converting them; JSON\n"
+     "must be UTF-8.\n",
+     "  SHOW server_encoding;\n",
+     "Set postgres.decoder: pgoutput, which converts; or move to a database in UTF8.\n"
+     "(A position made with one decoder is not gone on with by the other:\n"
+     "slot_mismatch.)\n"},
+    {"table_missing", EXPLAIN_REFUSAL, "a table of relay.tables does not exist",
+     "It was never made, was dropped or renamed, or the config names another schema or\n"
+     "database.\n",
+     "  \\d public.outbox      in psql, with the conninfo of the config\n",
+     "Correct relay.tables or the dbname in postgres.conninfo, or have it made:\n"
+     "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n"},
+    {"table_changed", EXPLAIN_REFUSAL, "with wal2json: a table was dropped and made again",
+     "Without a publication, the stored position knows each table by its OID. There is\n"
+     "another table of that name now; its rows may be other events than those of the\n"
+     "old one.\n",
+     "  SELECT 'public.outbox'::regclass::oid;\n"
+     "  walferry status shop.yaml      how far the old table was published\n",
+     "See whether the rows of the new table are events of this instance. Then go on\n"
+     "knowingly, once, and from then on without the option:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "It goes on from where the slot stands: what was published behind that point\n"
+     "comes again, what lies before it and was not published never does.\n"},
+    {"partition_unknown", EXPLAIN_REFUSAL,
+     "with wal2json: rows of a table that is gone, perhaps a partition of the outbox",
+     "wal2json names partitions, not their root. The rows come from a table that has\n"
+     "all the columns of the outbox and does not exist any more, so the catalogs\n"
+     "cannot tell whether it was one.\n",
+     "  the refusal itself: the name of the table\n",
+     "The rows are still in the WAL. Create an empty table of that name: as a\n"
+     "partition of the outbox, if it was one, and its rows are published; else by\n"
+     "itself, and they are passed over. Drop it once the relay is past them.\n"},
+    {"publication_missing", EXPLAIN_REFUSAL, "the publication does not exist, or was dropped",
+     "The slot is read by way of the publication. Rows that are committed while there\n"
+     "is none are not sent, and Postgres 18 says no word about it.\n",
+     "  SELECT * FROM pg_publication;\n"
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "At first, when nothing was published yet:\n"
+     "  walferry init shop.yaml\n"
+     "Later: create it again with `walferry init`. Find what is missing: compare the\n"
+     "ids of the outbox with those in the topic,\n"
+     "  SELECT id FROM outbox;\n"
+     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
+     "(the header `id`). Then go on knowingly, once, and from then on without the\n"
+     "option:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "It goes on from where the slot stands: what was published behind that point\n"
+     "comes again, what lies before it and was not published never does.\n"},
+    {"publication_incomplete", EXPLAIN_REFUSAL, "the publication does not send every row of the tables",
+     "It publishes no inserts, a table is not in it, a row filter keeps rows back, a\n"
+     "table is unlogged, or a partition is named where its root is published or the\n"
+     "other way round. Going on would lose rows silently.\n",
+     "  SELECT * FROM pg_publication WHERE pubname = 'walferry_shop';\n"
+     "  SELECT * FROM pg_publication_tables WHERE pubname = 'walferry_shop';\n"
+     "  walferry check shop.yaml      a line for each table\n",
+     "What the remedy of the refusal says, which is one of\n"
+     "  ALTER PUBLICATION walferry_shop SET (publish = 'insert', publish_via_partition_root = true);\n"
+     "  ALTER PUBLICATION walferry_shop ADD TABLE public.outbox;\n"
+     "  ALTER PUBLICATION walferry_shop SET TABLE public.outbox;      -- without the WHERE\n"
+     "  ALTER TABLE public.outbox SET LOGGED;\n"
+     "Rows committed before are not sent: insert them again.\n"},
+    {"publication_changed", EXPLAIN_REFUSAL, "the publication, or a table in it, was taken away and made again",
+     "The stored position knows the identity of the publication and of each table's\n"
+     "entry in it. They are others now, so for a while there was none, and rows\n"
+     "committed in that time were not sent.\n",
+     "  SELECT oid, * FROM pg_publication WHERE pubname = 'walferry_shop';\n"
+     "  SELECT * FROM pg_publication_rel;\n",
+     "Find what is missing: compare the ids of the outbox with those in the topic,\n"
+     "  SELECT id FROM outbox;\n"
+     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
+     "(the header `id`). Then go on knowingly, once, and from then on without the\n"
+     "option:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "It goes on from where the slot stands: what was published behind that point\n"
+     "comes again, what lies before it and was not published never does.\n"},
+    {"column_missing", EXPLAIN_REFUSAL, "a column that is needed is not sent",
+     "The table has lost it, or never had it, or a column list of the publication\n"
+     "leaves it out. What is written meanwhile is kept by the slot.\n",
+     "  \\d public.outbox\n"
+     "  SELECT * FROM pg_publication_tables WHERE pubname = 'walferry_shop';\n",
+     "Add the column, or name another one under relay.tables[].columns, or take the\n"
+     "column list out of the publication:\n"
+     "  ALTER PUBLICATION walferry_shop SET TABLE public.outbox;\n"
+     "Then start again: the rows come as they were written.\n"},
+    {"slot_missing", EXPLAIN_REFUSAL, "the slot does not exist",
+     "With a stored position: somebody dropped the slot, or a failover left it behind.\n"
+     "What was committed since the position is not in the WAL for walferry any more.\n"
+     "Nothing is created in its place, since that would hide the gap. Without a\n"
+     "position: the instance was never set up.\n",
+     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "Never set up: `walferry init shop.yaml`, or postgres.create: true. Otherwise:\n"
+     "was it dropped on another server than the one of conninfo? If the slot is gone\n"
+     "for good, so are the events that it held back. Find what is missing: compare the\n"
+     "ids of the outbox with those in the topic,\n"
+     "  SELECT id FROM outbox;\n"
+     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
+     "(the header `id`). Then start afresh:\n"
+     "  SELECT pg_drop_replication_slot('walferry_shop');   -- if it is still there\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry init shop.yaml\n"
+     "and insert the rows of the gap into the outbox again, with new ids or, if your\n"
+     "consumers drop repeats by id, with their own.\n"},
+    {"slot_unknown", EXPLAIN_REFUSAL, "there is a slot, but no stored position for it",
+     "Either the position topic was lost (deleted, truncated, another Kafka cluster),\n"
+     "or the slot was made by hand. From the slot alone walferry cannot tell what is\n"
+     "in Kafka already.\n",
+     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
+     "  walferry status shop.yaml      the slot beside the stored position\n"
+     "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop\n",
+     "Is kafka.brokers the right cluster? If the position topic can be brought back,\n"
+     "bring it back. If the slot is new and was made for walferry, or if the topic is\n"
+     "lost for good, go on from the slot:\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "What was published behind the slot's position comes again.\n"},
+    {"slot_advanced", EXPLAIN_REFUSAL, "the slot is ahead of the stored position",
+     "Somebody else moved it (pg_replication_slot_advance, or a consumer such as\n"
+     "pg_recvlogical read from it), or it was dropped and created again. What was\n"
+     "committed between the two may be missing in Kafka.\n",
+     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "Find what is missing: compare the ids of the outbox with those in the topic,\n"
+     "  SELECT id FROM outbox;\n"
+     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
+     "(the header `id`). Then go on knowingly, once, and from then on without the\n"
+     "option:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "It goes on from where the slot stands: what was published behind that point\n"
+     "comes again, what lies before it and was not published never does.\n"},
+    {"slot_active", EXPLAIN_REFUSAL, "drop: somebody reads the slot",
+     "`walferry drop` removes nothing under the hands of a reader. The refusal names\n"
+     "backend, application_name and role.\n",
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "Stop every instance of the config, standbys too, then drop. If it is no\n"
+     "walferry: find out whose it is, before anything is removed.\n"},
+    {"instance_active", EXPLAIN_REFUSAL, "drop: a session of the instance is connected",
+     "Such as a standby, or a run with --sink stdout. A standby would make slot and\n"
+     "position again.\n",
+     "  walferry status shop.yaml      the slot beside the stored position\n"
+     "  SELECT pid, application_name, client_addr FROM pg_stat_activity WHERE application_name LIKE 'walferry/%';\n",
+     "Stop every instance of the config, on all machines, then drop.\n"},
+    {"slot_invalidated", EXPLAIN_REFUSAL, "the server gave up WAL that the slot needs",
+     "The slot held back more than max_slot_wal_keep_size, or was invalidated for\n"
+     "another reason (invalidation_reason on Postgres 17 and newer). What lies behind\n"
+     "the position can no longer be streamed.\n",
+     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
+     "  walferry status shop.yaml      the slot beside the stored position\n"
+     "  SHOW max_slot_wal_keep_size;\n",
+     "Find what is missing: compare the ids of the outbox with those in the topic,\n"
+     "  SELECT id FROM outbox;\n"
+     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
+     "(the header `id`). Then start afresh:\n"
+     "  SELECT pg_drop_replication_slot('walferry_shop');   -- if it is still there\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry init shop.yaml\n"
+     "and insert the rows of the gap into the outbox again, with new ids or, if your\n"
+     "consumers drop repeats by id, with their own. Raise max_slot_wal_keep_size, or\n"
+     "see to it that a stopped relay is noticed sooner.\n"},
+    {"slot_mismatch", EXPLAIN_REFUSAL, "the slot is of another kind than the relay needs",
+     "Wanted is a permanent logical slot without two-phase, with the decoder's plugin,\n"
+     "in the database of conninfo. Or the decoder in the config is not the one with\n"
+     "which the position was made.\n",
+     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "Correct postgres.slot, postgres.decoder or the dbname; or drop the slot, if\n"
+     "nobody needs it, and have one made:\n"
+     "  SELECT pg_drop_replication_slot('walferry_shop');\n"
+     "  walferry init shop.yaml\n"},
+    {"slot_unusable", EXPLAIN_REFUSAL, "the server does not stream from this slot",
+     "It is physical, or belongs to another database, and changed so while the relay\n"
+     "was about to start.\n",
+     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "Correct postgres.slot and the dbname in postgres.conninfo.\n"},
+    {"cluster_changed", EXPLAIN_REFUSAL, "the stored position belongs to another Postgres cluster",
+     "Every cluster has a system identifier from its initdb. A restored base backup\n"
+     "keeps it; a dump, a pg_upgrade or another server does not.\n",
+     "  SELECT system_identifier FROM pg_control_system();\n"
+     "  walferry status shop.yaml --json      position.system_id\n",
+     "Wrong server: correct postgres.conninfo. Two databases with one name: give each\n"
+     "its own `name`. After pg_upgrade or a restored dump, before the writers start:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry init shop.yaml\n"},
+    {"instance_conflict", EXPLAIN_REFUSAL, "the stored position belongs to another database or slot",
+     "An instance name stands for one database and one slot; its position topic and\n"
+     "its transactional id carry the name. Two configs use the same one, or slot or\n"
+     "dbname were changed.\n",
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "Give this instance another `name`, or put postgres.slot and the dbname back.\n"},
+    {"timeline_diverged", EXPLAIN_REFUSAL, "the server is on a timeline that left the stored position behind",
+     "The server left the timeline of the position at a point before it, or does not\n"
+     "descend from it. Kafka then holds events of commits that this server never had.\n",
+     "  SELECT timeline_id FROM pg_control_checkpoint();\n"
+     "  walferry status shop.yaml      timeline and last event of the position\n"
+     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -f '%h\\n'      the header wf_lsn of the newest records\n",
+     "Connect to the server that descends from the one read last, if there is one.\n"
+     "Otherwise the failover has lost commits: decide with the owners of the data what\n"
+     "is true, and undo in the consumers what never happened. Then go on knowingly,\n"
+     "once, and from then on without the option:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "It goes on from where the slot stands: what was published behind that point\n"
+     "comes again, what lies before it and was not published never does.\n"},
+    {"server_behind", EXPLAIN_REFUSAL, "the server's WAL ends before the stored position",
+     "The database was restored from an older backup or disk image, or conninfo leads\n"
+     "to a copy that lags behind.\n",
+     "  SELECT pg_is_in_recovery(), pg_current_wal_flush_lsn();\n"
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "Connect to the right server. If the database was rolled back indeed: Kafka has\n"
+     "events that it does not know any more; see what they are. Then go on knowingly,\n"
+     "once, and from then on without the option:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "It goes on from where the slot stands: what was published behind that point\n"
+     "comes again, what lies before it and was not published never does.\n"},
+    {"history_rewritten", EXPLAIN_REFUSAL, "the server does not send the last published transaction again",
+     "The slot stands before the transaction that was published last, so the server\n"
+     "must send that one first, with the same commit LSN, xid and time. It sent\n"
+     "another: the database was rolled back to an older state and has written other\n"
+     "rows since.\n",
+     "  walferry status shop.yaml      the slot beside the stored position\n"
+     "  the refusal itself: what was expected, and what came\n",
+     "As with server_behind: Kafka has events that this database does not have.\n"
+     "Compare the two, and correct what consumers took from them. Then go on\n"
+     "knowingly, once, and from then on without the option:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "It goes on from where the slot stands: what was published behind that point\n"
+     "comes again, what lies before it and was not published never does.\n"},
+    {"resume_mismatch", EXPLAIN_REFUSAL, "a half-published transaction comes again, but not as it was",
+     "A large transaction was published in parts. On the way through it again, the\n"
+     "rows are others, or tables, prefixes or the decoder were changed: the place to\n"
+     "go on from cannot be found.\n",
+     "  walferry status shop.yaml      'half done'\n",
+     "Put relay.tables, relay.messages, postgres.decoder and the publication back to\n"
+     "what they were, let the relay finish that transaction, and change them then.\n"},
+    {"position_exists", EXPLAIN_REFUSAL, "--adopt-slot was given, but there is a stored position",
+     "Adopting a slot is for when there is none. With one, the relay knows by itself\n"
+     "where to go on.\n",
+     "  walferry status shop.yaml      the slot beside the stored position\n", "Start without --adopt-slot.\n"},
+    {"position_unreadable", EXPLAIN_REFUSAL, "the stored position is not of this version's format",
+     "A newer walferry wrote it, or somebody else wrote into the position topic.\n",
+     "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop -X isolation.level=read_committed -f '%T %k %s\\n' | "
+     "tail -3\n",
+     "Run the version that wrote it. If another program wrote there: take its right to\n"
+     "do so away, and write the last good record, which the command above shows,\n"
+     "again:\n"
+     "  kcat -b $KAFKA_BROKERS -P -t walferry.position.shop -K '|'      a line: current|{...}\n"},
+    {"position_topic_invalid", EXPLAIN_REFUSAL, "the position topic does not keep the position safely",
+     "It must have one partition, so that records have one order; cleanup.policy\n"
+     "exactly compact, so that the newest is kept for ever; and no unclean leader\n"
+     "election, so that a committed one is not lost.\n",
+     "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --describe --entity-type topics --entity-name "
+     "walferry.position.shop\n",
+     "Correct its settings:\n"
+     "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --alter --entity-type topics \\\n"
+     "    --entity-name walferry.position.shop \\\n"
+     "    --add-config cleanup.policy=compact,unclean.leader.election.enable=false\n"
+     "With more than one partition: give the instance another name, or delete the\n"
+     "topic if it holds nothing.\n"},
+    {"unclean_election", EXPLAIN_REFUSAL, "a topic allows unclean leader election (found by check)",
+     "A replica that lags behind may then become leader, and committed records are\n"
+     "gone: those of the transaction, while the position says that they were\n"
+     "published. `relay` does not look for this in topics of events; `check` fails on\n"
+     "it.\n",
+     "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --describe --entity-type topics --entity-name TOPIC\n",
+     "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --alter --entity-type topics \\\n"
+     "    --entity-name TOPIC --add-config unclean.leader.election.enable=false\n"},
+    {"topic_missing", EXPLAIN_REFUSAL, "a topic does not exist, and kafka.topics.create is false",
+     "A route, the topic column of a row, or the quarantine leads to it.\n", "  kcat -b $KAFKA_BROKERS -L -t TOPIC\n",
+     "Create it, or set kafka.topics.create: true, or correct the route. The row that\n"
+     "needs it is kept by the slot.\n"},
+    {"partitions_shrunk", EXPLAIN_REFUSAL, "a topic was made again with fewer partitions than it had",
+     "Keys are placed over the number of partitions that the topic had when walferry\n"
+     "first wrote to it. With fewer, keys would move and their order would break.\n",
+     "  kcat -b $KAFKA_BROKERS -L -t TOPIC\n",
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --alter --topic TOPIC --partitions N\n"
+     "with N as the refusal says. Records lost with the old topic do not come again.\n"},
+    {"row_invalid", EXPLAIN_REFUSAL, "a row cannot be published, and relay.on_invalid is stop",
+     "The refusal names table, id, LSN and the reason, which has a page of its own.\n",
+     "  SELECT * FROM outbox WHERE id = '...';\n",
+     "Set relay.on_invalid: quarantine and start again: the row goes to the quarantine\n"
+     "topic and the rest follows. Or remove the cause, where it is a topic or a limit.\n"},
+    {"quarantine_refused", EXPLAIN_REFUSAL, "the brokers refuse even the quarantine record of a row",
+     "The quarantine topic takes less than such a record needs, although it holds the\n"
+     "payload no more; or it is compacted and the row has no key.\n",
+     "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --describe --entity-type topics --entity-name "
+     "shop.quarantine\n",
+     "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --alter --entity-type topics \\\n"
+     "    --entity-name shop.quarantine --add-config cleanup.policy=delete,max.message.bytes=1048588\n"},
+    {"row_undecodable", EXPLAIN_REFUSAL, "the server fails three times to decode the transaction behind the position",
+     "Most likely a row near 500 MB, which the output plugin cannot write down; the\n"
+     "walsender ends with XX000 or 54000 at the same place again and again.\n",
+     "  the server's log, for the walsender's error\n"
+     "  SELECT id, octet_length(payload::text) FROM outbox ORDER BY 2 DESC LIMIT 5;\n",
+     "Stop walferry. Note the rows of that transaction. Move the slot past it, to an\n"
+     "LSN behind its commit (here: everything that is in the WAL now):\n"
+     "  SELECT pg_replication_slot_advance('walferry_shop', pg_current_wal_lsn());\n"
+     "Then go on knowingly, once, and from then on without the option:\n"
+     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n"
+     "It goes on from where the slot stands: what was published behind that point\n"
+     "comes again, what lies before it and was not published never does. Whatever else\n"
+     "was committed in between is skipped too: find it, and insert it again. Keep such\n"
+     "rows out from now on:\n"
+     "  ALTER TABLE outbox ADD CONSTRAINT payload_size CHECK (octet_length(payload::text) <= 67108864);\n"},
+    {"slot_held", EXPLAIN_ERROR, "another instance holds the slot (exit code 4)",
+     "Without --until a second instance waits as a standby. With it, or after another\n"
+     "instance took over the transactional id, there is nothing to wait for.\n",
+     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "Stop the other instance, or run this one without --until. If no instance runs\n"
+     "and the server still counts one as active, it waits for wal_sender_timeout; this\n"
+     "ends it:\n"
+     "  SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"},
+    {"decode_failed", EXPLAIN_ERROR, "the server failed to decode; it is tried again",
+     "The walsender ended with XX000 or 54000. That may pass by itself; the third time\n"
+     "at the same place it is refused as row_undecodable.\n",
+     "  the server's log, for the walsender's error\n", "Nothing, unless it comes again: see row_undecodable.\n"},
+};
+const size_t explain_refusal_count = sizeof explain_refusals / sizeof explain_refusals[0];

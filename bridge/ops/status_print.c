@@ -1,0 +1,362 @@
+/* See status_print.h. The keys of the JSON form are stable: others read them. */
+#include "bridge/ops/status_print.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "bridge/base/buffer.h"
+#include "bridge/base/clock.h"
+
+void status_count_code(struct status *status, struct slice code, int64_t timestamp_ms) {
+  char name[sizeof status->codes[0].code];
+  snprintf(name, sizeof name, "%.*s", slice_present(code) ? (int)(code.len < 63 ? code.len : 63) : 7,
+           slice_present(code) ? code.data : "unknown");
+  status->quarantined++;
+  struct status_code *entry = status->codes, *end = status->codes + status->code_count;
+  while (entry != end && strcmp(entry->code, name) != 0)
+    entry++;
+  if (entry == end) {
+    if (status->code_count == STATUS_CODES_MAX)
+      return;
+    status->code_count++;
+    *entry = (struct status_code){.first_ms = timestamp_ms, .last_ms = timestamp_ms};
+    memcpy(entry->code, name, sizeof name);
+  }
+  entry->records++;
+  if (timestamp_ms < entry->first_ms)
+    entry->first_ms = timestamp_ms;
+  if (timestamp_ms > entry->last_ms)
+    entry->last_ms = timestamp_ms;
+}
+
+static bool is_active(const struct status *s, const struct health_reader *reader) {
+  return s->slot.active && s->slot.active_pid == reader->pid;
+}
+
+static int active_count(const struct status *s) {
+  int count = 0;
+  for (int i = 0; i < s->reader_count; i++)
+    count += is_active(s, &s->readers[i]) ? 1 : 0;
+  return count;
+}
+
+static const char *state_name(const struct position *position) {
+  switch (position->state) {
+  case POSITION_NONE:
+    return "none";
+  case POSITION_INTENT:
+    return "intent";
+  case POSITION_SET:
+    return "position";
+  }
+  return "";
+}
+
+/* Bytes between the server's end and the position; -1 where one of them is not known. */
+static int64_t lag_bytes(const struct status *s) {
+  if (!s->postgres_read || !s->position_read || s->position.state != POSITION_SET)
+    return -1;
+  lsn_t at = position_ack_lsn(&s->position);
+  return s->health.flush_lsn > at ? (int64_t)(s->health.flush_lsn - at) : 0;
+}
+
+/* As the walsender measures it, from flush to acknowledgement; it forgets when there is nothing to do. -1: unknown. */
+static int64_t lag_us(const struct status *s) {
+  if (lag_bytes(s) < 0)
+    return -1;
+  return lag_bytes(s) == 0 ? 0 : s->slot_use.lag_us;
+}
+
+static struct clock_text time_text(int64_t ms) {
+  return clock_rfc3339(ms * 1000);
+}
+
+/* The text form: keys in a column of their own. */
+
+static void __attribute__((format(printf, 3, 4))) row(FILE *out, const char *key, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  fprintf(out, "%-14s", key);
+  vfprintf(out, format, args);
+  fputc('\n', out);
+  va_end(args);
+}
+
+static const char *place(const char *address) {
+  return address[0] != '\0' ? address : "this machine";
+}
+
+static void print_slot(const struct status *s, FILE *out) {
+  const struct catalog_slot *slot = &s->slot;
+  if (!slot->exists) {
+    row(out, "slot", "%s does not exist", s->slot_name);
+    return;
+  }
+  row(out, "slot", "%s, %s", s->slot_name, slot->active ? "active" : "read by nobody");
+  if (slot->active)
+    row(out, "  read by", "%s at %s, backend %d", s->slot_use.holder[0] != '\0' ? s->slot_use.holder : "(not known)",
+        place(s->slot_use.holder_address), slot->active_pid);
+  else if (s->slot_use.inactive_since[0] != '\0')
+    row(out, "  since", "%s", s->slot_use.inactive_since);
+  row(out, "  confirmed", "%s", lsn_format(slot->confirmed_flush_lsn).text);
+  row(out, "  WAL", "%s, from %s on: %.1f MB", slot->wal_status[0] != '\0' ? slot->wal_status : "unknown",
+      lsn_format(slot->restart_lsn).text, (double)s->slot_use.retained_bytes / (1024 * 1024));
+  if (slot->invalidation_reason[0] != '\0')
+    row(out, "  invalid", "%s", slot->invalidation_reason);
+}
+
+static void print_postgres(const struct status *s, FILE *out) {
+  if (!s->postgres_read) {
+    row(out, "postgres", "MISSING: %s", s->postgres_error.message);
+    return;
+  }
+  row(out, "postgres", "%d.%d, database %s%s, WAL up to %s", s->server.version / 10000, s->server.version % 10000,
+      s->server.database, s->server.in_recovery ? " (standby)" : "", lsn_format(s->health.flush_lsn).text);
+  print_slot(s, out);
+  int active = active_count(s);
+  row(out, "instances", "%d active, %d standby", active, s->reader_count - active);
+  for (int i = 0; i < s->reader_count; i++)
+    row(out, is_active(s, &s->readers[i]) ? "  active" : "  standby", "at %s since %s, backend %d",
+        place(s->readers[i].address), s->readers[i].since, s->readers[i].pid);
+}
+
+static void print_position(const struct status *s, FILE *out) {
+  const struct position *p = &s->position;
+  switch (p->state) {
+  case POSITION_NONE:
+    row(out, "position", "none");
+    return;
+  case POSITION_INTENT:
+    row(out, "position", "none yet: a slot was being created");
+    return;
+  case POSITION_SET:
+    break;
+  }
+  row(out, "position", "%s, timeline %" PRIu32, lsn_format(position_ack_lsn(p)).text, p->timeline);
+  if (p->commit_lsn == 0)
+    row(out, "  last event", "none yet");
+  else
+    row(out, "  last event", "committed %s at %s, xid %" PRIu32, clock_rfc3339(p->commit_time_us).text,
+        lsn_format(p->commit_lsn).text, p->xid);
+  if (!p->complete)
+    row(out, "  half done", "change %" PRIu64 " of that transaction is next", p->next_index);
+  if (p->idle_end_lsn > p->end_lsn)
+    row(out, "  idle up to", "%s", lsn_format(p->idle_end_lsn).text);
+}
+
+static void print_lag(const struct status *s, FILE *out) {
+  if (lag_bytes(s) < 0)
+    return;
+  if (lag_us(s) < 0)
+    row(out, "lag", "%" PRId64 " bytes of WAL", lag_bytes(s));
+  else
+    row(out, "lag", "%" PRId64 " bytes of WAL, %.3f s", lag_bytes(s), (double)lag_us(s) / 1e6);
+}
+
+static void print_quarantine(const struct status *s, FILE *out) {
+  row(out, "quarantine", "%s: %s%" PRId64 " records%s", s->quarantine_topic, s->quarantine_whole ? "" : "at least ",
+      s->quarantined, s->quarantine_exists ? "" : ", not created yet");
+  for (int i = 0; i < s->code_count; i++) {
+    const struct status_code *code = &s->codes[i];
+    fprintf(out, "  %-20s %6" PRId64 "  %.19sZ to %.19sZ\n", code->code, code->records, time_text(code->first_ms).text,
+            time_text(code->last_ms).text);
+  }
+}
+
+void status_print_text(const struct status *s, FILE *out) {
+  row(out, "instance", "%s", s->instance);
+  print_postgres(s, out);
+  if (s->position_read)
+    print_position(s, out);
+  print_lag(s, out);
+  if (s->quarantine_read)
+    print_quarantine(s, out);
+  if (!s->position_read || !s->quarantine_read)
+    row(out, "kafka", "MISSING: %s", s->kafka_error.message);
+}
+
+/* The JSON form. What is not known is null. */
+
+static void key(struct buffer *json, const char *name) {
+  char before = json->len > 0 ? json->data[json->len - 1] : '\0';
+  if (before != '{' && before != '[' && before != '\0')
+    buffer_append_char(json, ',');
+  buffer_printf(json, "\"%s\":", name);
+}
+
+static void put_text(struct buffer *json, const char *name, const char *value) {
+  key(json, name);
+  if (value == NULL || value[0] == '\0')
+    buffer_append_text(json, "null");
+  else
+    buffer_append_json(json, slice_of(value));
+}
+
+static void put_number(struct buffer *json, const char *name, int64_t value) {
+  key(json, name);
+  buffer_printf(json, "%" PRId64, value);
+}
+
+/* -1 is unknown. */
+static void put_known(struct buffer *json, const char *name, int64_t value) {
+  if (value < 0)
+    put_text(json, name, NULL);
+  else
+    put_number(json, name, value);
+}
+
+static void put_bool(struct buffer *json, const char *name, bool value) {
+  key(json, name);
+  buffer_append_text(json, value ? "true" : "false");
+}
+
+static void put_lsn(struct buffer *json, const char *name, lsn_t lsn) {
+  put_text(json, name, lsn == 0 ? NULL : lsn_format(lsn).text);
+}
+
+static void json_postgres(const struct status *s, struct buffer *json) {
+  key(json, "postgres");
+  buffer_append_char(json, '{');
+  put_bool(json, "read", s->postgres_read);
+  put_text(json, "error", s->postgres_read ? NULL : s->postgres_error.message);
+  if (s->postgres_read) {
+    put_number(json, "version", s->server.version);
+    put_text(json, "database", s->server.database);
+    put_bool(json, "in_recovery", s->server.in_recovery);
+    put_lsn(json, "flush_lsn", s->health.flush_lsn);
+  }
+  buffer_append_char(json, '}');
+}
+
+static void json_slot(const struct status *s, struct buffer *json) {
+  key(json, "slot");
+  if (!s->postgres_read) {
+    buffer_append_text(json, "null");
+    return;
+  }
+  buffer_append_char(json, '{');
+  put_text(json, "name", s->slot_name);
+  put_bool(json, "exists", s->slot.exists);
+  put_bool(json, "active", s->slot.active);
+  put_known(json, "active_pid", s->slot.active ? s->slot.active_pid : -1);
+  put_text(json, "holder", s->slot_use.holder);
+  put_text(json, "holder_address", s->slot_use.holder_address);
+  put_text(json, "inactive_since", s->slot_use.inactive_since);
+  put_text(json, "wal_status", s->slot.wal_status);
+  put_text(json, "invalidation_reason", s->slot.invalidation_reason);
+  put_lsn(json, "restart_lsn", s->slot.restart_lsn);
+  put_lsn(json, "confirmed_flush_lsn", s->slot.confirmed_flush_lsn);
+  put_known(json, "retained_bytes", s->slot_use.retained_bytes);
+  put_known(json, "safe_wal_bytes", s->slot_use.safe_bytes);
+  buffer_append_char(json, '}');
+}
+
+static void json_instances(const struct status *s, struct buffer *json) {
+  key(json, "instances");
+  if (!s->postgres_read) {
+    buffer_append_text(json, "null");
+    return;
+  }
+  buffer_append_char(json, '{');
+  put_number(json, "active", active_count(s));
+  put_number(json, "standby", s->reader_count - active_count(s));
+  key(json, "list");
+  buffer_append_char(json, '[');
+  for (int i = 0; i < s->reader_count; i++) {
+    buffer_append_text(json, i == 0 ? "{" : ",{");
+    put_text(json, "state", is_active(s, &s->readers[i]) ? "active" : "standby");
+    put_text(json, "address", s->readers[i].address);
+    put_text(json, "since", s->readers[i].since);
+    put_number(json, "pid", s->readers[i].pid);
+    buffer_append_char(json, '}');
+  }
+  buffer_append_text(json, "]}");
+}
+
+static void json_kafka(const struct status *s, struct buffer *json) {
+  bool read = s->position_read && s->quarantine_read;
+  key(json, "kafka");
+  buffer_append_char(json, '{');
+  put_bool(json, "read", read);
+  put_text(json, "error", read ? NULL : s->kafka_error.message);
+  buffer_append_char(json, '}');
+}
+
+static void json_position(const struct status *s, struct buffer *json) {
+  const struct position *p = &s->position;
+  key(json, "position");
+  if (!s->position_read) {
+    buffer_append_text(json, "null");
+    return;
+  }
+  buffer_append_char(json, '{');
+  put_text(json, "state", state_name(p));
+  if (p->state == POSITION_SET) {
+    put_lsn(json, "lsn", position_ack_lsn(p));
+    put_lsn(json, "commit_lsn", p->commit_lsn);
+    put_lsn(json, "end_lsn", p->end_lsn);
+    put_lsn(json, "idle_end_lsn", p->idle_end_lsn);
+    put_text(json, "commit_time", p->commit_lsn == 0 ? NULL : clock_rfc3339(p->commit_time_us).text);
+    put_known(json, "xid", p->commit_lsn == 0 ? -1 : (int64_t)p->xid);
+    put_bool(json, "complete", p->complete);
+    put_number(json, "next_index", (int64_t)p->next_index);
+    put_number(json, "timeline", p->timeline);
+    put_text(json, "system_id", p->system_id);
+  }
+  buffer_append_char(json, '}');
+}
+
+static void json_lag(const struct status *s, struct buffer *json) {
+  key(json, "lag");
+  buffer_append_char(json, '{');
+  put_known(json, "bytes", lag_bytes(s));
+  key(json, "seconds");
+  if (lag_us(s) < 0)
+    buffer_append_text(json, "null");
+  else
+    buffer_printf(json, "%.6f", (double)lag_us(s) / 1e6);
+  buffer_append_char(json, '}');
+}
+
+static void json_quarantine(const struct status *s, struct buffer *json) {
+  key(json, "quarantine");
+  if (!s->quarantine_read) {
+    buffer_append_text(json, "null");
+    return;
+  }
+  buffer_append_char(json, '{');
+  put_text(json, "topic", s->quarantine_topic);
+  put_bool(json, "exists", s->quarantine_exists);
+  put_number(json, "records", s->quarantined);
+  put_bool(json, "at_least", !s->quarantine_whole);
+  key(json, "codes");
+  buffer_append_char(json, '[');
+  for (int i = 0; i < s->code_count; i++) {
+    buffer_append_text(json, i == 0 ? "{" : ",{");
+    put_text(json, "code", s->codes[i].code);
+    put_number(json, "records", s->codes[i].records);
+    put_text(json, "first", time_text(s->codes[i].first_ms).text);
+    put_text(json, "last", time_text(s->codes[i].last_ms).text);
+    buffer_append_char(json, '}');
+  }
+  buffer_append_text(json, "]}");
+}
+
+void status_print_json(const struct status *s, FILE *out) {
+  struct buffer json;
+  buffer_init(&json, BUFFER_MAX_ROW);
+  buffer_append_char(&json, '{');
+  put_text(&json, "instance", s->instance);
+  put_bool(&json, "ok", s->postgres_read && s->position_read && s->quarantine_read);
+  json_postgres(s, &json);
+  json_slot(s, &json);
+  json_instances(s, &json);
+  json_kafka(s, &json);
+  json_position(s, &json);
+  json_lag(s, &json);
+  json_quarantine(s, &json);
+  buffer_append_text(&json, "}\n");
+  fwrite(json.data, 1, json.len, out);
+  buffer_free(&json);
+}

@@ -1,0 +1,20 @@
+/* The topics that an instance writes to, as far as they are known without an event. */
+#ifndef WALFERRY_OPS_TOPICS_H
+#define WALFERRY_OPS_TOPICS_H
+
+#include "bridge/relay/position.h"
+#include "bridge/relay/relay.h"
+
+#define TOPICS_MAX 64
+
+struct topic_use {
+  const char *name; /* of the settings or the position */
+  bool quarantine;
+};
+
+/* Those of routes without fields, those that the position has pinned (NULL: none), and the quarantine topic, each once.
+ * Returns how many of at most TOPICS_MAX. */
+int topics_known(const struct relay_settings *settings, const struct position *position,
+                 struct topic_use topics[TOPICS_MAX]);
+
+#endif

@@ -1,0 +1,433 @@
+/* The frames of the output plugin wal2json 2.5, format version 2: one JSON object a frame.
+ *   {"action":"B","xid":728,"timestamp":"2026-11-21 11:53:41.276897+00","lsn":"0/152C6C8","nextlsn":"0/152C6F8"}
+ *   {"action":"C", as B}
+ *   {"action":"I","xid":...,"timestamp":...,"lsn":...,"schema":"public","table":"outbox","columns":[
+ *      {"name":"id","typeoid":2950,"value":"6c61..."}, ...]}
+ *   {"action":"M","xid":...,"timestamp":...,"lsn":...,"transactional":true,"prefix":"walferry","content":"{...}"}
+ * lsn is of the commit record in B and C, with nextlsn as its end, else of the change. What the values may be was taken
+ * from its source, wal2json.c, and from a real server. Strings are Postgres' own JSON strings; what they hold need not
+ * be UTF-8 (the content of a message).
+ * Must not know which tables anybody wants, nor put anything of a row into an error. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bridge/base/buffer.h"
+#include "bridge/base/jsontext.h"
+#include "bridge/base/memory.h"
+#include "bridge/base/number.h"
+#include "bridge/base/timestamp.h"
+#include "decoders/plugin.h"
+#include "decoders/relation.h"
+
+#define OID_BYTEA 17
+#define RELATIONS_MAX 1000             /* of all tables of the database; more are not worth their memory */
+#define KEY_MAX 1000                   /* bytes: two names of at most 63, and ample */
+#define SCRATCH_KEEP ((size_t)1 << 20) /* bytes; more than this is not kept for the next frame */
+
+struct wal2json {
+  struct decoder base; /* first */
+  struct relation_cache *relations;
+  struct slice *names; /* of the last row's columns; these three grow to the widest table and are reused */
+  uint32_t *type_oids;
+  struct value *values;
+  int capacity;
+  struct buffer key; /* of the last row's table in relations */
+  char *scratch;     /* unescaped strings of the last frame; none is longer than it was in the frame */
+  size_t scratch_capacity;
+  size_t scratch_used;
+  bool in_transaction; /* between B and C */
+  lsn_t begin_lsn;     /* of the open transaction: the commit LSN that its B announced */
+};
+
+/* The members of a frame. */
+enum member {
+  MEMBER_ACTION = 0,
+  MEMBER_XID,
+  MEMBER_TIMESTAMP,
+  MEMBER_LSN,
+  MEMBER_NEXTLSN,
+  MEMBER_SCHEMA,
+  MEMBER_TABLE,
+  MEMBER_COLUMNS,
+  MEMBER_TRANSACTIONAL,
+  MEMBER_PREFIX,
+  MEMBER_CONTENT,
+  MEMBER_COUNT
+};
+static const char *const member_names[MEMBER_COUNT] = {
+    "action", "xid", "timestamp", "lsn", "nextlsn", "schema", "table", "columns", "transactional", "prefix", "content"};
+
+/* And of a column. */
+enum column_member { COLUMN_NAME = 0, COLUMN_TYPE_OID, COLUMN_VALUE, COLUMN_MEMBER_COUNT };
+static const char *const column_member_names[COLUMN_MEMBER_COUNT] = {"name", "typeoid", "value"};
+
+/* One frame on its way through the parser. */
+struct message {
+  struct wal2json *state;
+  struct slice frame;
+  struct slice members[MEMBER_COUNT]; /* as written; absent where the frame has none */
+  char action;                        /* '?' until it is known */
+  struct error *err;
+};
+
+static bool malformed(const struct message *m, const char *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* at points into the frame. */
+static bool malformed(const struct message *m, const char *at, const char *format, ...) {
+  char detail[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(detail, sizeof detail, format, args);
+  va_end(args);
+  return error_set(m->err, ERROR_FATAL, "wal2json message '%c', byte %zu of %zu: %s", m->action,
+                   (size_t)(at - m->frame.data), m->frame.len, detail);
+}
+
+/* The values of an object's members by their place in names; those it does not name are passed over. */
+static bool read_members(const struct message *m, struct slice object, const char *const *names, int count,
+                         struct slice *values) {
+  for (int i = 0; i < count; i++)
+    values[i] = SLICE_ABSENT;
+  struct jsontext_members walk = jsontext_members_of(object);
+  struct jsontext_member member;
+  while (jsontext_members_next(&walk, &member)) {
+    for (int i = 0; i < count; i++) {
+      if (!slice_is(member.name, names[i]))
+        continue;
+      if (slice_present(values[i]))
+        return malformed(m, member.name.data, "the member \"%s\" stands twice", names[i]);
+      values[i] = member.value;
+    }
+  }
+  return true;
+}
+
+/* A member that has to be there and of a kind. */
+static bool require(const struct message *m, struct slice value, const char *name, enum jsontext_kind kind) {
+  if (!slice_present(value))
+    return malformed(m, m->frame.data, "the member \"%s\" is missing", name);
+  return jsontext_kind_of(value) == kind || malformed(m, value.data, "the member \"%s\" is of another kind", name);
+}
+
+static bool require_member(const struct message *m, enum member member, enum jsontext_kind kind) {
+  return require(m, m->members[member], member_names[member], kind);
+}
+
+/* Room for the unescaped strings of one frame. */
+static void scratch_reset(struct wal2json *state, size_t needed) {
+  state->scratch_used = 0;
+  if (needed > state->scratch_capacity || state->scratch_capacity > SCRATCH_KEEP) {
+    free(state->scratch);
+    state->scratch = memory_resize(NULL, needed);
+    state->scratch_capacity = needed;
+  }
+}
+
+/* A string's text: in the frame where it stands as it is, else in the scratch. */
+static struct slice string_text(const struct message *m, struct slice string) {
+  struct slice body = jsontext_string_body(string);
+  if (memchr(body.data, '\\', body.len) == NULL)
+    return body;
+  char *to = m->state->scratch + m->state->scratch_used;
+  size_t len = jsontext_unescape(body, to);
+  m->state->scratch_used += len;
+  return slice_from(to, len);
+}
+
+/* wal2json cuts off the \x that bytea's text begins with. It takes the place of the two quotes. */
+static struct slice bytea_text(const struct message *m, struct slice string) {
+  char *to = m->state->scratch + m->state->scratch_used;
+  memcpy(to, "\\x", 2);
+  size_t len = 2 + jsontext_unescape(jsontext_string_body(string), to + 2);
+  m->state->scratch_used += len;
+  return slice_from(to, len);
+}
+
+static bool read_lsn(const struct message *m, enum member member, lsn_t *lsn) {
+  struct slice value = m->members[member];
+  return require_member(m, member, JSONTEXT_STRING) &&
+         (lsn_parse(jsontext_string_body(value), lsn) ||
+          malformed(m, value.data, "the member \"%s\" is no LSN", member_names[member]));
+}
+
+static bool read_timestamp(const struct message *m, int64_t *unix_us) {
+  struct slice value = m->members[MEMBER_TIMESTAMP];
+  return require_member(m, MEMBER_TIMESTAMP, JSONTEXT_STRING) &&
+         (timestamp_parse(jsontext_string_body(value), unix_us) ||
+          malformed(m, value.data, "the member \"timestamp\" is no timestamp"));
+}
+
+static bool read_xid(const struct message *m, uint32_t *xid) {
+  struct slice value = m->members[MEMBER_XID];
+  uint64_t number;
+  if (!require_member(m, MEMBER_XID, JSONTEXT_NUMBER))
+    return false;
+  if (!number_parse_u64(value, UINT32_MAX, &number))
+    return malformed(m, value.data, "the member \"xid\" is no transaction id");
+  *xid = (uint32_t)number;
+  return true;
+}
+
+static bool require_transaction(const struct message *m) {
+  return m->state->in_transaction || malformed(m, m->frame.data, "not between a begin and a commit");
+}
+
+/* What B and C have in common. */
+struct bounds {
+  lsn_t commit_lsn;
+  lsn_t end_lsn;
+  int64_t commit_time_us;
+};
+
+static bool read_bounds(const struct message *m, struct bounds *b) {
+  if (!read_lsn(m, MEMBER_LSN, &b->commit_lsn) || !read_lsn(m, MEMBER_NEXTLSN, &b->end_lsn) ||
+      !read_timestamp(m, &b->commit_time_us))
+    return false;
+  if (b->commit_lsn == 0)
+    return malformed(m, m->members[MEMBER_LSN].data, "the commit LSN is 0/0");
+  return b->end_lsn > b->commit_lsn ||
+         malformed(m, m->members[MEMBER_NEXTLSN].data, "the commit record at %s ends at %s",
+                   lsn_format(b->commit_lsn).text, lsn_format(b->end_lsn).text);
+}
+
+static bool parse_begin(const struct message *m, struct change *change) {
+  if (m->state->in_transaction)
+    return malformed(m, m->frame.data, "a begin inside a transaction");
+  struct bounds b;
+  uint32_t xid = 0;
+  if (!read_bounds(m, &b) || !read_xid(m, &xid))
+    return false;
+  m->state->in_transaction = true;
+  m->state->begin_lsn = b.commit_lsn;
+  *change = (struct change){
+      .kind = CHANGE_BEGIN,
+      .begin = {.commit_lsn = b.commit_lsn, .commit_time_us = b.commit_time_us, .xid = xid},
+  };
+  return true;
+}
+
+static bool parse_commit(const struct message *m, struct change *change) {
+  struct bounds b;
+  if (!require_transaction(m) || !read_bounds(m, &b))
+    return false;
+  if (b.commit_lsn != m->state->begin_lsn)
+    return malformed(m, m->members[MEMBER_LSN].data, "commits at %s what was begun for %s",
+                     lsn_format(b.commit_lsn).text, lsn_format(m->state->begin_lsn).text);
+  m->state->in_transaction = false;
+  *change = (struct change){
+      .kind = CHANGE_COMMIT,
+      .commit = {.commit_lsn = b.commit_lsn, .end_lsn = b.end_lsn, .commit_time_us = b.commit_time_us},
+  };
+  return true;
+}
+
+/* As Postgres' own text: numbers stand bare in the frame, booleans as words; NaN and the infinities have become null
+ * and cannot be told from NULL. */
+static bool read_value(const struct message *m, struct slice written, uint32_t type_oid, struct value *value) {
+  switch (jsontext_kind_of(written)) {
+  case JSONTEXT_NULL:
+    *value = (struct value){.kind = VALUE_NULL, .text = SLICE_ABSENT};
+    return true;
+  case JSONTEXT_STRING:
+    *value = (struct value){.kind = VALUE_TEXT,
+                            .text = type_oid == OID_BYTEA ? bytea_text(m, written) : string_text(m, written)};
+    return true;
+  case JSONTEXT_NUMBER:
+    *value = (struct value){.kind = VALUE_TEXT, .text = written};
+    return true;
+  case JSONTEXT_BOOL:
+    *value = (struct value){.kind = VALUE_TEXT, .text = slice_from(written.data[0] == 't' ? "t" : "f", 1)};
+    return true;
+  case JSONTEXT_OBJECT:
+  case JSONTEXT_ARRAY:
+    break;
+  }
+  return malformed(m, written.data, "a value that is neither text, number, boolean nor null");
+}
+
+/* {"name":"id","typeoid":2950,"value":...} into the place `index` of names, type_oids and values. */
+static bool read_column(const struct message *m, struct slice column, int index) {
+  struct wal2json *state = m->state;
+  struct slice members[COLUMN_MEMBER_COUNT];
+  if (jsontext_kind_of(column) != JSONTEXT_OBJECT)
+    return malformed(m, column.data, "a column that is no object");
+  if (!read_members(m, column, column_member_names, COLUMN_MEMBER_COUNT, members))
+    return false;
+  for (int i = 0; i < COLUMN_MEMBER_COUNT; i++)
+    if (!slice_present(members[i]))
+      return malformed(m, column.data, "a column without \"%s\"", column_member_names[i]);
+  if (!require(m, members[COLUMN_NAME], "name", JSONTEXT_STRING))
+    return false;
+  int64_t oid; /* written as a signed number */
+  if (!number_parse(members[COLUMN_TYPE_OID], INT32_MIN, UINT32_MAX, &oid))
+    return malformed(m, members[COLUMN_TYPE_OID].data, "the member \"typeoid\" is no OID");
+  state->names[index] = string_text(m, members[COLUMN_NAME]);
+  state->type_oids[index] = (uint32_t)oid;
+  return read_value(m, members[COLUMN_VALUE], state->type_oids[index], &state->values[index]);
+}
+
+static void reserve_columns(struct wal2json *state, int count) {
+  if (count <= state->capacity)
+    return;
+  int capacity = count < 32 ? 32 : 2 * count;
+  state->names = memory_resize(state->names, (size_t)capacity * sizeof *state->names);
+  state->type_oids = memory_resize(state->type_oids, (size_t)capacity * sizeof *state->type_oids);
+  state->values = memory_resize(state->values, (size_t)capacity * sizeof *state->values);
+  state->capacity = capacity;
+}
+
+/* The same columns in the same order, by name and type? */
+static bool same_columns(const struct wal2json *state, const struct relation *relation, int count) {
+  if (relation->column_count != count)
+    return false;
+  for (int i = 0; i < count; i++)
+    if (relation->columns[i].type_oid != state->type_oids[i] || !slice_is(state->names[i], relation->columns[i].name))
+      return false;
+  return true;
+}
+
+/* wal2json describes the table with each row. A relation is made anew only when its columns are not those of the row
+ * before, so that its serial says the same as pgoutput's. */
+static const struct relation *find_relation(struct wal2json *state, struct slice schema, struct slice table,
+                                            int count) {
+  buffer_clear(&state->key);
+  buffer_append_slice(&state->key, schema);
+  buffer_append_char(&state->key, '\0');
+  buffer_append_slice(&state->key, table);
+  struct slice name = buffer_slice(&state->key);
+  const struct relation *found = relation_cache_find(state->relations, name);
+  if (found == NULL || !same_columns(state, found, count)) {
+    struct relation *relation = relation_new(0, schema, table, count);
+    for (int i = 0; i < count; i++)
+      relation_set_column(relation, i, state->names[i], state->type_oids[i]);
+    if (found == NULL && relation_cache_count(state->relations) >= RELATIONS_MAX)
+      relation_cache_clear(state->relations);
+    relation_cache_replace(state->relations, name, relation);
+    found = relation;
+  }
+  return found;
+}
+
+static bool parse_insert(const struct message *m, struct change *change) {
+  if (!require_transaction(m) || !require_member(m, MEMBER_SCHEMA, JSONTEXT_STRING) ||
+      !require_member(m, MEMBER_TABLE, JSONTEXT_STRING) || !require_member(m, MEMBER_COLUMNS, JSONTEXT_ARRAY))
+    return false;
+  struct wal2json *state = m->state;
+  struct slice schema = string_text(m, m->members[MEMBER_SCHEMA]);
+  struct slice table = string_text(m, m->members[MEMBER_TABLE]);
+  if (schema.len + table.len + 1 > KEY_MAX)
+    return malformed(m, m->members[MEMBER_TABLE].data, "the table's name is too long");
+  struct jsontext_elements walk = jsontext_elements_of(m->members[MEMBER_COLUMNS]);
+  struct slice column;
+  int count = 0;
+  for (; jsontext_elements_next(&walk, &column); count++) {
+    reserve_columns(state, count + 1);
+    if (!read_column(m, column, count))
+      return false;
+  }
+  *change = (struct change){
+      .kind = CHANGE_INSERT,
+      .insert = {.relation = find_relation(state, schema, table, count), .values = state->values},
+  };
+  return true;
+}
+
+/* Of pg_logical_emit_message. A transactional one comes within its transaction, any other when the server passes it,
+ * which is never within, and with null for xid and timestamp. */
+static bool parse_message(const struct message *m, struct change *change) {
+  lsn_t lsn;
+  if (!require_member(m, MEMBER_TRANSACTIONAL, JSONTEXT_BOOL) || !require_member(m, MEMBER_PREFIX, JSONTEXT_STRING) ||
+      !require_member(m, MEMBER_CONTENT, JSONTEXT_STRING) || !read_lsn(m, MEMBER_LSN, &lsn))
+    return false;
+  struct slice flag = m->members[MEMBER_TRANSACTIONAL];
+  bool transactional = flag.data[0] == 't';
+  if (transactional && !m->state->in_transaction)
+    return malformed(m, flag.data, "a transactional message outside of a transaction");
+  if (!transactional && m->state->in_transaction)
+    return malformed(m, flag.data, "a non-transactional message inside a transaction");
+  *change = (struct change){
+      .kind = CHANGE_MESSAGE,
+      .message = {.transactional = transactional,
+                  .lsn = lsn,
+                  .prefix = string_text(m, m->members[MEMBER_PREFIX]),
+                  .content = string_text(m, m->members[MEMBER_CONTENT])},
+  };
+  return true;
+}
+
+static bool parse(struct message *m, struct change *change) {
+  size_t error_at;
+  if (!jsontext_check_bytes(m->frame, &error_at))
+    return malformed(m, m->frame.data + error_at, "the message is not JSON");
+  if (jsontext_kind_of(m->frame) != JSONTEXT_OBJECT)
+    return malformed(m, m->frame.data, "the message is no JSON object");
+  if (!read_members(m, m->frame, member_names, MEMBER_COUNT, m->members) ||
+      !require_member(m, MEMBER_ACTION, JSONTEXT_STRING))
+    return false;
+  struct slice action = jsontext_string_body(m->members[MEMBER_ACTION]);
+  if (action.len != 1 || memchr("BCIM", action.data[0], 4) == NULL)
+    return malformed(m, action.data, "an action that is none of B, C, I and M");
+  m->action = action.data[0];
+  switch (m->action) {
+  case 'I':
+    return parse_insert(m, change);
+  case 'B':
+    return parse_begin(m, change);
+  case 'C':
+    return parse_commit(m, change);
+  default:
+    return parse_message(m, change);
+  }
+}
+
+static bool wal2json_decode(struct decoder *dec, struct slice frame, struct change *change, struct error *err) {
+  if (frame.len == 0)
+    return error_set(err, ERROR_FATAL, "wal2json message, byte 0 of 0: an empty frame");
+  struct message m = {.state = (struct wal2json *)dec, .frame = frame, .action = '?', .err = err};
+  scratch_reset(m.state, frame.len);
+  struct change parsed;
+  if (!parse(&m, &parsed))
+    return false;
+  *change = parsed;
+  return true;
+}
+
+/* Inserts only, and all messages. Type names are left out: wal2json does not escape the quoted ones. */
+static void wal2json_options(const char *publication, struct decoder_options *options) {
+  (void)publication;
+  static const char *const list[][2] = {{"format-version", "2"},    {"actions", "insert"},   {"include-xids", "1"},
+                                        {"include-timestamp", "1"}, {"include-lsn", "1"},    {"include-type-oids", "1"},
+                                        {"include-types", "0"},     {"include-schemas", "1"}};
+  for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+    decoder_options_add(options, list[i][0], list[i][1]);
+}
+
+static struct decoder *wal2json_create(void) {
+  struct wal2json *state = memory_alloc(sizeof *state);
+  state->relations = relation_cache_new();
+  buffer_init(&state->key, KEY_MAX);
+  return &state->base;
+}
+
+static void wal2json_destroy(struct decoder *dec) {
+  struct wal2json *state = (struct wal2json *)dec;
+  relation_cache_free(state->relations);
+  buffer_free(&state->key);
+  free(state->names);
+  free(state->type_oids);
+  free(state->values);
+  free(state->scratch);
+  free(state);
+}
+
+const struct decoder_class wal2json_class = {
+    .plugin = "wal2json",
+    .reads_publication = false,
+    .sends_server_encoding = true,
+    .options = wal2json_options,
+    .create = wal2json_create,
+    .decode = wal2json_decode,
+    .destroy = wal2json_destroy,
+};
