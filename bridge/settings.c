@@ -35,6 +35,22 @@ static void fill_table(struct table_spec *spec, const struct config_table *table
   };
 }
 
+static enum envelope_layout layout_of(enum config_envelope envelope) {
+  switch (envelope) {
+  case CONFIG_ENVELOPE_STANDARD:
+    break;
+  case CONFIG_ENVELOPE_CONTRACT:
+    return ENVELOPE_CONTRACT;
+  case CONFIG_ENVELOPE_ACTOR:
+    return ENVELOPE_ACTOR;
+  case CONFIG_ENVELOPE_CLOUDEVENTS:
+    return ENVELOPE_CLOUDEVENTS;
+  case CONFIG_ENVELOPE_PAYLOAD:
+    return ENVELOPE_PAYLOAD;
+  }
+  return ENVELOPE_STANDARD;
+}
+
 static struct router *make_router(const struct config *config, struct error *err) {
   unsigned count = config->relay.route_count;
   struct route_spec *routes = memory_alloc(count * sizeof *routes);
@@ -70,7 +86,7 @@ bool settings_init(struct settings *settings, const struct config *config, struc
                            .prefixes = (const char *const *)config->relay.messages.items,
                            .prefix_count = (int)config->relay.messages.count,
                            .record = {.instance = config->name,
-                                      .layout = ENVELOPE_STANDARD,
+                                      .layout = layout_of(config->relay.envelope),
                                       .router = router,
                                       .quarantine_topic = config->relay.quarantine_topic},
                            .stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,

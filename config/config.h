@@ -32,6 +32,13 @@ struct config_strings {
 };
 
 enum config_decoder { CONFIG_DECODER_PGOUTPUT = 1, CONFIG_DECODER_WAL2JSON };
+enum config_envelope {
+  CONFIG_ENVELOPE_STANDARD = 1,
+  CONFIG_ENVELOPE_CONTRACT,
+  CONFIG_ENVELOPE_ACTOR,
+  CONFIG_ENVELOPE_CLOUDEVENTS,
+  CONFIG_ENVELOPE_PAYLOAD
+};
 enum config_on_invalid { CONFIG_ON_INVALID_QUARANTINE = 1, CONFIG_ON_INVALID_STOP };
 
 struct config_handler {
@@ -68,6 +75,7 @@ struct config {
     struct config_table *tables; /* each once; no tables only where there are messages */
     unsigned table_count;
     struct config_strings messages; /* prefixes, each once; may be none */
+    enum config_envelope envelope;  /* default standard */
     struct config_route *routes;    /* at least one; default {"*", "outbox.event.${aggregate}"} */
     unsigned route_count;
     enum config_on_invalid on_invalid; /* default quarantine */

@@ -93,15 +93,16 @@ static bool load_routes(const struct loading *loading, const struct raw_relay *r
   return true;
 }
 
-static bool check_envelope(const struct loading *loading, const char *raw) {
+static bool load_envelope(const struct loading *loading, const char *raw, enum config_envelope *out) {
   static const char *const names[] = {"standard", "contract", "actor", "cloudevents", "payload"};
+  static const enum config_envelope values[] = {CONFIG_ENVELOPE_STANDARD, CONFIG_ENVELOPE_CONTRACT,
+                                                CONFIG_ENVELOPE_ACTOR, CONFIG_ENVELOPE_CLOUDEVENTS,
+                                                CONFIG_ENVELOPE_PAYLOAD};
   size_t chosen;
   if (!loading_choice(loading, "relay.envelope", raw, names, 5, 0, &chosen))
     return false;
-  if (chosen == 0)
-    return true;
-  loading_fail(loading, "relay.envelope", "`relay.envelope`: %s is not supported yet", names[chosen]);
-  return loading_remedy(loading, "write standard, or remove the key");
+  *out = values[chosen];
+  return true;
 }
 
 static bool load_on_invalid(const struct loading *loading, const char *raw, enum config_on_invalid *out) {
@@ -135,10 +136,11 @@ static bool check_sources(const struct loading *loading, const struct raw_relay 
 
 bool section_relay(const struct loading *loading, const struct raw_relay *raw, struct config *config) {
   config->has_relay = raw != NULL;
-  return raw == NULL || (check_sources(loading, raw) && load_tables(loading, raw, config) &&
-                         section_strings(loading, "relay.messages", raw->messages, raw->messages_count, NULL, "",
-                                         &config->relay.messages) &&
-                         check_envelope(loading, raw->envelope) && load_routes(loading, raw, config) &&
-                         load_on_invalid(loading, raw->on_invalid, &config->relay.on_invalid) &&
-                         load_quarantine_topic(loading, raw->quarantine_topic, config));
+  return raw == NULL ||
+         (check_sources(loading, raw) && load_tables(loading, raw, config) &&
+          section_strings(loading, "relay.messages", raw->messages, raw->messages_count, NULL, "",
+                          &config->relay.messages) &&
+          load_envelope(loading, raw->envelope, &config->relay.envelope) && load_routes(loading, raw, config) &&
+          load_on_invalid(loading, raw->on_invalid, &config->relay.on_invalid) &&
+          load_quarantine_topic(loading, raw->quarantine_topic, config));
 }

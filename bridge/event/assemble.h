@@ -17,6 +17,7 @@ struct record_draft {
   int64_t timestamp_ms;
   int32_t partition;
   bool quarantined;
+  bool bare; /* as in struct record */
   const char *origin;
   struct slice id;
   lsn_t commit_lsn;

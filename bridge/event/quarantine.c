@@ -218,10 +218,11 @@ static struct slice header_value(const struct record *record, const char *name) 
 }
 
 static void put_refused_value(struct buffer *out, const struct record *refused) {
+  const char *name = refused->bare ? "payload" : "envelope";
   if (!slice_present(refused->value))
-    put_json(out, "envelope", slice_of("null"));
+    put_json(out, name, slice_of("null"));
   else if (jsontext_check(refused->value, NULL))
-    put_json(out, "envelope", refused->value);
+    put_json(out, name, refused->value);
   else
     put_base64(out, "payload_base64", refused->value);
   put_open(out, "original_headers");

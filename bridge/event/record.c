@@ -97,19 +97,22 @@ struct record *record_build(struct record_builder *builder, const struct event *
   int32_t partition;
   struct envelope_text value;
   struct slice source = builder_source(builder, event->origin);
+  struct header_defaults defaults = {.source = source, .content_type = envelope_content_type(builder->envelope, event)};
   if (!check_fields(event, &partition, problem) || !find_topic(builder, event, source, problem) ||
-      !header_list_collect(&builder->headers, event, source, problem) ||
+      !header_list_collect(&builder->headers, event, &defaults, problem) ||
       !envelope_write(builder->envelope, event, source, &value, problem))
     return NULL;
   return record_assemble(&(struct record_draft){
       .topic = buffer_slice(&builder->topic),
       .key = event->fields[FIELD_KEY],
+      .tombstone = value.tombstone,
       .value = {value.head, value.payload, value.tail},
       .headers = builder->headers.items,
       .header_count = builder->headers.count,
       .static_names = builder->headers.own,
       .timestamp_ms = timestamp_floor_ms(event->occurred_at_us),
       .partition = partition,
+      .bare = builder->rules->layout == ENVELOPE_PAYLOAD,
       .origin = event->origin,
       .id = event->fields[FIELD_ID],
       .commit_lsn = event->commit_lsn,

@@ -19,6 +19,7 @@ struct record {
   int64_t timestamp_ms; /* Unix */
   int32_t partition;    /* RECORD_PARTITION_BY_KEY, or the explicit one */
   bool quarantined;     /* already a quarantine record: topic is the quarantine topic */
+  bool bare;            /* the value is the payload alone */
 
   const char *origin; /* "public.outbox" or the message prefix; NUL-terminated, in the record */
   struct slice id;    /* absent where the row had none */
@@ -38,7 +39,14 @@ struct problem {
   char message[256];
 };
 
-enum envelope_layout { ENVELOPE_STANDARD = 1 };
+/* What a record's value looks like (README, "What a record looks like"). */
+enum envelope_layout {
+  ENVELOPE_STANDARD = 1,
+  ENVELOPE_CONTRACT,
+  ENVELOPE_ACTOR,
+  ENVELOPE_CLOUDEVENTS, /* 1.0, structured mode */
+  ENVELOPE_PAYLOAD      /* the payload alone: nothing is checked, and NULL is a tombstone */
+};
 
 struct record_rules {
   const char *instance; /* for the default source "<instance>.<schema>.<table>" */
@@ -66,10 +74,11 @@ struct record *record_build(struct record_builder *builder, const struct event *
 struct record *record_build_quarantine(struct record_builder *builder, const struct event *event,
                                        const struct problem *problem);
 
-/* The same for a record that the broker (or a size limit) refused: with the envelope it would have had (payload_base64
- * where the value is no JSON), original_partition (if explicit) and original_headers. For "record_too_large", with size
- * and hash (FNV-1a 64, hex) in details instead of envelope and headers, id and type cut to 1 KiB, and no key above
- * 64 KiB. Its timestamp_ms is 0, now: the record's own may be what the broker refused. */
+/* The same for a record that the broker (or a size limit) refused: with the envelope it would have had (or payload,
+ * where it has none; payload_base64 where the value is no JSON), original_partition (if explicit) and original_headers.
+ * For "record_too_large", with size and hash (FNV-1a 64, hex) in details instead of envelope and headers, id and type
+ * cut to 1 KiB, and no key above 64 KiB. Its timestamp_ms is 0, now: the record's own may be what the broker refused.
+ */
 struct record *record_quarantine(const struct record *refused, const char *quarantine_topic,
                                  const struct problem *problem);
 

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -72,6 +73,28 @@ static void defaults_arrive(void **state) {
   expect_topic(&settings, "Reserved", "outbox.event.Rental");
   settings_free(&settings);
   config_free(config);
+}
+
+static void each_envelope_has_its_layout(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    enum envelope_layout layout;
+  } cases[] = {{"standard", ENVELOPE_STANDARD},
+               {"contract", ENVELOPE_CONTRACT},
+               {"actor", ENVELOPE_ACTOR},
+               {"cloudevents", ENVELOPE_CLOUDEVENTS},
+               {"payload", ENVELOPE_PAYLOAD}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char text[300];
+    snprintf(text, sizeof text, BASE "relay: {tables: [{table: outbox}], envelope: %s}\n", cases[i].name);
+    struct config *config = load(text);
+    struct settings settings;
+    assert_true(settings_init(&settings, config, NULL));
+    assert_int_equal(settings.relay.intake.record.layout, cases[i].layout);
+    settings_free(&settings);
+    config_free(config);
+  }
 }
 
 static void everything_named_arrives(void **state) {
@@ -170,11 +193,9 @@ static void what_does_not_fit_is_a_config_error(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(defaults_arrive),
-      cmocka_unit_test(everything_named_arrives),
-      cmocka_unit_test(every_column_role_goes_to_its_field),
-      cmocka_unit_test(messages_alone_are_enough),
-      cmocka_unit_test(what_does_not_fit_is_a_config_error),
+      cmocka_unit_test(defaults_arrive),           cmocka_unit_test(each_envelope_has_its_layout),
+      cmocka_unit_test(everything_named_arrives),  cmocka_unit_test(every_column_role_goes_to_its_field),
+      cmocka_unit_test(messages_alone_are_enough), cmocka_unit_test(what_does_not_fit_is_a_config_error),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,24 @@ static void unusual_but_good_values_load(void **state) {
   config_free(config);
 }
 
+static void each_envelope_has_its_name(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    enum config_envelope envelope;
+  } cases[] = {{RELAY, CONFIG_ENVELOPE_STANDARD},
+               {RELAY "  envelope: standard\n", CONFIG_ENVELOPE_STANDARD},
+               {RELAY "  envelope: contract\n", CONFIG_ENVELOPE_CONTRACT},
+               {RELAY "  envelope: actor\n", CONFIG_ENVELOPE_ACTOR},
+               {RELAY "  envelope: cloudevents\n", CONFIG_ENVELOPE_CLOUDEVENTS},
+               {RELAY "  envelope: payload\n", CONFIG_ENVELOPE_PAYLOAD}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct config *config = load(cases[i].text);
+    assert_int_equal(config->relay.envelope, cases[i].envelope);
+    config_free(config);
+  }
+}
+
 static void every_column_role_is_loaded(void **state) {
   (void)state;
   struct config *config =
@@ -266,10 +284,6 @@ static void relay_values_are_checked(void **state) {
        "`relay.tables[0].columns.key`: \"a\"b\" has a quote", "without quotes"},
       {"prefix twice", BASE "relay:\n  messages: [a, b, a]\n", "5:20", "\"a\" is there twice", "keep one"},
       {"envelope", RELAY "  envelope: standrad\n", "6:13", "\"standrad\" is not", "did you mean \"standard\"?"},
-      {"contract", RELAY "  envelope: contract\n", "6:13", "contract is not supported yet", "standard"},
-      {"actor", RELAY "  envelope: actor\n", "6:13", "actor is not supported yet", "standard"},
-      {"cloudevents", RELAY "  envelope: cloudevents\n", "6:13", "cloudevents is not supported yet", "standard"},
-      {"payload", RELAY "  envelope: payload\n", "6:13", "payload is not supported yet", "standard"},
       {"on_invalid", RELAY "  on_invalid: ignore\n", "6:15", "\"ignore\" is not quarantine or stop",
        "write quarantine"},
       {"quarantine topic", RELAY "  quarantine_topic: a/b\n", "6:21", "characters that Kafka does not take",
@@ -360,6 +374,7 @@ int main(void) {
       cmocka_unit_test(smallest_file_gets_the_defaults),
       cmocka_unit_test(relay_and_inbox_get_their_defaults),
       cmocka_unit_test(unusual_but_good_values_load),
+      cmocka_unit_test(each_envelope_has_its_name),
       cmocka_unit_test(every_column_role_is_loaded),
       cmocka_unit_test(names_are_checked),
       cmocka_unit_test(booleans_and_numbers_are_strict),

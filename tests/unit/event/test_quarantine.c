@@ -247,9 +247,15 @@ static void values_that_are_no_json_or_absent_are_kept(void **state) {
   struct event event = fixture_event();
   struct record *refused = publish(state, &event);
   static const struct {
+    bool bare;
     const char *value, *json;
-  } cases[] = {{"\xffhi", ",\"payload_base64\":\"/2hp\","}, {NULL, ",\"envelope\":null,"}};
+  } cases[] = {{false, "\xffhi", ",\"payload_base64\":\"/2hp\","},
+               {false, NULL, ",\"envelope\":null,"},
+               {true, "[1]", ",\"payload\":[1],"},
+               {true, NULL, ",\"payload\":null,"},
+               {true, "hi", ",\"payload_base64\":\"aGk=\","}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    refused->bare = cases[i].bare;
     refused->value = slice_of(cases[i].value);
     struct record *record = record_quarantine(refused, "q", &refusal);
     assert_non_null(memmem(record->value.data, record->value.len, cases[i].json, strlen(cases[i].json)));

@@ -278,6 +278,89 @@ static void a_template_makes_the_topic(void **state) {
   record_free(record);
 }
 
+/* The content type that a record of the layout has; absent: no such header. */
+static struct slice content_type_of(void **state, enum envelope_layout layout, const struct event *event) {
+  struct fixture *f = *state;
+  struct record_rules rules = f->rules;
+  rules.layout = layout;
+  struct record_builder *builder = record_builder_new(&rules);
+  struct problem problem;
+  struct record *record = record_build(builder, event, &problem);
+  static char text[64];
+  struct slice found = SLICE_ABSENT;
+  if (record == NULL)
+    fail_msg("%s", problem.message);
+  for (int i = 0; i < record->header_count; i++)
+    if (strcmp(record->headers[i].name, "content-type") == 0) {
+      snprintf(text, sizeof text, "%.*s", SLICE_ARG(record->headers[i].value));
+      found = slice_of(text);
+    }
+  record_free(record);
+  record_builder_free(builder);
+  return found;
+}
+
+static void each_layout_knows_its_content_type(void **state) {
+  static const char cloudevents[] = "application/cloudevents+json; charset=UTF-8";
+  static const struct {
+    enum envelope_layout layout;
+    enum payload_form form;
+    const char *payload, *own, *custom, *expected;
+  } cases[] = {
+      {ENVELOPE_STANDARD, PAYLOAD_TEXT, "{}", NULL, NULL, "application/json"},
+      {ENVELOPE_CONTRACT, PAYLOAD_TEXT, NULL, NULL, NULL, "application/json"},
+      {ENVELOPE_ACTOR, PAYLOAD_JSON, "{}", "a/b", NULL, "a/b"},
+      {ENVELOPE_CLOUDEVENTS, PAYLOAD_JSON, "{}", NULL, NULL, cloudevents},
+      {ENVELOPE_CLOUDEVENTS, PAYLOAD_TEXT, "<a/>", "text/xml", NULL, cloudevents},
+      {ENVELOPE_PAYLOAD, PAYLOAD_JSON, "{}", NULL, NULL, "application/json"},
+      {ENVELOPE_PAYLOAD, PAYLOAD_JSON, NULL, NULL, NULL, NULL},
+      {ENVELOPE_PAYLOAD, PAYLOAD_JSON, NULL, "a/b", NULL, "a/b"},
+      {ENVELOPE_PAYLOAD, PAYLOAD_TEXT, "{}", NULL, NULL, NULL},
+      {ENVELOPE_PAYLOAD, PAYLOAD_TEXT, "{}", "a/b", NULL, "a/b"},
+      {ENVELOPE_PAYLOAD, PAYLOAD_TEXT, "{}", NULL, "{\"content-type\":\"c/d\"}", "c/d"},
+      {ENVELOPE_PAYLOAD, PAYLOAD_BYTEA, "\\x00", NULL, NULL, NULL},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct event event = fixture_event();
+    event.payload_form = cases[i].form;
+    event.fields[FIELD_PAYLOAD] = slice_of(cases[i].payload);
+    event.fields[FIELD_CONTENT_TYPE] = slice_of(cases[i].own);
+    event.fields[FIELD_HEADERS] = slice_of(cases[i].custom);
+    assert_text(content_type_of(state, cases[i].layout, &event), cases[i].expected);
+  }
+}
+
+/* In structured mode the record's content type says that the value is a CloudEvent. */
+static void a_custom_header_may_not_make_something_else_of_a_cloudevent(void **state) {
+  struct record_rules rules = ((struct fixture *)*state)->rules;
+  rules.layout = ENVELOPE_CLOUDEVENTS;
+  struct record_builder *builder = record_builder_new(&rules);
+  struct event event = fixture_event();
+  struct problem problem;
+  event.fields[FIELD_HEADERS] = slice_of("{\"content-type\":\"text/xml\"}");
+  assert_null(record_build(builder, &event, &problem));
+  assert_string_equal(problem.code, "headers_invalid");
+  record_builder_free(builder);
+}
+
+static void a_null_payload_without_an_envelope_is_a_tombstone(void **state) {
+  struct record_rules rules = ((struct fixture *)*state)->rules;
+  rules.layout = ENVELOPE_PAYLOAD;
+  struct record_builder *builder = record_builder_new(&rules);
+  struct event event = fixture_event();
+  struct problem problem;
+  struct record *record = record_build(builder, &event, &problem);
+  assert_text(record->value, "{\"a\": 1}");
+  assert_text(record->key, "r-17");
+  assert_true(record->bare);
+  record_free(record);
+  event.fields[FIELD_PAYLOAD] = SLICE_ABSENT;
+  record = record_build(builder, &event, &problem);
+  assert_false(slice_present(record->value));
+  record_free(record);
+  record_builder_free(builder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_event_becomes_a_record),
@@ -291,6 +374,9 @@ int main(void) {
       cmocka_unit_test(each_problem_has_its_code),
       cmocka_unit_test(a_bad_occurred_at_is_a_problem),
       cmocka_unit_test(a_template_makes_the_topic),
+      cmocka_unit_test(each_layout_knows_its_content_type),
+      cmocka_unit_test(a_custom_header_may_not_make_something_else_of_a_cloudevent),
+      cmocka_unit_test(a_null_payload_without_an_envelope_is_a_tombstone),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }
