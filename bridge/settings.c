@@ -55,10 +55,42 @@ static struct router *make_router(const struct config *config, struct error *err
   unsigned count = config->relay.route_count;
   struct route_spec *routes = memory_alloc(count * sizeof *routes);
   for (unsigned i = 0; i < count; i++)
-    routes[i] = (struct route_spec){.type = config->relay.routes[i].type, .topic = config->relay.routes[i].topic};
+    routes[i] = (struct route_spec){.type = config->relay.routes[i].type,
+                                    .topic = config->relay.routes[i].topic,
+                                    .round_robin = config->relay.routes[i].round_robin};
   struct router *router = router_new(routes, (int)count, err);
   free(routes);
   return router;
+}
+
+static enum topic_cleanup cleanup_of(enum config_cleanup cleanup) {
+  switch (cleanup) {
+  case CONFIG_CLEANUP_DELETE:
+    return TOPIC_CLEANUP_DELETE;
+  case CONFIG_CLEANUP_COMPACT:
+    return TOPIC_CLEANUP_COMPACT;
+  case CONFIG_CLEANUP_COMPACT_DELETE:
+    return TOPIC_CLEANUP_COMPACT_DELETE;
+  }
+  return (enum topic_cleanup)0; /* not in the file: the broker's */
+}
+
+static struct topic_shape shape_of(const struct config_topic_shape *shape, enum config_cleanup cleanup) {
+  return (struct topic_shape){.partitions = shape->partitions,
+                              .replication = shape->replication,
+                              .retention_ms = shape->retention_ms,
+                              .min_insync_replicas = shape->min_insync_replicas,
+                              .cleanup = cleanup_of(cleanup)};
+}
+
+static struct topic_override *make_overrides(const struct config *config) {
+  unsigned count = config->kafka.topics.override_count;
+  struct topic_override *overrides = memory_alloc(count * sizeof *overrides);
+  for (unsigned i = 0; i < count; i++) {
+    const struct config_topic_override *from = &config->kafka.topics.overrides[i];
+    overrides[i] = (struct topic_override){.topic = from->topic, .shape = shape_of(&from->shape, from->cleanup)};
+  }
+  return overrides;
 }
 
 bool settings_init(struct settings *settings, const struct config *config, struct error *err) {
@@ -72,9 +104,11 @@ bool settings_init(struct settings *settings, const struct config *config, struc
   struct table_spec *tables = memory_alloc(config->relay.table_count * sizeof *tables);
   for (unsigned i = 0; i < config->relay.table_count; i++)
     fill_table(&tables[i], &config->relay.tables[i]);
+  struct topic_override *overrides = make_overrides(config);
   *settings = (struct settings){
       .tables = tables,
       .router = router,
+      .overrides = overrides,
       .relay = {.name = config->name,
                 .conninfo = config->postgres.conninfo,
                 .slot = config->postgres.slot,
@@ -87,6 +121,7 @@ bool settings_init(struct settings *settings, const struct config *config, struc
                            .prefix_count = (int)config->relay.messages.count,
                            .record = {.instance = config->name,
                                       .layout = layout_of(config->relay.envelope),
+                                      .versioned_types = config->relay.versioned_types,
                                       .router = router,
                                       .quarantine_topic = config->relay.quarantine_topic},
                            .stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,
@@ -98,8 +133,9 @@ bool settings_init(struct settings *settings, const struct config *config, struc
                                         .property_count = (int)config->kafka.properties.count},
                               .quarantine_topic = config->relay.quarantine_topic,
                               .create_topics = config->kafka.topics.create,
-                              .topic_partitions = config->kafka.topics.partitions,
-                              .topic_replication = config->kafka.topics.replication},
+                              .topics = {.common = shape_of(&config->kafka.topics.shape, (enum config_cleanup)0),
+                                         .overrides = overrides,
+                                         .override_count = (int)config->kafka.topics.override_count}},
                 .until = RELAY_FOREVER},
   };
   if (!kafka_settings_check(&settings->relay.publisher.kafka, err)) {
@@ -113,5 +149,6 @@ bool settings_init(struct settings *settings, const struct config *config, struc
 void settings_free(struct settings *settings) {
   router_free(settings->router);
   free(settings->tables);
+  free(settings->overrides);
   *settings = (struct settings){.tables = NULL};
 }

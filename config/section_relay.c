@@ -74,6 +74,15 @@ static bool load_topic_template(const struct loading *loading, const char *key, 
   return true;
 }
 
+static bool load_spread(const struct loading *loading, const char *key, const char *raw, bool *round_robin) {
+  static const char *const names[] = {"key", "round_robin"};
+  size_t chosen;
+  if (!loading_choice(loading, key, raw, names, 2, 0, &chosen))
+    return false;
+  *round_robin = chosen == 1;
+  return true;
+}
+
 static bool load_routes(const struct loading *loading, const struct raw_relay *raw, struct config *config) {
   if (raw->routes_count == 0) {
     config->relay.routes = memory_alloc(sizeof *config->relay.routes);
@@ -86,8 +95,10 @@ static bool load_routes(const struct loading *loading, const struct raw_relay *r
     struct config_route *route = &config->relay.routes[config->relay.route_count++];
     struct loading_key type = loading_key("relay.routes[%u].type", i);
     struct loading_key topic = loading_key("relay.routes[%u].topic", i);
+    struct loading_key partition = loading_key("relay.routes[%u].partition", i);
     if (!loading_text(loading, type.text, raw->routes[i].type, NULL, &route->type) ||
-        !load_topic_template(loading, topic.text, raw->routes[i].topic, &route->topic))
+        !load_topic_template(loading, topic.text, raw->routes[i].topic, &route->topic) ||
+        !load_spread(loading, partition.text, raw->routes[i].partition, &route->round_robin))
       return false;
   }
   return true;
@@ -102,6 +113,15 @@ static bool load_envelope(const struct loading *loading, const char *raw, enum c
   if (!loading_choice(loading, "relay.envelope", raw, names, 5, 0, &chosen))
     return false;
   *out = values[chosen];
+  return true;
+}
+
+static bool load_type_format(const struct loading *loading, const char *raw, bool *versioned) {
+  static const char *const names[] = {"as_written", "versioned"};
+  size_t chosen;
+  if (!loading_choice(loading, "relay.type_format", raw, names, 2, 0, &chosen))
+    return false;
+  *versioned = chosen == 1;
   return true;
 }
 
@@ -140,7 +160,8 @@ bool section_relay(const struct loading *loading, const struct raw_relay *raw, s
          (check_sources(loading, raw) && load_tables(loading, raw, config) &&
           section_strings(loading, "relay.messages", raw->messages, raw->messages_count, NULL, "",
                           &config->relay.messages) &&
-          load_envelope(loading, raw->envelope, &config->relay.envelope) && load_routes(loading, raw, config) &&
-          load_on_invalid(loading, raw->on_invalid, &config->relay.on_invalid) &&
+          load_envelope(loading, raw->envelope, &config->relay.envelope) &&
+          load_type_format(loading, raw->type_format, &config->relay.versioned_types) &&
+          load_routes(loading, raw, config) && load_on_invalid(loading, raw->on_invalid, &config->relay.on_invalid) &&
           load_quarantine_topic(loading, raw->quarantine_topic, config));
 }

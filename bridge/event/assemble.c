@@ -48,6 +48,7 @@ struct record *record_assemble(const struct record_draft *d) {
                             .partition = d->partition,
                             .quarantined = d->quarantined,
                             .bare = d->bare,
+                            .trace_dropped = d->trace_dropped,
                             .commit_lsn = d->commit_lsn,
                             .xid = d->xid,
                             .index = d->index,

@@ -178,14 +178,18 @@ void init_print(const struct init_settings *settings, FILE *out) {
                 "-- The slot is made by walferry itself (`walferry init` or postgres.create: true), together with its "
                 "first position.\n\n"
                 "-- Topics: name, partitions, replication, settings\n"
-                "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
-                position_topic, relay->publisher.topic_replication);
+                "-- %s, ",
+                position_topic);
+  struct topic_shape shape = publisher_position_shape(&relay->publisher);
+  topic_shape_describe(&shape, &sql);
   const char *topics[TOPICS_MAX];
   int count = known_topics(relay, topics);
-  for (int i = 0; i < count; i++)
-    buffer_printf(&sql, "-- %s, %d, %d\n", topics[i], relay->publisher.topic_partitions,
-                  relay->publisher.topic_replication);
-  buffer_append_char(&sql, '\n');
+  for (int i = 0; i < count; i++) {
+    shape = publisher_topic_shape(&relay->publisher, topics[i]);
+    buffer_printf(&sql, "\n-- %s, ", topics[i]);
+    topic_shape_describe(&shape, &sql);
+  }
+  buffer_append_text(&sql, "\n\n");
   init_acls(&sql, relay);
   fwrite(sql.data, 1, sql.len, out);
   free(position_topic);

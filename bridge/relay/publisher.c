@@ -13,6 +13,7 @@
 #include "bridge/base/memory.h"
 #include "bridge/kafka/position_log.h"
 #include "bridge/kafka/producer.h"
+#include "bridge/relay/row_log.h"
 #include "bridge/relay/suspects.h"
 
 #define ADMIN_TIMEOUT_MS 10000
@@ -28,6 +29,7 @@ struct topic {
   char *name;
   int32_t partitions;  /* the pinned count: what keys are spread over */
   int64_t message_max; /* bytes; 0 unknown */
+  int32_t turn;        /* the partition that takes the next record of a round-robin route */
   UT_hash_handle hh;
 };
 
@@ -46,12 +48,28 @@ struct publisher {
   struct buffer json;
   struct topic *topics; /* forgotten with each new producer: limits may have changed */
   struct suspects *suspects;
+  struct row_log *row_log;
   int64_t published;        /* records since the start of the process */
   int64_t published_logged; /* of these, as of the last position.committed */
   bool progress_unlogged;
   int64_t progress_logged_ms;
   struct record *substitutes; /* quarantine records made in place of records of the batch in flight */
 };
+
+struct topic_shape publisher_topic_shape(const struct publisher_settings *settings, const char *topic) {
+  struct topic_shape shape = topic_plan_shape(&settings->topics, topic);
+  if (strcmp(topic, settings->quarantine_topic) == 0)
+    shape.cleanup = TOPIC_CLEANUP_DELETE;
+  return shape;
+}
+
+struct topic_shape publisher_position_shape(const struct publisher_settings *settings) {
+  return (struct topic_shape){.partitions = 1,
+                              .replication = settings->topics.common.replication,
+                              .min_insync_replicas = settings->topics.common.min_insync_replicas,
+                              .cleanup = TOPIC_CLEANUP_COMPACT,
+                              .clean_election = true};
+}
 
 struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop) {
   struct publisher *p = memory_alloc(sizeof *p);
@@ -63,6 +81,7 @@ struct publisher *publisher_new(const struct publisher_settings *settings, const
   position_init(&p->next);
   buffer_init(&p->json, BUFFER_MAX_ROW);
   p->suspects = suspects_new();
+  p->row_log = row_log_new();
   return p;
 }
 
@@ -101,6 +120,7 @@ void publisher_free(struct publisher *p) {
   position_clear(&p->next);
   buffer_free(&p->json);
   suspects_free(p->suspects);
+  row_log_free(p->row_log);
   free(p->position_topic);
   free(p);
 }
@@ -137,10 +157,8 @@ bool publisher_check_position_topic(struct publisher *p, struct error *err) {
       !kafka_admin_topic(p->admin, p->position_topic, ADMIN_TIMEOUT_MS, &facts, &configs_known, err))
     return false;
   if (!facts.exists) {
-    static const char *const configs[][2] = {{"cleanup.policy", "compact"},
-                                             {"unclean.leader.election.enable", "false"}};
-    if (!kafka_admin_create_topic(p->admin, p->position_topic, 1, p->settings.topic_replication, 2, configs,
-                                  ADMIN_TIMEOUT_MS, err) ||
+    struct topic_shape shape = publisher_position_shape(&p->settings);
+    if (!kafka_admin_create_topic(p->admin, p->position_topic, &shape, ADMIN_TIMEOUT_MS, err) ||
         !kafka_admin_topic(p->admin, p->position_topic, ADMIN_TIMEOUT_MS, &facts, &configs_known, err))
       return error_wrap(err, "position topic %s", p->position_topic);
   }
@@ -166,11 +184,12 @@ static bool create_topic(struct publisher *p, const char *name, int32_t pinned, 
     error_refuse(err, "topic_missing", "topic %s does not exist, and kafka.topics.create is false", name);
     return error_remedy(err, "create the topic, or set kafka.topics.create: true");
   }
-  int32_t partitions = pinned != 0 ? pinned : p->settings.topic_partitions;
-  if (!kafka_admin_create_topic(p->admin, name, partitions, p->settings.topic_replication, 0, NULL, ADMIN_TIMEOUT_MS,
-                                err))
+  struct topic_shape shape = publisher_topic_shape(&p->settings, name);
+  if (pinned != 0)
+    shape.partitions = pinned;
+  if (!kafka_admin_create_topic(p->admin, name, &shape, ADMIN_TIMEOUT_MS, err))
     return error_wrap(err, "creating topic %s", name);
-  log_info("kafka.topic_created", log_string("topic", name), log_int("partitions", partitions));
+  log_info("kafka.topic_created", log_string("topic", name), log_int("partitions", shape.partitions));
   return true;
 }
 
@@ -274,15 +293,24 @@ static bool ensure_producer(struct publisher *p, struct error *err) {
   return true;
 }
 
+/* Where a record goes. Neither a key nor a turn reaches partitions above the pinned count. */
+static int32_t choose_partition(struct publisher *p, const struct record *record, struct topic *topic) {
+  if (record->partition >= 0)
+    return record->partition;
+  if (record->partition != RECORD_PARTITION_ROUND_ROBIN)
+    return producer_partition(p->producer, record->key, topic->partitions);
+  int32_t chosen = topic->turn;
+  topic->turn = (chosen + 1) % topic->partitions;
+  return chosen;
+}
+
 static bool send_record(struct publisher *p, const struct record *record, struct error *err) {
   struct topic *topic = know_topic(p, record->topic, err);
   if (topic == NULL)
     return false;
   struct producer_message message = {
       .topic = record->topic,
-      .partition = record->partition != RECORD_PARTITION_BY_KEY
-                       ? record->partition
-                       : producer_partition(p->producer, record->key, topic->partitions),
+      .partition = choose_partition(p, record, topic),
       .key = record->key,
       .value = record->value,
       .timestamp_ms = record->timestamp_ms,
@@ -350,12 +378,14 @@ static const struct record *quarantine(struct publisher *p, const struct record 
     segment_refuse_row(record->origin, record->id, record->commit_lsn, record->xid, record->index, &problem, err);
     return NULL;
   }
-  struct record *substitute = record_quarantine(record, p->settings.quarantine_topic, &problem);
+  struct record placed = *record;
+  struct topic *topic;
+  HASH_FIND_STR(p->topics, record->topic, topic);
+  if (topic != NULL && record->partition == RECORD_PARTITION_BY_KEY)
+    placed.partition = producer_partition(p->producer, record->key, topic->partitions);
+  struct record *substitute = record_quarantine(&placed, p->settings.quarantine_topic, &problem);
   substitute->next = p->substitutes;
   p->substitutes = substitute;
-  log_warn("relay.quarantined", log_string("code", code), log_string("origin", record->origin),
-           log_slice("id", record->id), log_lsn("lsn", record->commit_lsn), log_string("topic", record->topic),
-           log_string("error", problem.message));
   return substitute;
 }
 
@@ -377,7 +407,7 @@ static const struct record *settle_record(struct publisher *p, const struct reco
     bool of_the_row = err->kind == ERROR_CONFIG && !record->quarantined;
     return of_the_row ? quarantine(p, record, "topic_illegal", "the brokers make no topic", record->topic, err) : NULL;
   }
-  if (record->partition != RECORD_PARTITION_BY_KEY && record->partition >= topic->partitions)
+  if (record->partition >= topic->partitions)
     return quarantine(p, record, "partition_invalid", "no such partition in topic", topic->name, err);
   if (topic->message_max > 0 && record->value.len + record->key.len > (size_t)topic->message_max &&
       !compresses(&p->settings.kafka))
@@ -418,6 +448,7 @@ static void advance(struct position *next, const struct segment *batch) {
 }
 
 void publisher_log_progress(struct publisher *p) {
+  row_log_flush(p->row_log, clock_monotonic_ms(), false);
   if (!p->progress_unlogged)
     return;
   p->progress_unlogged = false;
@@ -449,10 +480,13 @@ static bool transact(struct publisher *p, const struct record *const *records, i
     return false;
   FAILPOINT("publisher.after_commit");
   p->published += count;
+  int64_t now_ms = clock_monotonic_ms();
+  for (int i = 0; i < count; i++)
+    row_log_note(p->row_log, records[i], now_ms);
   p->replace = elapsed_ms > producer_socket_timeout_ms(p->producer);
   position_copy(&p->committed, &p->next);
   p->progress_unlogged = true;
-  if (clock_monotonic_ms() - p->progress_logged_ms >= PROGRESS_INTERVAL_MS)
+  if (now_ms - p->progress_logged_ms >= PROGRESS_INTERVAL_MS)
     publisher_log_progress(p);
   return true;
 }
