@@ -19,7 +19,8 @@ static struct slice write_event(struct envelope *envelope, const struct event *e
   size_t len = 0;
   for (size_t i = 0; i < COUNT_OF(runs); i++) {
     assert_true(len + runs[i].len <= sizeof out);
-    memcpy(out + len, runs[i].data, runs[i].len);
+    if (runs[i].len > 0)
+      memcpy(out + len, runs[i].data, runs[i].len);
     len += runs[i].len;
   }
   return slice_from(out, len);

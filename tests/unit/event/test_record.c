@@ -235,6 +235,8 @@ static void each_problem_has_its_code(void **state) {
       {FIELD_TYPE, "TenantX", "unroutable"},
       {FIELD_TOPIC, "a b", "topic_illegal"},
       {FIELD_TOPIC, "", "topic_illegal"},
+      {FIELD_TOPIC, "walferry.position.other", "topic_illegal"},
+      {FIELD_TOPIC, "__consumer_offsets", "topic_illegal"},
       {FIELD_TOPIC, long_topic, "topic_illegal"},
       {FIELD_PARTITION, "-1", "partition_invalid"},
       {FIELD_PARTITION, "2147483648", "partition_invalid"},
