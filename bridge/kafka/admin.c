@@ -233,8 +233,9 @@ static bool created(const char *topic, rd_kafka_resp_err_t code, const char *tex
     return true;
   if (kafka_error_is_authorization(code))
     return unauthorised(topic, "Create", "Create", err);
-  bool config = code == RD_KAFKA_RESP_ERR_INVALID_CONFIG || code == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS ||
-                code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION || code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
+  /* About the name, as a policy is taken to be: it may come from a row. What the brokers have against partitions,
+   * replicas or settings is no row's fault. */
+  bool config = code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION || code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
   return error_set(err, config ? ERROR_CONFIG : ERROR_RETRY, "topic %s: cannot be created: %s", topic,
                    text != NULL ? text : rd_kafka_err2str(code));
 }
