@@ -36,11 +36,29 @@ static void fill_table(struct table_spec *spec, const struct config_table *table
   };
 }
 
+static enum envelope_layout layout_of(enum config_envelope envelope) {
+  switch (envelope) {
+  case CONFIG_ENVELOPE_STANDARD:
+    break;
+  case CONFIG_ENVELOPE_CONTRACT:
+    return ENVELOPE_CONTRACT;
+  case CONFIG_ENVELOPE_ACTOR:
+    return ENVELOPE_ACTOR;
+  case CONFIG_ENVELOPE_CLOUDEVENTS:
+    return ENVELOPE_CLOUDEVENTS;
+  case CONFIG_ENVELOPE_PAYLOAD:
+    return ENVELOPE_PAYLOAD;
+  }
+  return ENVELOPE_STANDARD;
+}
+
 static struct router *make_router(const struct config *config, struct error *err) {
   unsigned count = config->relay.route_count;
   struct route_spec *routes = memory_alloc(count * sizeof *routes);
   for (unsigned i = 0; i < count; i++)
-    routes[i] = (struct route_spec){.type = config->relay.routes[i].type, .topic = config->relay.routes[i].topic};
+    routes[i] = (struct route_spec){.type = config->relay.routes[i].type,
+                                    .topic = config->relay.routes[i].topic,
+                                    .round_robin = config->relay.routes[i].round_robin};
   struct router *router = router_new(routes, (int)count, err);
   free(routes);
   return router;
@@ -48,6 +66,36 @@ static struct router *make_router(const struct config *config, struct error *err
 
 static const char *plugin_of(const struct config *config) {
   return config->postgres.decoder == CONFIG_DECODER_WAL2JSON ? "wal2json" : "pgoutput";
+}
+
+static enum topic_cleanup cleanup_of(enum config_cleanup cleanup) {
+  switch (cleanup) {
+  case CONFIG_CLEANUP_DELETE:
+    return TOPIC_CLEANUP_DELETE;
+  case CONFIG_CLEANUP_COMPACT:
+    return TOPIC_CLEANUP_COMPACT;
+  case CONFIG_CLEANUP_COMPACT_DELETE:
+    return TOPIC_CLEANUP_COMPACT_DELETE;
+  }
+  return (enum topic_cleanup)0; /* not in the file: the broker's */
+}
+
+static struct topic_shape shape_of(const struct config_topic_shape *shape, enum config_cleanup cleanup) {
+  return (struct topic_shape){.partitions = shape->partitions,
+                              .replication = shape->replication,
+                              .retention_ms = shape->retention_ms,
+                              .min_insync_replicas = shape->min_insync_replicas,
+                              .cleanup = cleanup_of(cleanup)};
+}
+
+static struct topic_override *make_overrides(const struct config *config) {
+  unsigned count = config->kafka.topics.override_count;
+  struct topic_override *overrides = memory_alloc(count * sizeof *overrides);
+  for (unsigned i = 0; i < count; i++) {
+    const struct config_topic_override *from = &config->kafka.topics.overrides[i];
+    overrides[i] = (struct topic_override){.topic = from->topic, .shape = shape_of(&from->shape, from->cleanup)};
+  }
+  return overrides;
 }
 
 bool settings_init(struct settings *settings, const struct config *config, struct error *err) {
@@ -61,9 +109,11 @@ bool settings_init(struct settings *settings, const struct config *config, struc
   struct table_spec *tables = memory_alloc(config->relay.table_count * sizeof *tables);
   for (unsigned i = 0; i < config->relay.table_count; i++)
     fill_table(&tables[i], &config->relay.tables[i]);
+  struct topic_override *overrides = make_overrides(config);
   *settings = (struct settings){
       .tables = tables,
       .router = router,
+      .overrides = overrides,
       .relay = {.name = config->name,
                 .conninfo = config->postgres.conninfo,
                 .slot = config->postgres.slot,
@@ -76,7 +126,8 @@ bool settings_init(struct settings *settings, const struct config *config, struc
                            .prefixes = (const char *const *)config->relay.messages.items,
                            .prefix_count = (int)config->relay.messages.count,
                            .record = {.instance = config->name,
-                                      .layout = ENVELOPE_STANDARD,
+                                      .layout = layout_of(config->relay.envelope),
+                                      .versioned_types = config->relay.versioned_types,
                                       .router = router,
                                       .quarantine_topic = config->relay.quarantine_topic},
                            .stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,
@@ -88,8 +139,9 @@ bool settings_init(struct settings *settings, const struct config *config, struc
                                         .property_count = (int)config->kafka.properties.count},
                               .quarantine_topic = config->relay.quarantine_topic,
                               .create_topics = config->kafka.topics.create,
-                              .topic_partitions = config->kafka.topics.partitions,
-                              .topic_replication = config->kafka.topics.replication},
+                              .topics = {.common = shape_of(&config->kafka.topics.shape, (enum config_cleanup)0),
+                                         .overrides = overrides,
+                                         .override_count = (int)config->kafka.topics.override_count}},
                 .until = RELAY_FOREVER},
   };
   if (!kafka_settings_check(&settings->relay.publisher.kafka, err)) {
@@ -103,5 +155,6 @@ bool settings_init(struct settings *settings, const struct config *config, struc
 void settings_free(struct settings *settings) {
   router_free(settings->router);
   free(settings->tables);
+  free(settings->overrides);
   *settings = (struct settings){.tables = NULL};
 }

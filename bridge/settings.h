@@ -10,6 +10,7 @@ struct settings {
   struct relay_settings relay;
   struct table_spec *tables;
   struct router *router;
+  struct topic_override *overrides;
 };
 
 /* ERROR_CONFIG where the config has no relay section, a route does not compile, or librdkafka knows no such property.

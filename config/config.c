@@ -121,6 +121,9 @@ void config_free(struct config *config) {
   free(config->postgres.publication);
   free(config->kafka.brokers);
   strings_free(&config->kafka.properties);
+  for (unsigned i = 0; i < config->kafka.topics.override_count; i++)
+    free(config->kafka.topics.overrides[i].topic);
+  free(config->kafka.topics.overrides);
   relay_free(config);
   inbox_free(config);
   free(config->http.listen);

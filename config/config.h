@@ -24,6 +24,23 @@ struct config_table {
 struct config_route {
   char *type;  /* exact or with * */
   char *topic; /* as written: its ${aggregate} and the like are the event's, never the environment's; names checked */
+  bool round_robin; /* default false: by key */
+};
+
+enum config_cleanup { CONFIG_CLEANUP_DELETE = 1, CONFIG_CLEANUP_COMPACT, CONFIG_CLEANUP_COMPACT_DELETE };
+
+/* How walferry creates a topic. */
+struct config_topic_shape {
+  int32_t partitions;
+  int32_t replication;
+  int64_t retention_ms;        /* -1: for ever; 0: the broker's */
+  int32_t min_insync_replicas; /* at most replication; 0: the broker's */
+};
+
+struct config_topic_override {
+  char *topic;                     /* exact or with * */
+  struct config_topic_shape shape; /* whole: what the file leaves out is that of kafka.topics */
+  enum config_cleanup cleanup;     /* 0: the broker's */
 };
 
 struct config_strings {
@@ -32,6 +49,13 @@ struct config_strings {
 };
 
 enum config_decoder { CONFIG_DECODER_PGOUTPUT = 1, CONFIG_DECODER_WAL2JSON };
+enum config_envelope {
+  CONFIG_ENVELOPE_STANDARD = 1,
+  CONFIG_ENVELOPE_CONTRACT,
+  CONFIG_ENVELOPE_ACTOR,
+  CONFIG_ENVELOPE_CLOUDEVENTS,
+  CONFIG_ENVELOPE_PAYLOAD
+};
 enum config_on_invalid { CONFIG_ON_INVALID_QUARANTINE = 1, CONFIG_ON_INVALID_STOP };
 
 struct config_handler {
@@ -57,9 +81,12 @@ struct config {
     struct config_strings properties; /* "name=value", with the password of password_file as sasl.password; those that
                                          would break exactly-once are refused at load. Secret. */
     struct {
-      bool create;         /* default true */
-      int32_t partitions;  /* of topics that walferry creates; default 3 */
-      int32_t replication; /* the same; default 1, as a single broker has it: `check` warns below 3 */
+      bool create; /* default true */
+      /* Of topics that walferry creates. Partitions default to 3, replication to 1, as a single broker has it: `check`
+       * warns below 3. */
+      struct config_topic_shape shape;
+      struct config_topic_override *overrides; /* first match wins */
+      unsigned override_count;
     } topics;
   } kafka;
 
@@ -68,6 +95,8 @@ struct config {
     struct config_table *tables; /* each once; no tables only where there are messages */
     unsigned table_count;
     struct config_strings messages; /* prefixes, each once; may be none */
+    enum config_envelope envelope;  /* default standard */
+    bool versioned_types;           /* type_format: versioned; default as_written */
     struct config_route *routes;    /* at least one; default {"*", "outbox.event.${aggregate}"} */
     unsigned route_count;
     enum config_on_invalid on_invalid; /* default quarantine */

@@ -1,6 +1,7 @@
 /* See loading.h. */
 #include "config/loading.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,8 +68,8 @@ bool loading_text(const struct loading *loading, const char *key, const char *ra
   return true;
 }
 
-bool loading_number(const struct loading *loading, const char *key, const char *raw, int32_t fallback, int32_t min,
-                    int32_t max, int32_t *out) {
+bool loading_number64(const struct loading *loading, const char *key, const char *raw, int64_t fallback, int64_t min,
+                      int64_t max, int64_t *out) {
   char *text;
   if (!loading_text(loading, key, raw, NULL, &text))
     return false;
@@ -84,8 +85,17 @@ bool loading_number(const struct loading *loading, const char *key, const char *
     loading_fail(loading, key, "`%s`: %s is out of range", key, text);
   free(text);
   if (!whole || value < min || value > max)
-    return loading_remedy(loading, "write a number from %d to %d in plain digits: no unit, no leading zero", (int)min,
-                          (int)max);
+    return loading_remedy(
+        loading, "write a number from %" PRId64 " to %" PRId64 " in plain digits: no unit, no leading zero", min, max);
+  *out = value;
+  return true;
+}
+
+bool loading_number(const struct loading *loading, const char *key, const char *raw, int32_t fallback, int32_t min,
+                    int32_t max, int32_t *out) {
+  int64_t value;
+  if (!loading_number64(loading, key, raw, fallback, min, max, &value))
+    return false;
   *out = (int32_t)value;
   return true;
 }

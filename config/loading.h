@@ -36,6 +36,8 @@ bool loading_text(const struct loading *loading, const char *key, const char *ra
 /* A whole number in decimal digits, min to max. */
 bool loading_number(const struct loading *loading, const char *key, const char *raw, int32_t fallback, int32_t min,
                     int32_t max, int32_t *out);
+bool loading_number64(const struct loading *loading, const char *key, const char *raw, int64_t fallback, int64_t min,
+                      int64_t max, int64_t *out);
 /* true or false, nothing else. */
 bool loading_bool(const struct loading *loading, const char *key, const char *raw, bool fallback, bool *out);
 /* One of count names; *out is its index. */

@@ -112,6 +112,13 @@ const char *names_check_topic_template(const char *text) {
   return literals > NAMES_TOPIC_MAX ? "is longer than 249 characters even without its fields" : NULL;
 }
 
+const char *names_check_topic_pattern(const char *text) {
+  return strchr(text, '*') == NULL           ? names_check_topic(text)
+         : !only(text, TOPIC_CHARACTERS "*") ? "has characters that Kafka does not take in topic names"
+         : strlen(text) > NAMES_TOPIC_MAX    ? "is longer than 249 characters"
+                                             : NULL;
+}
+
 const char *names_check_listen(const char *text) {
   const char *colon = strrchr(text, ':');
   if (colon == NULL)

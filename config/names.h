@@ -22,6 +22,8 @@ const char *names_check_function(const char *name);
 const char *names_check_topic(const char *name);
 /* A topic with ${aggregate} ${type} ${key} ${tenant_id} ${version} ${source} in it. */
 const char *names_check_topic_template(const char *text);
+/* A topic's name with * for any run of characters. */
+const char *names_check_topic_pattern(const char *text);
 /* host:port with a port of 0 to 65535; an IPv6 host stands in brackets. */
 const char *names_check_listen(const char *text);
 

@@ -14,8 +14,21 @@ struct raw_postgres {
   char *conninfo, *password_file, *slot, *publication, *decoder, *create;
 };
 
+/* The roles of one topic's settings; the cells of raw_topics and raw_override. */
+struct raw_shape {
+  char *partitions, *replication, *retention_ms, *min_insync_replicas;
+};
+
+struct raw_override {
+  char *topic, *cleanup;
+  struct raw_shape shape;
+};
+
 struct raw_topics {
-  char *create, *partitions, *replication;
+  char *create;
+  struct raw_shape shape;
+  struct raw_override *overrides;
+  unsigned overrides_count;
 };
 
 struct raw_kafka {
@@ -31,7 +44,7 @@ struct raw_table {
 };
 
 struct raw_route {
-  char *type, *topic;
+  char *type, *topic, *partition;
 };
 
 struct raw_relay {
@@ -39,7 +52,7 @@ struct raw_relay {
   unsigned tables_count;
   char **messages;
   unsigned messages_count;
-  char *envelope;
+  char *envelope, *type_format;
   struct raw_route *routes;
   unsigned routes_count;
   char *on_invalid, *quarantine_topic;

@@ -30,10 +30,28 @@ static const cyaml_schema_field_t postgres_fields[] = {
     CYAML_FIELD_END,
 };
 
+#define SHAPE(structure, member)                                                                                       \
+  CYAML_FIELD_STRING_PTR(#member, CYAML_FLAG_OPTIONAL, structure, shape.member, 0, CYAML_UNLIMITED)
+
+static const cyaml_schema_field_t override_fields[] = {
+    TEXT_REQUIRED(struct raw_override, topic),
+    SHAPE(struct raw_override, partitions),
+    SHAPE(struct raw_override, replication),
+    SHAPE(struct raw_override, retention_ms),
+    SHAPE(struct raw_override, min_insync_replicas),
+    TEXT(struct raw_override, cleanup),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t override_entry = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_override, override_fields)};
+
 static const cyaml_schema_field_t topics_fields[] = {
     TEXT(struct raw_topics, create),
-    TEXT(struct raw_topics, partitions),
-    TEXT(struct raw_topics, replication),
+    SHAPE(struct raw_topics, partitions),
+    SHAPE(struct raw_topics, replication),
+    SHAPE(struct raw_topics, retention_ms),
+    SHAPE(struct raw_topics, min_insync_replicas),
+    LIST(struct raw_topics, overrides, override_entry),
     CYAML_FIELD_END,
 };
 
@@ -64,7 +82,7 @@ static const cyaml_schema_value_t table_entry = {
 static const cyaml_schema_field_t route_fields[] = {
     TEXT_REQUIRED(struct raw_route, type),
     TEXT_REQUIRED(struct raw_route, topic),
-    LATER("partition"),
+    TEXT(struct raw_route, partition),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t route_entry = {
@@ -74,6 +92,7 @@ static const cyaml_schema_field_t relay_fields[] = {
     LIST(struct raw_relay, tables, table_entry),
     LIST(struct raw_relay, messages, text_entry),
     TEXT(struct raw_relay, envelope),
+    TEXT(struct raw_relay, type_format),
     LIST(struct raw_relay, routes, route_entry),
     TEXT(struct raw_relay, on_invalid),
     TEXT(struct raw_relay, quarantine_topic),

@@ -6,6 +6,7 @@
 #include "bridge/base/number.h"
 #include "config/expand.h"
 #include "config/kafka_properties.h"
+#include "config/names.h"
 #include "config/sections.h"
 
 /* One of "host", "host:port", "[v6]:port", perhaps with a "SECURITY_PROTOCOL://" in front, as librdkafka takes them. */
@@ -117,13 +118,72 @@ static bool add_password(const struct loading *loading, const char *raw, struct 
   return true;
 }
 
+/* Each key that stands at `at`; what is not there is as in fallback. */
+static bool load_shape(const struct loading *loading, const char *at, const struct raw_shape *raw,
+                       const struct config_topic_shape *fallback, struct config_topic_shape *out) {
+  struct loading_key partitions = loading_key("%s.partitions", at), replication = loading_key("%s.replication", at),
+                     retention = loading_key("%s.retention_ms", at), insync = loading_key("%s.min_insync_replicas", at);
+  if (!loading_number(loading, partitions.text, raw->partitions, fallback->partitions, 1, 100000, &out->partitions) ||
+      !loading_number(loading, replication.text, raw->replication, fallback->replication, 1, 100, &out->replication) ||
+      !loading_number64(loading, retention.text, raw->retention_ms, fallback->retention_ms, -1, INT64_MAX,
+                        &out->retention_ms) ||
+      !loading_number(loading, insync.text, raw->min_insync_replicas, fallback->min_insync_replicas, 1, 100,
+                      &out->min_insync_replicas))
+    return false;
+  if (raw->retention_ms != NULL && out->retention_ms == 0) {
+    loading_fail(loading, retention.text, "`%s`: 0 would keep nothing", retention.text);
+    return loading_remedy(loading, "write milliseconds, or -1 for ever; without the key it is the broker's setting");
+  }
+  if (out->min_insync_replicas > out->replication) {
+    const char *key = raw->min_insync_replicas != NULL ? insync.text : replication.text;
+    loading_fail(loading, key, "`%s`: %d replicas are to be in sync, but a topic has only %d: nothing could be written",
+                 key, (int)out->min_insync_replicas, (int)out->replication);
+    return loading_remedy(loading, "with 3 replicas, 2 in sync are usual");
+  }
+  return true;
+}
+
+static bool load_cleanup(const struct loading *loading, const char *at, const char *raw, enum config_cleanup *out) {
+  static const char *const names[] = {"delete", "compact", "compact,delete"};
+  static const enum config_cleanup values[] = {CONFIG_CLEANUP_DELETE, CONFIG_CLEANUP_COMPACT,
+                                               CONFIG_CLEANUP_COMPACT_DELETE};
+  struct loading_key key = loading_key("%s.cleanup", at);
+  size_t chosen;
+  if (raw == NULL)
+    return true;
+  if (!loading_choice(loading, key.text, raw, names, 3, 0, &chosen))
+    return false;
+  *out = values[chosen];
+  return true;
+}
+
+static bool load_overrides(const struct loading *loading, const struct raw_topics *raw, struct config *config) {
+  config->kafka.topics.overrides = memory_alloc(raw->overrides_count * sizeof *config->kafka.topics.overrides);
+  for (unsigned i = 0; i < raw->overrides_count; i++) {
+    struct loading_key item = loading_key("kafka.topics.overrides[%u]", i);
+    struct loading_key topic = loading_key("%s.topic", item.text);
+    struct config_topic_override *one = &config->kafka.topics.overrides[config->kafka.topics.override_count++];
+    if (!section_name(loading, topic.text, raw->overrides[i].topic, NULL, names_check_topic_pattern,
+                      SECTION_TOPIC_REMEDY ", and * for any run of them", &one->topic) ||
+        !load_shape(loading, item.text, &raw->overrides[i].shape, &config->kafka.topics.shape, &one->shape) ||
+        !load_cleanup(loading, item.text, raw->overrides[i].cleanup, &one->cleanup))
+      return false;
+    for (unsigned j = 0; j < i; j++) {
+      if (strcmp(config->kafka.topics.overrides[j].topic, one->topic) != 0)
+        continue;
+      loading_fail(loading, topic.text, "`%s`: \"%s\" is there twice", topic.text, one->topic);
+      return loading_remedy(loading, "keep one of the two: the first match wins");
+    }
+  }
+  return true;
+}
+
 bool section_kafka(const struct loading *loading, const struct raw_kafka *raw, struct config *config) {
+  static const struct config_topic_shape defaults = {.partitions = 3, .replication = 1};
   return load_brokers(loading, raw->brokers, &config->kafka.brokers) &&
          load_properties(loading, raw, &config->kafka.properties) &&
          add_password(loading, raw->password_file, &config->kafka.properties) &&
          loading_bool(loading, "kafka.topics.create", raw->topics.create, true, &config->kafka.topics.create) &&
-         loading_number(loading, "kafka.topics.partitions", raw->topics.partitions, 3, 1, 100000,
-                        &config->kafka.topics.partitions) &&
-         loading_number(loading, "kafka.topics.replication", raw->topics.replication, 1, 1, 100,
-                        &config->kafka.topics.replication);
+         load_shape(loading, "kafka.topics", &raw->topics.shape, &defaults, &config->kafka.topics.shape) &&
+         load_overrides(loading, &raw->topics, config);
 }

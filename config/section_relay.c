@@ -74,6 +74,15 @@ static bool load_topic_template(const struct loading *loading, const char *key, 
   return true;
 }
 
+static bool load_spread(const struct loading *loading, const char *key, const char *raw, bool *round_robin) {
+  static const char *const names[] = {"key", "round_robin"};
+  size_t chosen;
+  if (!loading_choice(loading, key, raw, names, 2, 0, &chosen))
+    return false;
+  *round_robin = chosen == 1;
+  return true;
+}
+
 static bool load_routes(const struct loading *loading, const struct raw_relay *raw, struct config *config) {
   if (raw->routes_count == 0) {
     config->relay.routes = memory_alloc(sizeof *config->relay.routes);
@@ -86,22 +95,34 @@ static bool load_routes(const struct loading *loading, const struct raw_relay *r
     struct config_route *route = &config->relay.routes[config->relay.route_count++];
     struct loading_key type = loading_key("relay.routes[%u].type", i);
     struct loading_key topic = loading_key("relay.routes[%u].topic", i);
+    struct loading_key partition = loading_key("relay.routes[%u].partition", i);
     if (!loading_text(loading, type.text, raw->routes[i].type, NULL, &route->type) ||
-        !load_topic_template(loading, topic.text, raw->routes[i].topic, &route->topic))
+        !load_topic_template(loading, topic.text, raw->routes[i].topic, &route->topic) ||
+        !load_spread(loading, partition.text, raw->routes[i].partition, &route->round_robin))
       return false;
   }
   return true;
 }
 
-static bool check_envelope(const struct loading *loading, const char *raw) {
+static bool load_envelope(const struct loading *loading, const char *raw, enum config_envelope *out) {
   static const char *const names[] = {"standard", "contract", "actor", "cloudevents", "payload"};
+  static const enum config_envelope values[] = {CONFIG_ENVELOPE_STANDARD, CONFIG_ENVELOPE_CONTRACT,
+                                                CONFIG_ENVELOPE_ACTOR, CONFIG_ENVELOPE_CLOUDEVENTS,
+                                                CONFIG_ENVELOPE_PAYLOAD};
   size_t chosen;
   if (!loading_choice(loading, "relay.envelope", raw, names, 5, 0, &chosen))
     return false;
-  if (chosen == 0)
-    return true;
-  loading_fail(loading, "relay.envelope", "`relay.envelope`: %s is not supported yet", names[chosen]);
-  return loading_remedy(loading, "write standard, or remove the key");
+  *out = values[chosen];
+  return true;
+}
+
+static bool load_type_format(const struct loading *loading, const char *raw, bool *versioned) {
+  static const char *const names[] = {"as_written", "versioned"};
+  size_t chosen;
+  if (!loading_choice(loading, "relay.type_format", raw, names, 2, 0, &chosen))
+    return false;
+  *versioned = chosen == 1;
+  return true;
 }
 
 static bool load_on_invalid(const struct loading *loading, const char *raw, enum config_on_invalid *out) {
@@ -135,10 +156,12 @@ static bool check_sources(const struct loading *loading, const struct raw_relay 
 
 bool section_relay(const struct loading *loading, const struct raw_relay *raw, struct config *config) {
   config->has_relay = raw != NULL;
-  return raw == NULL || (check_sources(loading, raw) && load_tables(loading, raw, config) &&
-                         section_strings(loading, "relay.messages", raw->messages, raw->messages_count, NULL, "",
-                                         &config->relay.messages) &&
-                         check_envelope(loading, raw->envelope) && load_routes(loading, raw, config) &&
-                         load_on_invalid(loading, raw->on_invalid, &config->relay.on_invalid) &&
-                         load_quarantine_topic(loading, raw->quarantine_topic, config));
+  return raw == NULL ||
+         (check_sources(loading, raw) && load_tables(loading, raw, config) &&
+          section_strings(loading, "relay.messages", raw->messages, raw->messages_count, NULL, "",
+                          &config->relay.messages) &&
+          load_envelope(loading, raw->envelope, &config->relay.envelope) &&
+          load_type_format(loading, raw->type_format, &config->relay.versioned_types) &&
+          load_routes(loading, raw, config) && load_on_invalid(loading, raw->on_invalid, &config->relay.on_invalid) &&
+          load_quarantine_topic(loading, raw->quarantine_topic, config));
 }

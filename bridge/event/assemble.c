@@ -47,6 +47,8 @@ struct record *record_assemble(const struct record_draft *d) {
                             .timestamp_ms = d->timestamp_ms,
                             .partition = d->partition,
                             .quarantined = d->quarantined,
+                            .bare = d->bare,
+                            .trace_dropped = d->trace_dropped,
                             .commit_lsn = d->commit_lsn,
                             .xid = d->xid,
                             .index = d->index,

@@ -10,6 +10,7 @@ struct record_builder {
   struct envelope *envelope;
   struct header_list headers;
   struct buffer topic;
+  struct buffer type;  /* the event's type with its version */
   struct buffer text;  /* the value of a quarantine record */
   struct buffer bytes; /* a bytea on its way into it */
 

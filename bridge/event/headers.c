@@ -50,14 +50,23 @@ void header_list_transaction(struct header_list *list, const struct event *event
   *tx = slice_of(list->xid_text);
 }
 
-static void collect_own(struct header_list *list, const struct event *event, struct slice source) {
+/* Whether the record's content type is the row's own to say. */
+static bool own_content_type(const struct event *event, const struct header_defaults *defaults) {
+  return !defaults->content_type.fixed && slice_present(event->fields[FIELD_CONTENT_TYPE]);
+}
+
+static struct slice own_value(const struct event *event, const struct header_defaults *defaults,
+                              enum event_field field) {
+  struct slice value = event->fields[field];
+  if (field == FIELD_CONTENT_TYPE)
+    return own_content_type(event, defaults) ? value : defaults->content_type.text;
+  return field == FIELD_SOURCE && !slice_present(value) ? defaults->source : value;
+}
+
+static void collect_own(struct header_list *list, const struct event *event, const struct header_defaults *defaults) {
   list->count = 0;
   for (size_t i = 0; i < OWN_HEADER_COUNT; i++) {
-    struct slice value = event->fields[own_headers[i].field];
-    if (!slice_present(value) && own_headers[i].field == FIELD_SOURCE)
-      value = source;
-    if (!slice_present(value) && own_headers[i].field == FIELD_CONTENT_TYPE)
-      value = slice_of("application/json");
+    struct slice value = own_value(event, defaults, own_headers[i].field);
     if (slice_present(value))
       add(list, own_headers[i].name, value);
   }
@@ -96,7 +105,7 @@ static struct record_header *find(struct header_list *list, const char *name) {
 
 /* NULL, or what is wrong with this header. */
 static const char *add_custom(struct header_list *list, const struct event *event,
-                              const struct jsontext_member *member) {
+                              const struct header_defaults *defaults, const struct jsontext_member *member) {
   struct slice name = unescape(list, member->name);
   if (name.len == 0 || memchr(name.data, '\0', name.len) != NULL)
     return "a header's name is empty or holds a NUL character";
@@ -125,14 +134,15 @@ static const char *add_custom(struct header_list *list, const struct event *even
   }
   if (same - list->items >= list->own)
     return "a header stands there twice";
-  if (strcmp(same->name, HEADER_CONTENT_TYPE) == 0 && !slice_present(event->fields[FIELD_CONTENT_TYPE]))
+  if (strcmp(same->name, HEADER_CONTENT_TYPE) == 0 && !defaults->content_type.fixed &&
+      !own_content_type(event, defaults))
     same->value = value;
-  return slice_equal(same->value, value) ? NULL : "a header contradicts the event's own field of that name";
+  return slice_equal(same->value, value) ? NULL : "a header contradicts the event's own of that name";
 }
 
-bool header_list_collect(struct header_list *list, const struct event *event, struct slice source,
+bool header_list_collect(struct header_list *list, const struct event *event, const struct header_defaults *defaults,
                          struct problem *problem) {
-  collect_own(list, event, source);
+  collect_own(list, event, defaults);
   struct slice text = event->fields[FIELD_HEADERS];
   if (!slice_present(text))
     return true;
@@ -143,7 +153,7 @@ bool header_list_collect(struct header_list *list, const struct event *event, st
   unescaped_reset(list, text.len);
   struct jsontext_members walk = jsontext_members_of(text);
   for (struct jsontext_member member; jsontext_members_next(&walk, &member);) {
-    const char *wrong = add_custom(list, event, &member);
+    const char *wrong = add_custom(list, event, defaults, &member);
     if (wrong != NULL) {
       problem_set(problem, "headers_invalid", "%s", wrong);
       return false;

@@ -2,6 +2,7 @@
 #ifndef WALFERRY_EVENT_HEADERS_H
 #define WALFERRY_EVENT_HEADERS_H
 
+#include "bridge/event/envelope.h"
 #include "bridge/event/record.h"
 
 #define HEADERS_OWN_MAX 11
@@ -30,10 +31,16 @@ struct header_list {
 void header_list_init(struct header_list *list);
 void header_list_free(struct header_list *list);
 
-/* Fills the list anew; the items are borrowed from the event, source and the list. A custom header may set what the
- * event lacks (traceparent, the content type), may repeat what it has, and may not contradict it.
- * false: problem is "headers_invalid". */
-bool header_list_collect(struct header_list *list, const struct event *event, struct slice source,
+/* For an event that has none of its own. */
+struct header_defaults {
+  struct slice source;
+  struct envelope_content_type content_type;
+};
+
+/* Fills the list anew; the items are borrowed from the event, the defaults and the list. A custom header may set what
+ * the event lacks (traceparent, the content type unless the envelope fixes it), may repeat what it has, and may not
+ * contradict it. false: problem is "headers_invalid". */
+bool header_list_collect(struct header_list *list, const struct event *event, const struct header_defaults *defaults,
                          struct problem *problem);
 
 /* The commit LSN and the transaction id as header texts, kept until another transaction comes. */

@@ -69,7 +69,7 @@ static void append_value(struct buffer *line, struct slice value) {
 void record_print(const struct record *record, struct buffer *line) {
   buffer_append_text(line, "{\"topic\":");
   buffer_append_json(line, slice_of(record->topic));
-  if (record->partition == RECORD_PARTITION_BY_KEY)
+  if (record->partition < 0) /* where it goes is decided when it is sent */
     buffer_append_text(line, ",\"partition\":null,");
   else
     buffer_printf(line, ",\"partition\":%" PRId32 ",", record->partition);

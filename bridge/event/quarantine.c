@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "bridge/base/jsontext.h"
+#include "bridge/base/number.h"
 #include "bridge/base/timestamp.h"
 #include "bridge/event/assemble.h"
 #include "bridge/event/builder.h"
@@ -131,12 +132,17 @@ static void put_fields(struct buffer *out, const struct event *event) {
   put_close(out);
 }
 
-static void put_topic_if_known(struct record_builder *builder, const struct event *event) {
+static void put_target_if_known(struct record_builder *builder, const struct event *event) {
   char why[200];
+  bool round_robin;
   buffer_clear(&builder->topic);
   struct slice source = builder_source(builder, event->origin);
-  if (router_topic(builder->rules->router, event, source, &builder->topic, why, sizeof why) && !builder->topic.overflow)
+  if (router_topic(builder->rules->router, event, source, &builder->topic, &round_robin, why, sizeof why) &&
+      !builder->topic.overflow)
     put_text(&builder->text, "original_topic", buffer_slice(&builder->topic));
+  int64_t partition;
+  if (number_parse(event->fields[FIELD_PARTITION], 0, INT32_MAX, &partition))
+    put_number(&builder->text, "original_partition", (uint64_t)partition);
 }
 
 static void write_row(struct record_builder *builder, const struct event *event, const struct problem *problem,
@@ -144,7 +150,7 @@ static void write_row(struct record_builder *builder, const struct event *event,
   struct buffer *out = &builder->text;
   buffer_clear(out);
   buffer_append_char(out, '{');
-  put_topic_if_known(builder, event);
+  put_target_if_known(builder, event);
   put_place(out, event->origin, event->commit_lsn, event->index);
   put_text(out, "id", event->fields[FIELD_ID]);
   put_text(out, "original_key", event->fields[FIELD_KEY]);
@@ -166,8 +172,8 @@ static void add_header(struct header_draft *draft, const char *name, struct slic
 }
 
 static void add_error_headers(struct header_draft *draft, const struct problem *problem, const char *origin) {
-  add_header(draft, "wf_error_code", slice_of(problem->code));
-  add_header(draft, "wf_error_message", slice_of(problem->message));
+  add_header(draft, RECORD_HEADER_ERROR_CODE, slice_of(problem->code));
+  add_header(draft, RECORD_HEADER_ERROR_MESSAGE, slice_of(problem->message));
   add_header(draft, "wf_origin", slice_of(origin));
 }
 
@@ -210,7 +216,7 @@ static struct slice cut(struct slice s, size_t max) {
   return slice_from(s.data, s.len < max ? s.len : max);
 }
 
-static struct slice header_value(const struct record *record, const char *name) {
+struct slice record_header_value(const struct record *record, const char *name) {
   for (int i = 0; i < record->header_count; i++)
     if (strcmp(record->headers[i].name, name) == 0)
       return record->headers[i].value;
@@ -218,10 +224,11 @@ static struct slice header_value(const struct record *record, const char *name) 
 }
 
 static void put_refused_value(struct buffer *out, const struct record *refused) {
+  const char *name = refused->bare ? "payload" : "envelope";
   if (!slice_present(refused->value))
-    put_json(out, "envelope", slice_of("null"));
+    put_json(out, name, slice_of("null"));
   else if (jsontext_check(refused->value, NULL))
-    put_json(out, "envelope", refused->value);
+    put_json(out, name, refused->value);
   else
     put_base64(out, "payload_base64", refused->value);
   put_open(out, "original_headers");
@@ -237,7 +244,7 @@ static void write_refused(struct buffer *out, const struct record *refused, cons
   buffer_append_char(out, '{');
   if (!refused->quarantined) {
     put_text(out, "original_topic", slice_of(refused->topic));
-    if (refused->partition != RECORD_PARTITION_BY_KEY)
+    if (refused->partition >= 0)
       put_number(out, "original_partition", (uint64_t)refused->partition);
   }
   put_place(out, refused->origin, refused->commit_lsn, refused->index);
@@ -262,9 +269,9 @@ struct record *record_quarantine(const struct record *refused, const char *quara
   size_t text_max = too_large ? TOO_LARGE_TEXT_MAX : SIZE_MAX;
   struct header_draft headers = {.count = 0};
   add_header(&headers, "id", cut(refused->id, text_max));
-  add_header(&headers, "type", cut(header_value(refused, "type"), text_max));
-  add_header(&headers, HEADER_LSN, header_value(refused, HEADER_LSN));
-  add_header(&headers, HEADER_TX, header_value(refused, HEADER_TX));
+  add_header(&headers, "type", cut(record_header_value(refused, "type"), text_max));
+  add_header(&headers, HEADER_LSN, record_header_value(refused, HEADER_LSN));
+  add_header(&headers, HEADER_TX, record_header_value(refused, HEADER_TX));
   add_error_headers(&headers, problem, refused->origin);
   struct record *record = record_assemble(&(struct record_draft){
       .topic = slice_of(quarantine_topic),

@@ -8,6 +8,7 @@
 #include "bridge/base/timestamp.h"
 #include "bridge/event/assemble.h"
 #include "bridge/event/builder.h"
+#include "bridge/event/traceparent.h"
 
 #define TOPIC_SCRATCH_MAX 4096 /* above Kafka's 249, so that what overflows is illegal anyway */
 
@@ -17,6 +18,7 @@ struct record_builder *record_builder_new(const struct record_rules *rules) {
   builder->envelope = envelope_new(rules->layout);
   header_list_init(&builder->headers);
   buffer_init(&builder->topic, TOPIC_SCRATCH_MAX);
+  buffer_init(&builder->type, BUFFER_MAX_ROW);
   buffer_init(&builder->text, BUFFER_MAX_ROW);
   buffer_init(&builder->bytes, BUFFER_MAX_ROW);
   buffer_init(&builder->source, BUFFER_MAX_ROW);
@@ -29,6 +31,7 @@ void record_builder_free(struct record_builder *builder) {
   envelope_free(builder->envelope);
   header_list_free(&builder->headers);
   buffer_free(&builder->topic);
+  buffer_free(&builder->type);
   buffer_free(&builder->text);
   buffer_free(&builder->bytes);
   buffer_free(&builder->source);
@@ -68,10 +71,11 @@ static bool check_fields(const struct event *event, int32_t *partition, struct p
 }
 
 static bool find_topic(struct record_builder *builder, const struct event *event, struct slice source,
-                       struct problem *problem) {
+                       int32_t *partition, struct problem *problem) {
   char why[200];
+  bool round_robin;
   buffer_clear(&builder->topic);
-  if (!router_topic(builder->rules->router, event, source, &builder->topic, why, sizeof why)) {
+  if (!router_topic(builder->rules->router, event, source, &builder->topic, &round_robin, why, sizeof why)) {
     problem_set(problem, "unroutable", "%s", why);
     return false;
   }
@@ -88,7 +92,42 @@ static bool find_topic(struct record_builder *builder, const struct event *event
                 "the topic's name is not 1 to 249 letters, digits, dots, underscores and hyphens");
     return false;
   }
+  if (round_robin && *partition == RECORD_PARTITION_BY_KEY)
+    *partition = RECORD_PARTITION_ROUND_ROBIN;
   return true;
+}
+
+/* "<type>.v<version>", unless it ends so already or there is no version. */
+static struct slice versioned_type(struct record_builder *builder, const struct event *event) {
+  struct slice type = event->fields[FIELD_TYPE], version = event->fields[FIELD_VERSION];
+  struct buffer *out = &builder->type;
+  if (version.len == 0)
+    return type;
+  scratch_trim(out);
+  buffer_clear(out);
+  buffer_append_slice(out, type);
+  buffer_append_text(out, ".v");
+  buffer_append_slice(out, version);
+  size_t suffix = version.len + 2;
+  if (type.len >= suffix && memcmp(type.data + type.len - suffix, out->data + type.len, suffix) == 0)
+    return type;
+  return buffer_slice(out);
+}
+
+/* What envelope and headers are to show of an event; false: its traceparent was none and is gone. */
+static bool settle_fields(struct record_builder *builder, const struct event *event, struct event *shown) {
+  *shown = *event;
+  if (builder->rules->versioned_types)
+    shown->fields[FIELD_TYPE] = versioned_type(builder, event);
+  struct slice traceparent = event->fields[FIELD_TRACEPARENT], trace_id;
+  if (!slice_present(traceparent))
+    return true;
+  bool valid = traceparent_parse(traceparent, &trace_id);
+  if (!valid)
+    shown->fields[FIELD_TRACEPARENT] = SLICE_ABSENT;
+  else if (!slice_present(event->fields[FIELD_TRACE_ID]))
+    shown->fields[FIELD_TRACE_ID] = trace_id;
+  return valid;
 }
 
 struct record *record_build(struct record_builder *builder, const struct event *event, struct problem *problem) {
@@ -96,20 +135,26 @@ struct record *record_build(struct record_builder *builder, const struct event *
   problem->message[0] = '\0';
   int32_t partition;
   struct envelope_text value;
+  struct event shown;
   struct slice source = builder_source(builder, event->origin);
-  if (!check_fields(event, &partition, problem) || !find_topic(builder, event, source, problem) ||
-      !header_list_collect(&builder->headers, event, source, problem) ||
-      !envelope_write(builder->envelope, event, source, &value, problem))
+  bool trace_kept = settle_fields(builder, event, &shown);
+  struct header_defaults defaults = {.source = source, .content_type = envelope_content_type(builder->envelope, event)};
+  if (!check_fields(event, &partition, problem) || !find_topic(builder, event, source, &partition, problem) ||
+      !header_list_collect(&builder->headers, &shown, &defaults, problem) ||
+      !envelope_write(builder->envelope, &shown, source, &value, problem))
     return NULL;
   return record_assemble(&(struct record_draft){
       .topic = buffer_slice(&builder->topic),
       .key = event->fields[FIELD_KEY],
+      .tombstone = value.tombstone,
       .value = {value.head, value.payload, value.tail},
       .headers = builder->headers.items,
       .header_count = builder->headers.count,
       .static_names = builder->headers.own,
       .timestamp_ms = timestamp_floor_ms(event->occurred_at_us),
       .partition = partition,
+      .bare = builder->rules->layout == ENVELOPE_PAYLOAD,
+      .trace_dropped = !trace_kept,
       .origin = event->origin,
       .id = event->fields[FIELD_ID],
       .commit_lsn = event->commit_lsn,

@@ -8,6 +8,11 @@
 #include "bridge/event/router.h"
 
 #define RECORD_PARTITION_BY_KEY (-1)
+#define RECORD_PARTITION_ROUND_ROBIN (-2)
+
+/* Headers of a quarantine record. */
+#define RECORD_HEADER_ERROR_CODE "wf_error_code"
+#define RECORD_HEADER_ERROR_MESSAGE "wf_error_message"
 
 struct record {
   struct record *next; /* for whoever holds a list of them */
@@ -17,8 +22,10 @@ struct record {
   struct record_header *headers;
   int header_count;
   int64_t timestamp_ms; /* Unix */
-  int32_t partition;    /* RECORD_PARTITION_BY_KEY, or the explicit one */
+  int32_t partition;    /* RECORD_PARTITION_BY_KEY or _ROUND_ROBIN, or the explicit one */
   bool quarantined;     /* already a quarantine record: topic is the quarantine topic */
+  bool bare;            /* the value is the payload alone */
+  bool trace_dropped;   /* the row's traceparent was ill-formed and was left out */
 
   const char *origin; /* "public.outbox" or the message prefix; NUL-terminated, in the record */
   struct slice id;    /* absent where the row had none */
@@ -30,6 +37,9 @@ struct record {
 
 void record_free(struct record *record); /* accepts NULL */
 
+/* The first header of that name; absent if there is none. */
+struct slice record_header_value(const struct record *record, const char *name);
+
 /* What is wrong with a row (static codes):
  * "payload_not_json", "missing_id", "missing_type", "missing_key", "unroutable", "topic_illegal", "record_too_large",
  * "record_refused", "message_not_json", "occurred_at_invalid", "partition_invalid", "headers_invalid". */
@@ -38,11 +48,19 @@ struct problem {
   char message[256];
 };
 
-enum envelope_layout { ENVELOPE_STANDARD = 1 };
+/* What a record's value looks like (README, "What a record looks like"). */
+enum envelope_layout {
+  ENVELOPE_STANDARD = 1,
+  ENVELOPE_CONTRACT,
+  ENVELOPE_ACTOR,
+  ENVELOPE_CLOUDEVENTS, /* 1.0, structured mode */
+  ENVELOPE_PAYLOAD      /* the payload alone: nothing is checked, and NULL is a tombstone */
+};
 
 struct record_rules {
   const char *instance; /* for the default source "<instance>.<schema>.<table>" */
   enum envelope_layout layout;
+  bool versioned_types; /* `order.created` of version 1 is published as `order.created.v1` */
   const struct router *router;
   const char *quarantine_topic;
 };
@@ -52,8 +70,10 @@ struct record_builder;
 struct record_builder *record_builder_new(const struct record_rules *rules); /* rules are borrowed */
 void record_builder_free(struct record_builder *builder);
 
-/* Builds the record of an event: envelope, headers, topic, key. Never fails for what is wrong with the row: then
- * problem is filled and NULL returned, and the caller quarantines (record_build_quarantine) or stops. */
+/* Builds the record of an event: envelope, headers, topic, key. Routes and templates see the type as it is written. A
+ * traceparent that is none is left out; where one is there without a trace id, the id is taken from it. Never fails for
+ * what is wrong with the row: then problem is filled and NULL returned, and the caller quarantines
+ * (record_build_quarantine) or stops. */
 struct record *record_build(struct record_builder *builder, const struct event *event, struct problem *problem);
 
 /* The quarantine record of a row (README, "Quarantine"): key = the original's; value = JSON {original_topic (if known),
@@ -66,10 +86,11 @@ struct record *record_build(struct record_builder *builder, const struct event *
 struct record *record_build_quarantine(struct record_builder *builder, const struct event *event,
                                        const struct problem *problem);
 
-/* The same for a record that the broker (or a size limit) refused: with the envelope it would have had (payload_base64
- * where the value is no JSON), original_partition (if explicit) and original_headers. For "record_too_large", with size
- * and hash (FNV-1a 64, hex) in details instead of envelope and headers, id and type cut to 1 KiB, and no key above
- * 64 KiB. Its timestamp_ms is 0, now: the record's own may be what the broker refused. */
+/* The same for a record that the broker (or a size limit) refused: with the envelope it would have had (or payload,
+ * where it has none; payload_base64 where the value is no JSON), original_partition (if explicit) and original_headers.
+ * For "record_too_large", with size and hash (FNV-1a 64, hex) in details instead of envelope and headers, id and type
+ * cut to 1 KiB, and no key above 64 KiB. Its timestamp_ms is 0, now: the record's own may be what the broker refused.
+ */
 struct record *record_quarantine(const struct record *refused, const char *quarantine_topic,
                                  const struct problem *problem);
 

@@ -6,6 +6,7 @@
 
 #include "bridge/base/jsontext.h"
 #include "bridge/base/memory.h"
+#include "bridge/base/pattern.h"
 #include "bridge/event/record.h"
 
 /* A template is a run of these: a literal, or a field of the event. */
@@ -20,6 +21,7 @@ struct route {
   char *known_name; /* the topic, if no field is needed for it; else NULL */
   struct part *parts;
   int part_count;
+  bool round_robin;
 };
 
 struct router {
@@ -42,31 +44,6 @@ bool topic_name_legal(struct slice name) {
     if (!topic_char_legal(name.data[i]))
       return false;
   return true;
-}
-
-/* `*` stands for any run. After a mismatch only the last star needs to take more: linear in practice. */
-static bool pattern_matches(const char *pattern, struct slice text) {
-  const char *after_star = NULL;
-  size_t at = 0, star_at = 0;
-  while (at < text.len) {
-    if (*pattern == '*') {
-      after_star = ++pattern;
-      star_at = at;
-      if (*pattern == '\0')
-        return true;
-    } else if (*pattern == text.data[at] && *pattern != '\0') {
-      pattern++;
-      at++;
-    } else if (after_star != NULL) {
-      pattern = after_star;
-      at = ++star_at;
-    } else {
-      return false;
-    }
-  }
-  while (*pattern == '*')
-    pattern++;
-  return *pattern == '\0';
 }
 
 static bool find_template_field(struct slice name, enum event_field *field) {
@@ -143,6 +120,7 @@ struct router *router_new(const struct route_spec *routes, int count, struct err
     struct route *route = &router->routes[i];
     route->type = memory_string(routes[i].type == NULL ? "" : routes[i].type);
     route->topic = memory_string(routes[i].topic == NULL ? "" : routes[i].topic);
+    route->round_robin = routes[i].round_robin;
     if (!compile(route, err)) {
       error_wrap(err, "route %d (type \"%s\", topic \"%s\")", i + 1, route->type, route->topic);
       router_free(router);
@@ -172,7 +150,8 @@ static const struct route *find_route(const struct router *router, struct slice 
 }
 
 bool router_topic(const struct router *router, const struct event *event, struct slice default_source,
-                  struct buffer *topic, char *why, size_t why_size) {
+                  struct buffer *topic, bool *round_robin, char *why, size_t why_size) {
+  *round_robin = false;
   if (slice_present(event->fields[FIELD_TOPIC])) {
     buffer_append_slice(topic, event->fields[FIELD_TOPIC]);
     return true;
@@ -198,6 +177,7 @@ bool router_topic(const struct router *router, const struct event *event, struct
     }
     buffer_append_slice(topic, text);
   }
+  *round_robin = route->round_robin;
   return true;
 }
 

@@ -277,8 +277,9 @@ static bool created(const char *topic, rd_kafka_resp_err_t code, const char *tex
     return true;
   if (kafka_error_is_authorization(code))
     return unauthorised(topic, "Create", "Create", err);
-  bool config = code == RD_KAFKA_RESP_ERR_INVALID_CONFIG || code == RD_KAFKA_RESP_ERR_INVALID_PARTITIONS ||
-                code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION || code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
+  /* About the name, as a policy is taken to be: it may come from a row. What the brokers have against partitions,
+   * replicas or settings is no row's fault. */
+  bool config = code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION || code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
   return error_set(err, config ? ERROR_CONFIG : ERROR_RETRY, "topic %s: cannot be created: %s", topic,
                    text != NULL ? text : rd_kafka_err2str(code));
 }
@@ -302,15 +303,18 @@ static bool request_creation(struct kafka_admin *admin, rd_kafka_NewTopic_t *new
   return ok;
 }
 
-bool kafka_admin_create_topic(struct kafka_admin *admin, const char *topic, int32_t partitions, int32_t replication,
-                              int config_count, const char *const (*configs)[2], int timeout_ms, struct error *err) {
+bool kafka_admin_create_topic(struct kafka_admin *admin, const char *topic, const struct topic_shape *shape,
+                              int timeout_ms, struct error *err) {
   int64_t deadline = clock_monotonic_ms() + timeout_ms;
   char text[256] = "";
-  rd_kafka_NewTopic_t *new_topic = rd_kafka_NewTopic_new(topic, partitions, replication, text, sizeof text);
+  rd_kafka_NewTopic_t *new_topic =
+      rd_kafka_NewTopic_new(topic, shape->partitions, shape->replication, text, sizeof text);
   if (new_topic == NULL)
     return error_set(err, ERROR_CONFIG, "topic %s: cannot be created: %s", topic, text);
+  struct topic_config configs[TOPIC_CONFIGS_MAX];
+  int config_count = topic_shape_configs(shape, configs);
   for (int i = 0; i < config_count; i++)
-    rd_kafka_NewTopic_set_config(new_topic, configs[i][0], configs[i][1]);
+    rd_kafka_NewTopic_set_config(new_topic, configs[i].name, configs[i].value);
   bool ok = request_creation(admin, new_topic, topic, deadline, err);
   rd_kafka_NewTopic_destroy(new_topic);
   if (!ok)

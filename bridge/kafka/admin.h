@@ -5,6 +5,7 @@
 #define WALFERRY_KAFKA_ADMIN_H
 
 #include "bridge/kafka/client.h"
+#include "bridge/kafka/topic_plan.h"
 #include <stdbool.h>
 
 struct kafka_admin;
@@ -50,10 +51,9 @@ struct kafka_topic_facts {
 bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout_ms, struct kafka_topic_facts *facts,
                        bool *configs_known, struct error *err);
 
-/* configs: config_count pairs name, value; may be NULL. An existing topic is success. Returns after the topic is
- * visible in metadata. */
-bool kafka_admin_create_topic(struct kafka_admin *admin, const char *topic, int32_t partitions, int32_t replication,
-                              int config_count, const char *const (*configs)[2], int timeout_ms, struct error *err);
+/* An existing topic is success, and is left as it is. Returns after the topic is visible in metadata. */
+bool kafka_admin_create_topic(struct kafka_admin *admin, const char *topic, const struct topic_shape *shape,
+                              int timeout_ms, struct error *err);
 
 /* A topic that does not exist is success. Returns after it is gone from the metadata. ERROR_CONFIG where the brokers
  * delete no topics (delete.topic.enable). */

@@ -121,7 +121,7 @@ static void check_position_topic(struct check *c) {
   } else if (!facts.exists) {
     c->position_known = true;
     check_ok(&c->report, name, "does not exist yet; the relay makes it, replication %" PRId32,
-             c->settings->publisher.topic_replication);
+             publisher_position_shape(&c->settings->publisher).replication);
   } else if (!admit_position_topic(topic, &facts, known, &err)) {
     check_fail(&c->report, name, &err);
   } else if (!known) {

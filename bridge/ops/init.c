@@ -177,14 +177,18 @@ void init_print(const struct init_settings *settings, FILE *out) {
       "-- The slot %s is made by walferry itself (`walferry init` or postgres.create: true), together with its "
       "first position.\n\n"
       "-- Topics: name, partitions, replication, settings\n"
-      "-- %s, 1, %d, cleanup.policy=compact, unclean.leader.election.enable=false\n",
-      relay->slot, position_topic, relay->publisher.topic_replication);
+      "-- %s, ",
+      relay->slot, position_topic);
+  struct topic_shape shape = publisher_position_shape(&relay->publisher);
+  topic_shape_describe(&shape, &sql);
   struct topic_use topics[TOPICS_MAX];
   int count = topics_known(relay, NULL, topics);
-  for (int i = 0; i < count; i++)
-    buffer_printf(&sql, "-- %s, %d, %d\n", topics[i].name, relay->publisher.topic_partitions,
-                  relay->publisher.topic_replication);
-  buffer_append_char(&sql, '\n');
+  for (int i = 0; i < count; i++) {
+    shape = publisher_topic_shape(&relay->publisher, topics[i].name);
+    buffer_printf(&sql, "\n-- %s, ", topics[i].name);
+    topic_shape_describe(&shape, &sql);
+  }
+  buffer_append_text(&sql, "\n\n");
   init_acls(&sql, relay);
   fwrite(sql.data, 1, sql.len, out);
   free(position_topic);

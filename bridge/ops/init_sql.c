@@ -88,17 +88,18 @@ static const struct {
   const char *parameter;
   const char *type;
   const char *setting; /* NULL: none */
+  const char *unless;  /* a parameter that says otherwise: one trace's id does not go with another's traceparent */
 } options[] = {
-    {FIELD_VERSION, "version", "text", NULL},
-    {FIELD_CORRELATION_ID, "correlation_id", "text", "walferry.correlation_id"},
-    {FIELD_CAUSATION_ID, "causation_id", "text", "walferry.causation_id"},
-    {FIELD_TRACE_ID, "trace_id", "text", "walferry.trace_id"},
-    {FIELD_TRACEPARENT, "traceparent", "text", "walferry.traceparent"},
-    {FIELD_TENANT_ID, "tenant_id", "text", "walferry.tenant_id"},
-    {FIELD_ACTOR_ID, "actor_id", "text", NULL},
-    {FIELD_ACTOR_TYPE, "actor_type", "text", NULL},
-    {FIELD_TOPIC, "topic", "text", NULL},
-    {FIELD_HEADERS, "headers", "jsonb", NULL},
+    {FIELD_VERSION, "version", "text", NULL, NULL},
+    {FIELD_CORRELATION_ID, "correlation_id", "text", "walferry.correlation_id", NULL},
+    {FIELD_CAUSATION_ID, "causation_id", "text", "walferry.causation_id", NULL},
+    {FIELD_TRACE_ID, "trace_id", "text", "walferry.trace_id", "traceparent"},
+    {FIELD_TRACEPARENT, "traceparent", "text", "walferry.traceparent", "trace_id"},
+    {FIELD_TENANT_ID, "tenant_id", "text", "walferry.tenant_id", NULL},
+    {FIELD_ACTOR_ID, "actor_id", "text", NULL, NULL},
+    {FIELD_ACTOR_TYPE, "actor_type", "text", NULL, NULL},
+    {FIELD_TOPIC, "topic", "text", NULL, NULL},
+    {FIELD_HEADERS, "headers", "jsonb", NULL, NULL},
 };
 #define OPTION_COUNT (sizeof options / sizeof options[0])
 
@@ -133,11 +134,15 @@ static void function_end(struct buffer *sql, struct buffer *body, const char *na
 }
 
 static void option_value(struct buffer *sql, const char *function, size_t i) {
-  if (options[i].setting != NULL)
-    buffer_printf(sql, "coalesce(%s.%s, nullif(current_setting('%s', true), ''))", function, options[i].parameter,
-                  options[i].setting);
-  else
+  if (options[i].setting == NULL) {
     buffer_printf(sql, "%s.%s", function, options[i].parameter);
+    return;
+  }
+  buffer_printf(sql, "coalesce(%s.%s, ", function, options[i].parameter);
+  if (options[i].unless != NULL)
+    buffer_printf(sql, "CASE WHEN %s.%s IS NULL THEN ", function, options[i].unless);
+  buffer_printf(sql, "nullif(current_setting('%s', true), '')%s)", options[i].setting,
+                options[i].unless != NULL ? " END" : "");
 }
 
 void init_sql_emit(struct buffer *sql, const struct table_spec *table, const bool has[FIELD_COUNT]) {

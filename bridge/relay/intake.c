@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/base/log.h"
 #include "bridge/base/memory.h"
 
 struct intake {
@@ -19,7 +18,6 @@ struct intake {
   uint64_t last_serial;
   struct record_builder *builder;
   struct message_scratch *scratch;
-  const char *last_problem; /* code of the invalid row logged last: each cause is logged once in a row */
 
   bool in_transaction;
   bool covered;     /* this transaction was published already */
@@ -173,10 +171,6 @@ static bool append_event(struct intake *in, const struct event *event, struct pr
     struct slice id = event->fields[FIELD_ID];
     if (in->rules->stop_on_invalid)
       return segment_refuse_row(event->origin, id, event->commit_lsn, event->xid, event->index, problem, err);
-    if (in->last_problem == NULL || strcmp(in->last_problem, problem->code) != 0)
-      log_warn("relay.quarantined", log_string("code", problem->code), log_string("origin", event->origin),
-               log_slice("id", id), log_lsn("lsn", event->commit_lsn), log_string("error", problem->message));
-    in->last_problem = problem->code;
     record = record_build_quarantine(in->builder, event, problem);
   }
   segment_append(open_segment(in), record);

@@ -14,6 +14,7 @@
 #include "bridge/kafka/position_log.h"
 #include "bridge/kafka/producer.h"
 #include "bridge/relay/admit_topic.h"
+#include "bridge/relay/row_log.h"
 #include "bridge/relay/suspects.h"
 
 #define ADMIN_TIMEOUT_MS 10000
@@ -29,6 +30,7 @@ struct topic {
   char *name;
   int32_t partitions;  /* the pinned count: what keys are spread over */
   int64_t message_max; /* bytes; 0 unknown */
+  int32_t turn;        /* the partition that takes the next record of a round-robin route */
   UT_hash_handle hh;
 };
 
@@ -41,7 +43,7 @@ struct publisher {
   struct producer *producer; /* NULL between generations */
   int64_t batch_bytes;       /* the smallest topic limit seen, at most BATCH_BYTES */
   int64_t batch_start_bytes; /* the same when the batch in hand was taken */
-  bool replace;              /* the last commit was too slow to trust this producer with another transaction */
+  const char *replace;       /* why this producer must not begin another transaction that is committed; else NULL */
   struct position committed;
   struct position next;
   struct buffer json;
@@ -49,10 +51,26 @@ struct publisher {
   struct suspects *suspects;
   struct publisher_totals totals;
   uint64_t records_logged; /* of its records, as of the last position.committed */
+  struct row_log *row_log;
   bool progress_unlogged;
   int64_t progress_logged_ms;
   struct record *substitutes; /* quarantine records made in place of records of the batch in flight */
 };
+
+struct topic_shape publisher_topic_shape(const struct publisher_settings *settings, const char *topic) {
+  struct topic_shape shape = topic_plan_shape(&settings->topics, topic);
+  if (strcmp(topic, settings->quarantine_topic) == 0)
+    shape.cleanup = TOPIC_CLEANUP_DELETE;
+  return shape;
+}
+
+struct topic_shape publisher_position_shape(const struct publisher_settings *settings) {
+  return (struct topic_shape){.partitions = 1,
+                              .replication = settings->topics.common.replication,
+                              .min_insync_replicas = settings->topics.common.min_insync_replicas,
+                              .cleanup = TOPIC_CLEANUP_COMPACT,
+                              .clean_election = true};
+}
 
 struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop) {
   struct publisher *p = memory_alloc(sizeof *p);
@@ -64,6 +82,7 @@ struct publisher *publisher_new(const struct publisher_settings *settings, const
   position_init(&p->next);
   buffer_init(&p->json, BUFFER_MAX_ROW);
   p->suspects = suspects_new();
+  p->row_log = row_log_new();
   return p;
 }
 
@@ -87,7 +106,7 @@ static void free_substitutes(struct publisher *p) {
 void publisher_close(struct publisher *p) {
   producer_free(p->producer);
   p->producer = NULL;
-  p->replace = false;
+  p->replace = NULL;
   forget_topics(p);
   free_substitutes(p);
   kafka_admin_free(p->admin);
@@ -102,6 +121,7 @@ void publisher_free(struct publisher *p) {
   position_clear(&p->next);
   buffer_free(&p->json);
   suspects_free(p->suspects);
+  row_log_free(p->row_log);
   free(p->position_topic);
   free(p);
 }
@@ -142,10 +162,8 @@ bool publisher_check_position_topic(struct publisher *p, struct error *err) {
       !kafka_admin_topic(p->admin, p->position_topic, ADMIN_TIMEOUT_MS, &facts, &configs_known, err))
     return false;
   if (!facts.exists) {
-    static const char *const configs[][2] = {{"cleanup.policy", "compact"},
-                                             {"unclean.leader.election.enable", "false"}};
-    if (!kafka_admin_create_topic(p->admin, p->position_topic, 1, p->settings.topic_replication, 2, configs,
-                                  ADMIN_TIMEOUT_MS, err) ||
+    struct topic_shape shape = publisher_position_shape(&p->settings);
+    if (!kafka_admin_create_topic(p->admin, p->position_topic, &shape, ADMIN_TIMEOUT_MS, err) ||
         !kafka_admin_topic(p->admin, p->position_topic, ADMIN_TIMEOUT_MS, &facts, &configs_known, err))
       return error_wrap(err, "position topic %s", p->position_topic);
   }
@@ -157,11 +175,12 @@ bool publisher_check_position_topic(struct publisher *p, struct error *err) {
 
 /* A missing topic is made with the config's partitions, or with as many as were pinned before it was deleted. */
 static bool create_topic(struct publisher *p, const char *name, int32_t pinned, struct error *err) {
-  int32_t partitions = pinned != 0 ? pinned : p->settings.topic_partitions;
-  if (!kafka_admin_create_topic(p->admin, name, partitions, p->settings.topic_replication, 0, NULL, ADMIN_TIMEOUT_MS,
-                                err))
+  struct topic_shape shape = publisher_topic_shape(&p->settings, name);
+  if (pinned != 0)
+    shape.partitions = pinned;
+  if (!kafka_admin_create_topic(p->admin, name, &shape, ADMIN_TIMEOUT_MS, err))
     return error_wrap(err, "creating topic %s", name);
-  log_info("kafka.topic_created", log_string("topic", name), log_int("partitions", partitions));
+  log_info("kafka.topic_created", log_string("topic", name), log_int("partitions", shape.partitions));
   return true;
 }
 
@@ -216,12 +235,16 @@ static bool read_position(struct publisher *p, struct position *position, struct
   return ok;
 }
 
-static bool new_producer(struct publisher *p, struct position *position, struct error *err) {
+static bool fence(struct publisher *p, struct error *err) {
   producer_free(p->producer);
-  p->replace = false;
+  p->replace = NULL;
   struct producer_limits limits = {.batch_bytes = p->batch_bytes};
   p->producer = producer_new(&p->settings.kafka, &limits, err);
-  if (p->producer == NULL || !producer_init(p->producer, INIT_TIMEOUT_MS, &p->stop->requested, err))
+  return p->producer != NULL && producer_init(p->producer, INIT_TIMEOUT_MS, &p->stop->requested, err);
+}
+
+static bool new_producer(struct publisher *p, struct position *position, struct error *err) {
+  if (!fence(p, err))
     return false;
   FAILPOINT("relay.after_producer_init");
   if (!read_position(p, position, err))
@@ -256,11 +279,22 @@ static bool renew_producer(struct publisher *p, const char *reason, struct error
 }
 
 static bool ensure_producer(struct publisher *p, struct error *err) {
-  if (p->replace || producer_trouble_since_begin(p->producer) > 0)
-    return renew_producer(p, p->replace ? "a call took too long" : "a connection broke", err);
+  if (p->replace != NULL || producer_trouble_since_begin(p->producer) > 0)
+    return renew_producer(p, p->replace != NULL ? p->replace : "a connection broke", err);
   if (p->batch_bytes < producer_batch_bytes(p->producer))
     return renew_producer(p, "a topic takes smaller batches", err);
   return true;
+}
+
+/* Where a record goes. Neither a key nor a turn reaches partitions above the pinned count. */
+static int32_t choose_partition(struct publisher *p, const struct record *record, struct topic *topic) {
+  if (record->partition >= 0)
+    return record->partition;
+  if (record->partition != RECORD_PARTITION_ROUND_ROBIN)
+    return producer_partition(p->producer, record->key, topic->partitions);
+  int32_t chosen = topic->turn;
+  topic->turn = (chosen + 1) % topic->partitions;
+  return chosen;
 }
 
 static bool send_record(struct publisher *p, const struct record *record, struct error *err) {
@@ -269,9 +303,7 @@ static bool send_record(struct publisher *p, const struct record *record, struct
     return false;
   struct producer_message message = {
       .topic = record->topic,
-      .partition = record->partition != RECORD_PARTITION_BY_KEY
-                       ? record->partition
-                       : producer_partition(p->producer, record->key, topic->partitions),
+      .partition = choose_partition(p, record, topic),
       .key = record->key,
       .value = record->value,
       .timestamp_ms = record->timestamp_ms,
@@ -307,27 +339,65 @@ static void remember_refused(struct publisher *p, struct error *err) {
   }
 }
 
-/* A refused record is sent alone in a transaction that is aborted whatever happens: only whether the broker takes it
- * counts. Aborted records reach no read_committed consumer. */
-static bool probe(struct publisher *p, const struct record *record, bool *taken, char *reason, size_t reason_size,
-                  struct error *err) {
-  struct error refused;
-  *taken = false;
+/* Suspects are sent in a transaction that is aborted whatever happens: only whether the broker takes them counts, and
+ * aborted records reach no read_committed consumer. *taken: all of them; else reason is why one was not, and the
+ * producer is a new one, since the broker does not know the sequence numbers of what it refused. No position needs to
+ * be read in between: nothing of this producer is ever committed. */
+static bool probe(struct publisher *p, const struct record *const *records, int count, bool *taken, char *reason,
+                  size_t reason_size, struct error *err) {
+  if (producer_trouble_since_begin(p->producer) > 0 && !fence(p, err))
+    return false;
   if (!producer_begin(p->producer, err))
     return false;
-  bool sent = send_record(p, record, &refused) && producer_flush(p->producer, SEND_TIMEOUT_MS, &p->stop->now, &refused);
+  struct error refused;
+  bool sent = true;
+  for (int i = 0; i < count && sent; i++)
+    sent = send_record(p, records[i], &refused);
+  sent = sent && producer_flush(p->producer, SEND_TIMEOUT_MS, &p->stop->now, &refused);
   const struct producer_failure *failures;
-  if (producer_failures(p->producer, &failures) > 0)
-    snprintf(reason, reason_size, "%s", failures[0].reason);
-  else if (!sent)
+  *taken = producer_failures(p->producer, &failures) == 0;
+  if (*taken && !sent) {
     *err = refused;
-  else
-    *taken = true;
-  if (!*taken && !sent && producer_failures(p->producer, &failures) == 0)
     return false;
-  struct error ignored;
+  }
+  if (*taken)
+    return producer_abort(p->producer, ADMIN_TIMEOUT_MS, err);
+  snprintf(reason, reason_size, "%s", failures[0].reason);
+  struct error ignored; /* fencing ends the transaction as well, but has to wait for it */
   producer_abort(p->producer, ADMIN_TIMEOUT_MS, &ignored);
-  return renew_producer(p, "a refused record was tried alone", err);
+  return fence(p, err);
+}
+
+/* Most suspects were only in bad company: one record that a broker refuses takes its whole batch with it. So they are
+ * tried together: fewer after a refusal, down to one, and more again after two tries without. Those that are refused
+ * alone are remembered as such, the others forgotten. */
+static bool try_suspects(struct publisher *p, const struct record *const *records, int count, bool *any_refused,
+                         struct error *err) {
+  int together = count, lucky = 0;
+  for (int at = 0; at < count;) {
+    int n = together < count - at ? together : count - at;
+    bool taken;
+    char reason[64] = "";
+    if (!probe(p, records + at, n, &taken, reason, sizeof reason, err))
+      return false;
+    if (!taken && n > 1) {
+      together = n < 4 ? 1 : n / 4;
+      lucky = 0;
+      continue;
+    }
+    for (int i = at; taken && i < at + n; i++)
+      suspects_settle(p->suspects, records[i]->commit_lsn, records[i]->index);
+    if (!taken)
+      suspects_refuse(p->suspects, records[at]->commit_lsn, records[at]->index, reason);
+    *any_refused = *any_refused || !taken;
+    lucky = taken ? lucky + 1 : 0;
+    if (lucky == 2) {
+      together = n * 2;
+      lucky = 0;
+    }
+    at += n;
+  }
+  return true;
 }
 
 /* The quarantine record in place of one that cannot be published; NULL with err where the config says stop. */
@@ -339,12 +409,14 @@ static const struct record *quarantine(struct publisher *p, const struct record 
     segment_refuse_row(record->origin, record->id, record->commit_lsn, record->xid, record->index, &problem, err);
     return NULL;
   }
-  struct record *substitute = record_quarantine(record, p->settings.quarantine_topic, &problem);
+  struct record placed = *record;
+  struct topic *topic;
+  HASH_FIND_STR(p->topics, record->topic, topic);
+  if (topic != NULL && record->partition == RECORD_PARTITION_BY_KEY)
+    placed.partition = producer_partition(p->producer, record->key, topic->partitions);
+  struct record *substitute = record_quarantine(&placed, p->settings.quarantine_topic, &problem);
   substitute->next = p->substitutes;
   p->substitutes = substitute;
-  log_warn("relay.quarantined", log_string("code", code), log_string("origin", record->origin),
-           log_slice("id", record->id), log_lsn("lsn", record->commit_lsn), log_string("topic", record->topic),
-           log_string("error", problem.message));
   return substitute;
 }
 
@@ -358,34 +430,70 @@ static bool compresses(const struct kafka_settings *settings) {
   return false;
 }
 
-/* What is sent in place of a record: itself, or its quarantine record. NULL with err on failure. */
-static const struct record *settle_record(struct publisher *p, const struct record *record, struct error *err) {
+/* What can be known of a record without sending it. */
+struct refusal {
+  const char *code; /* NULL: nothing is wrong */
+  const char *message;
+  const char *detail;
+};
+
+static bool check_locally(struct publisher *p, const struct record *record, struct refusal *refusal,
+                          struct error *err) {
+  *refusal = (struct refusal){.code = NULL};
   const struct topic *topic = know_topic(p, record->topic, err);
   if (topic == NULL) {
     /* A name that came from the row, and that the brokers do not take, is the row's fault. */
-    bool of_the_row = err->kind == ERROR_CONFIG && !record->quarantined;
-    return of_the_row ? quarantine(p, record, "topic_illegal", "the brokers make no topic", record->topic, err) : NULL;
+    if (err->kind != ERROR_CONFIG || record->quarantined)
+      return false;
+    *refusal = (struct refusal){"topic_illegal", "the brokers make no topic", record->topic};
+  } else if (record->partition >= topic->partitions) {
+    *refusal = (struct refusal){"partition_invalid", "no such partition in topic", topic->name};
+  } else if (topic->message_max > 0 && record->value.len + record->key.len > (size_t)topic->message_max &&
+             !compresses(&p->settings.kafka)) {
+    *refusal = (struct refusal){"record_too_large", "larger than max.message.bytes of topic", topic->name};
   }
-  if (record->partition != RECORD_PARTITION_BY_KEY && record->partition >= topic->partitions)
-    return quarantine(p, record, "partition_invalid", "no such partition in topic", topic->name, err);
-  if (topic->message_max > 0 && record->value.len + record->key.len > (size_t)topic->message_max &&
-      !compresses(&p->settings.kafka))
-    return quarantine(p, record, "record_too_large", "larger than max.message.bytes of topic", topic->name, err);
-  if (!suspects_has(p->suspects, record->commit_lsn, record->index))
-    return record;
-  bool taken;
-  char reason[64] = "refused";
-  if (!probe(p, record, &taken, reason, sizeof reason, err))
-    return NULL;
-  suspects_settle(p->suspects, record->commit_lsn, record->index);
-  if (taken) { /* alone it fits: it was its batch that was too large */
-    if (p->batch_start_bytes / 2 >= BATCH_BYTES_MIN)
-      p->batch_bytes = p->batch_start_bytes / 2;
-    return record;
-  }
+  return true;
+}
 
-  return quarantine(p, record, strstr(reason, "SIZE_TOO_LARGE") != NULL ? "record_too_large" : "record_refused",
-                    "the broker refuses it:", reason, err);
+/* What is sent in place of a record: itself, or its quarantine record. NULL with err on failure. */
+static const struct record *settle_record(struct publisher *p, const struct record *record, struct error *err) {
+  struct refusal refusal;
+  if (!check_locally(p, record, &refusal, err))
+    return NULL;
+  if (refusal.code != NULL)
+    return quarantine(p, record, refusal.code, refusal.message, refusal.detail, err);
+  const char *reason = suspects_refusal(p->suspects, record->commit_lsn, record->index);
+  if (reason == NULL)
+    return record;
+  const char *code = strstr(reason, "SIZE_TOO_LARGE") != NULL ? "record_too_large" : "record_refused";
+  const struct record *substitute = quarantine(p, record, code, "the broker refuses it:", reason, err);
+  suspects_settle(p->suspects, record->commit_lsn, record->index);
+  return substitute;
+}
+
+/* Tries those records of a batch that were refused in the company of others. */
+static bool settle_suspects(struct publisher *p, const struct segment *batch, int count, struct error *err) {
+  const struct record **suspects = memory_alloc((size_t)count * sizeof *suspects);
+  int found = 0;
+  bool ok = true, any_refused = false;
+  for (const struct segment *s = batch; ok && s != NULL; s = s->next)
+    for (const struct record *r = s->first; ok && r != NULL; r = r->next) {
+      struct refusal refusal;
+      if (!suspects_has(p->suspects, r->commit_lsn, r->index))
+        continue;
+      ok = check_locally(p, r, &refusal, err);
+      if (refusal.code == NULL)
+        suspects[found++] = r;
+    }
+  if (ok && found > 0) {
+    ok = try_suspects(p, suspects, found, &any_refused, err);
+    p->replace = "refused records were tried";
+  }
+  /* None of them is at fault: it was their batch that was too large. */
+  if (ok && found > 0 && !any_refused && p->batch_start_bytes / 2 >= BATCH_BYTES_MIN)
+    p->batch_bytes = p->batch_start_bytes / 2;
+  free(suspects);
+  return ok;
 }
 
 static void advance(struct position *next, const struct segment *batch) {
@@ -407,6 +515,7 @@ static void advance(struct position *next, const struct segment *batch) {
 }
 
 void publisher_log_progress(struct publisher *p) {
+  row_log_flush(p->row_log, clock_monotonic_ms(), false);
   if (!p->progress_unlogged)
     return;
   p->progress_unlogged = false;
@@ -485,10 +594,13 @@ static bool transact(struct publisher *p, const struct record *const *records, i
   int64_t commit_us = clock_monotonic_us() - commit_began_us;
   FAILPOINT("publisher.after_commit");
   count_commit(&p->totals, records, count, commit_us);
-  p->replace = elapsed_ms > producer_socket_timeout_ms(p->producer);
+  int64_t now_ms = clock_monotonic_ms();
+  for (int i = 0; i < count; i++)
+    row_log_note(p->row_log, records[i], now_ms);
+  p->replace = elapsed_ms > producer_socket_timeout_ms(p->producer) ? "a call took too long" : NULL;
   position_copy(&p->committed, &p->next);
   p->progress_unlogged = true;
-  if (clock_monotonic_ms() - p->progress_logged_ms >= PROGRESS_INTERVAL_MS)
+  if (now_ms - p->progress_logged_ms >= PROGRESS_INTERVAL_MS)
     publisher_log_progress(p);
   return true;
 }
@@ -523,7 +635,7 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
     count += s->count;
   position_copy(&p->next, &p->committed);
   const struct record **settled = memory_alloc((size_t)count * sizeof *settled);
-  bool ok = ensure_producer(p, err) && settle_batch(p, batch, settled, err);
+  bool ok = ensure_producer(p, err) && settle_suspects(p, batch, count, err) && settle_batch(p, batch, settled, err);
   if (ok) {
     advance(&p->next, batch);
     /* Settling may have found a topic with smaller batches, or tried a record alone. */

@@ -16,9 +16,13 @@ struct publisher_settings {
   const char *quarantine_topic;
   bool stop_on_invalid; /* refuse instead of quarantining */
   bool create_topics;
-  int32_t topic_partitions;
-  int32_t topic_replication;
+  struct topic_plan topics;
 };
+
+/* How a topic is made: the position topic keeps only replication and min.insync.replicas of the plan, and the
+ * quarantine topic is never compacted, since its records share keys. */
+struct topic_shape publisher_topic_shape(const struct publisher_settings *settings, const char *topic);
+struct topic_shape publisher_position_shape(const struct publisher_settings *settings);
 
 struct publisher;
 struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop);

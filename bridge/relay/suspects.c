@@ -1,6 +1,7 @@
 /* See suspects.h. */
 #include "bridge/relay/suspects.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
 
@@ -13,6 +14,7 @@ struct suspect_key {
 
 struct suspect {
   struct suspect_key key;
+  char reason[64]; /* empty: not tried alone yet */
   UT_hash_handle hh;
 };
 
@@ -50,6 +52,17 @@ void suspects_add(struct suspects *s, lsn_t commit_lsn, uint64_t index) {
 
 bool suspects_has(const struct suspects *s, lsn_t commit_lsn, uint64_t index) {
   return s->table != NULL && find(s, commit_lsn, index) != NULL;
+}
+
+void suspects_refuse(struct suspects *s, lsn_t commit_lsn, uint64_t index, const char *reason) {
+  struct suspect *one = find(s, commit_lsn, index);
+  if (one != NULL)
+    snprintf(one->reason, sizeof one->reason, "%s", reason);
+}
+
+const char *suspects_refusal(const struct suspects *s, lsn_t commit_lsn, uint64_t index) {
+  const struct suspect *one = find(s, commit_lsn, index);
+  return one == NULL || one->reason[0] == '\0' ? NULL : one->reason;
 }
 
 void suspects_settle(struct suspects *s, lsn_t commit_lsn, uint64_t index) {

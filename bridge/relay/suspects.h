@@ -1,5 +1,5 @@
 /* Records that a broker refused in the company of others, by (commit LSN, index): remembered across recoveries until
- * each was tried alone. */
+ * it is known of each whether it was at fault. */
 #ifndef WALFERRY_RELAY_SUSPECTS_H
 #define WALFERRY_RELAY_SUSPECTS_H
 
@@ -13,7 +13,11 @@ struct suspects *suspects_new(void);
 void suspects_free(struct suspects *s);
 void suspects_add(struct suspects *s, lsn_t commit_lsn, uint64_t index);
 bool suspects_has(const struct suspects *s, lsn_t commit_lsn, uint64_t index);
-/* Tried: forgotten. */
+/* Tried alone, and refused again; no matter where it is no suspect. */
+void suspects_refuse(struct suspects *s, lsn_t commit_lsn, uint64_t index, const char *reason);
+/* Why it was refused alone, borrowed until it is settled; NULL where it was not. */
+const char *suspects_refusal(const struct suspects *s, lsn_t commit_lsn, uint64_t index);
+/* Decided: forgotten. */
 void suspects_settle(struct suspects *s, lsn_t commit_lsn, uint64_t index);
 
 #endif

@@ -3,7 +3,7 @@
 DEPS_BUILD="build-essential cmake file ninja-build pkg-config libpq-dev librdkafka-dev libjansson-dev libcyaml-dev libyaml-dev libmicrohttpd-dev libsystemd-dev libssl-dev uthash-dev libcmocka-dev python3"
 DEPS_SERVERS="postgresql-15 postgresql-15-wal2json kcat openssl python3 procps util-linux"
 DEPS_PACKAGE="debootstrap docker-compose fish groff lintian mandoc systemd zsh"
-DEPS_TEST="python3-pytest clang clang-format libclang-rt-dev gcovr prometheus"
+DEPS_TEST="python3-pytest python3-jsonschema clang clang-format libclang-rt-dev gcovr prometheus"
 
 # deps_install build|servers|package|test ...
 deps_install() {

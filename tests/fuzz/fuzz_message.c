@@ -23,10 +23,25 @@ static void compare(struct slice text, bool accepted) {
     abort();
 }
 
+/* A bare NULL payload is a tombstone; all else is JSON, as a message's payload is. */
 static void check_record(struct record *record) {
-  if (record == NULL || !jsontext_check(record->value, NULL))
+  if (record == NULL || (slice_present(record->value) ? !jsontext_check(record->value, NULL) : !record->bare))
     abort();
   record_free(record);
+}
+
+static void build_record(struct event *event, const char *found, const struct record_rules *rules) {
+  struct record_builder *builder = record_builder_new(rules);
+  struct problem problem = {.code = found};
+  struct record *record = problem.code == NULL ? record_build(builder, event, &problem) : NULL;
+  if (record == NULL) {
+    check_record(record_build_quarantine(builder, event, &problem));
+  } else {
+    problem.code = "record_refused";
+    check_record(record_quarantine(record, "quarantine", &problem));
+    check_record(record);
+  }
+  record_builder_free(builder);
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
@@ -35,23 +50,21 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
 
   struct route_spec route = {.type = "*", .topic = "${aggregate}.events"};
   struct router *router = router_new(&route, 1, NULL);
-  struct record_rules rules = {
-      .instance = "fuzz", .layout = ENVELOPE_STANDARD, .router = router, .quarantine_topic = "quarantine"};
-  struct record_builder *builder = record_builder_new(&rules);
   struct message_scratch *scratch = message_scratch_new();
   struct event event = {.commit_lsn = 1, .xid = 2, .commit_time_us = 3};
-  struct problem problem = {.code = NULL};
-  event_from_message(scratch, "walferry", content, &event, &problem.code);
-  struct record *record = problem.code == NULL ? record_build(builder, &event, &problem) : NULL;
-  if (record == NULL) {
-    check_record(record_build_quarantine(builder, &event, &problem));
-  } else {
-    problem.code = "record_refused";
-    check_record(record_quarantine(record, "quarantine", &problem));
-    check_record(record);
+  const char *problem = NULL;
+  event_from_message(scratch, "walferry", content, &event, &problem);
+  static const enum envelope_layout layouts[] = {ENVELOPE_STANDARD, ENVELOPE_CONTRACT, ENVELOPE_ACTOR,
+                                                 ENVELOPE_CLOUDEVENTS, ENVELOPE_PAYLOAD};
+  for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+    struct record_rules rules = {.instance = "fuzz",
+                                 .layout = layouts[i],
+                                 .versioned_types = i % 2 == 1,
+                                 .router = router,
+                                 .quarantine_topic = "quarantine"};
+    build_record(&event, problem, &rules);
   }
   message_scratch_free(scratch);
-  record_builder_free(builder);
   router_free(router);
   return 0;
 }

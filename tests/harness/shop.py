@@ -2,6 +2,7 @@
 import copy
 import json
 import re
+import time
 import uuid
 
 from . import system, walferry
@@ -98,7 +99,19 @@ class Shop:
 
     def drain(self, timeout=120, **kwargs):
         """relay --until now: everything committed so far is in Kafka and acked."""
-        return self.run("relay", "--until", "now", timeout=timeout, **kwargs).expect_exit(0)
+        run = self.run("relay", "--until", "now", timeout=timeout, **kwargs).expect_exit(0)
+        self.wait_markers()
+        return run
+
+    def wait_markers(self, timeout=5):
+        """A commit returns before its markers are in all partitions; only then does a read_committed reader see it. Bounded:
+        somebody else's transaction may stay open."""
+        def settled(topic):
+            return self.kafka.end_offsets(topic) == self.kafka.end_offsets(topic, committed=True)
+        deadline = time.monotonic() + timeout
+        for topic in [t for t in self.kafka.topics() if t.startswith(self.name + ".")]:
+            while not settled(topic) and time.monotonic() < deadline:
+                time.sleep(0.02)
 
     # The database
 

@@ -3,6 +3,7 @@ import base64
 import json
 import os
 import re
+import time
 import uuid
 
 import pytest
@@ -148,6 +149,26 @@ def test_a_record_without_key_for_a_compacted_topic_is_quarantined(make_shop):
     assert published(shop) == ["1", "3"]
     assert_quarantined(shop, "2")
     assert_stays_once(shop)
+
+
+@pytest.mark.parametrize("rows, bad", [(4000, range(1234, 1235)), (200, range(0, 200, 2))], ids=["one", "every other"])
+def test_records_that_the_broker_refuses_are_found_among_many(shop, rows, bad):
+    """A time that the topic does not allow: the broker refuses the whole batch of such a record, and its neighbours."""
+    shop.kafka.create_topic(shop.topic(), 1, message_timestamp_after_max_ms=3600000)
+    shop.psql("alter table outbox add column occurred_at timestamptz")
+    ready(shop)
+    shop.psql(f"insert into outbox (aggregatetype, aggregateid, type, payload, occurred_at) "
+              f"select 'orders', 'k', 'T', jsonb_build_object('n', n), case when n between {bad[0]} and {bad[-1]} and "
+              f"(n - {bad[0]}) % {bad.step} = 0 then now() + interval '1 day' else now() end from generate_series(0, {rows - 1}) n")
+    started = time.monotonic()
+    run = shop.drain()
+    assert time.monotonic() - started < 30
+    assert [r["event"]["payload"]["n"] for r in shop.events()] == [n for n in range(rows) if n not in bad]
+    quarantined = [r["event"] for r in shop.quarantined()]
+    assert sorted(e["envelope"]["payload"]["n"] for e in quarantined) == list(bad)
+    assert {e["error"]["code"] for e in quarantined} == {"record_refused"}
+    assert {e["original_partition"] for e in quarantined} == {0}
+    assert len([line for line in run.lines if "relay.recovering" in line]) < 5
 
 
 # Wrong in itself

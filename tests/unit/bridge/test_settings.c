@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -29,8 +30,9 @@ static void expect_topic(const struct settings *settings, const char *type, cons
   struct event event = event_of(type);
   struct buffer text;
   char why[200];
+  bool round_robin;
   buffer_init(&text, 1024);
-  assert_true(router_topic(settings->router, &event, slice_of("s"), &text, why, sizeof why));
+  assert_true(router_topic(settings->router, &event, slice_of("s"), &text, &round_robin, why, sizeof why));
   assert_true(slice_is(buffer_slice(&text), topic));
   buffer_free(&text);
 }
@@ -67,8 +69,8 @@ static void defaults_arrive(void **state) {
   assert_int_equal(r->publisher.kafka.property_count, 0);
   assert_string_equal(r->publisher.quarantine_topic, "shop.quarantine");
   assert_true(r->publisher.create_topics);
-  assert_int_equal(r->publisher.topic_partitions, 3);
-  assert_int_equal(r->publisher.topic_replication, 1);
+  assert_int_equal(r->publisher.topics.common.partitions, 3);
+  assert_int_equal(r->publisher.topics.common.replication, 1);
   expect_topic(&settings, "Reserved", "outbox.event.Rental");
   settings_free(&settings);
   config_free(config);
@@ -85,6 +87,28 @@ static void wal2json_reads_no_publication(void **state) {
   assert_null(settings.relay.publication);
   settings_free(&settings);
   config_free(config);
+}
+
+static void each_envelope_has_its_layout(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    enum envelope_layout layout;
+  } cases[] = {{"standard", ENVELOPE_STANDARD},
+               {"contract", ENVELOPE_CONTRACT},
+               {"actor", ENVELOPE_ACTOR},
+               {"cloudevents", ENVELOPE_CLOUDEVENTS},
+               {"payload", ENVELOPE_PAYLOAD}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char text[300];
+    snprintf(text, sizeof text, BASE "relay: {tables: [{table: outbox}], envelope: %s}\n", cases[i].name);
+    struct config *config = load(text);
+    struct settings settings;
+    assert_true(settings_init(&settings, config, NULL));
+    assert_int_equal(settings.relay.intake.record.layout, cases[i].layout);
+    settings_free(&settings);
+    config_free(config);
+  }
 }
 
 static void everything_named_arrives(void **state) {
@@ -115,10 +139,51 @@ static void everything_named_arrives(void **state) {
   assert_int_equal(r->publisher.kafka.property_count, 2);
   assert_string_equal(r->publisher.kafka.properties[0], "linger.ms=5");
   assert_false(r->publisher.create_topics);
-  assert_int_equal(r->publisher.topic_partitions, 7);
-  assert_int_equal(r->publisher.topic_replication, 2);
+  assert_int_equal(r->publisher.topics.common.partitions, 7);
+  assert_int_equal(r->publisher.topics.common.replication, 2);
   expect_topic(&settings, "RentalReserved", "fleet");
   expect_topic(&settings, "Other", "Rental.v1");
+  settings_free(&settings);
+  config_free(config);
+}
+
+static void topics_are_made_as_the_config_says(void **state) {
+  (void)state;
+  struct config *config =
+      load("name: shop\npostgres: {conninfo: host=db}\n"
+           "kafka:\n  brokers: k\n  topics:\n    partitions: 6\n    replication: 3\n    min_insync_replicas: 2\n"
+           "    overrides:\n      - {topic: \"fleet.*\", partitions: 12, retention_ms: -1, cleanup: compact}\n"
+           "      - {topic: \"shop.*\", cleanup: \"compact,delete\", retention_ms: 60000}\n"
+           "      - {topic: x, cleanup: delete}\n"
+           "relay:\n  type_format: versioned\n  tables: [{table: a}]\n"
+           "  routes: [{type: a, topic: t, partition: round_robin}, {type: \"*\", topic: t, partition: key}]\n");
+  struct settings settings;
+  assert_true(settings_init(&settings, config, NULL));
+  const struct publisher_settings *p = &settings.relay.publisher;
+  static const struct {
+    const char *topic, *shape;
+  } cases[] = {
+      {"orders", "6, 3, min.insync.replicas=2"},
+      {"fleet.rentals", "12, 3, cleanup.policy=compact, retention.ms=-1, min.insync.replicas=2"},
+      {"shop.x", "6, 3, cleanup.policy=compact,delete, retention.ms=60000, min.insync.replicas=2"},
+      {"shop.quarantine", "6, 3, cleanup.policy=delete, retention.ms=60000, min.insync.replicas=2"},
+      {"x", "6, 3, cleanup.policy=delete, min.insync.replicas=2"},
+      {NULL, "1, 3, cleanup.policy=compact, min.insync.replicas=2, unclean.leader.election.enable=false"},
+  };
+  struct buffer text;
+  buffer_init(&text, 200);
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct topic_shape shape =
+        cases[i].topic == NULL ? publisher_position_shape(p) : publisher_topic_shape(p, cases[i].topic);
+    buffer_clear(&text);
+    topic_shape_describe(&shape, &text);
+    if (!slice_is(buffer_slice(&text), cases[i].shape))
+      fail_msg("%s: %.*s", cases[i].shape, SLICE_ARG(buffer_slice(&text)));
+  }
+  buffer_free(&text);
+  assert_true(settings.relay.intake.record.versioned_types);
+  assert_true(config->relay.routes[0].round_robin);
+  assert_false(config->relay.routes[1].round_robin);
   settings_free(&settings);
   config_free(config);
 }
@@ -183,9 +248,14 @@ static void what_does_not_fit_is_a_config_error(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(defaults_arrive),           cmocka_unit_test(wal2json_reads_no_publication),
-      cmocka_unit_test(everything_named_arrives),  cmocka_unit_test(every_column_role_goes_to_its_field),
-      cmocka_unit_test(messages_alone_are_enough), cmocka_unit_test(what_does_not_fit_is_a_config_error),
+      cmocka_unit_test(defaults_arrive),
+      cmocka_unit_test(wal2json_reads_no_publication),
+      cmocka_unit_test(each_envelope_has_its_layout),
+      cmocka_unit_test(everything_named_arrives),
+      cmocka_unit_test(topics_are_made_as_the_config_says),
+      cmocka_unit_test(every_column_role_goes_to_its_field),
+      cmocka_unit_test(messages_alone_are_enough),
+      cmocka_unit_test(what_does_not_fit_is_a_config_error),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

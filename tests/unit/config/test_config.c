@@ -21,8 +21,8 @@ static void example_loads_as_documented(void **state) {
   assert_int_equal(config->kafka.properties.count, 1);
   assert_string_equal(config->kafka.properties.items[0], "compression.codec=lz4");
   assert_true(config->kafka.topics.create);
-  assert_int_equal(config->kafka.topics.partitions, 3);
-  assert_int_equal(config->kafka.topics.replication, 1);
+  assert_int_equal(config->kafka.topics.shape.partitions, 3);
+  assert_int_equal(config->kafka.topics.shape.replication, 1);
   assert_true(config->has_relay);
   assert_int_equal(config->relay.table_count, 1);
   assert_string_equal(config->relay.tables[0].schema, "public");
@@ -82,8 +82,8 @@ static void smallest_file_gets_the_defaults(void **state) {
   assert_false(config->postgres.create);
   assert_int_equal(config->kafka.properties.count, 0);
   assert_true(config->kafka.topics.create);
-  assert_int_equal(config->kafka.topics.partitions, 3);
-  assert_int_equal(config->kafka.topics.replication, 1);
+  assert_int_equal(config->kafka.topics.shape.partitions, 3);
+  assert_int_equal(config->kafka.topics.shape.replication, 1);
   assert_false(config->has_relay);
   assert_false(config->has_inbox);
   assert_null(config->http.listen);
@@ -122,7 +122,7 @@ static void unusual_but_good_values_load(void **state) {
   assert_string_equal(config->kafka.properties.items[1], "sasl.password=a=b c");
   assert_string_equal(config->kafka.properties.items[2], "client.id=");
   assert_false(config->kafka.topics.create);
-  assert_int_equal(config->kafka.topics.partitions, 12);
+  assert_int_equal(config->kafka.topics.shape.partitions, 12);
   assert_int_equal(config->relay.table_count, 0);
   assert_int_equal(config->relay.messages.count, 2);
   assert_int_equal(config->relay.on_invalid, CONFIG_ON_INVALID_STOP);
@@ -133,6 +133,24 @@ static void unusual_but_good_values_load(void **state) {
   assert_string_equal(config->relay.tables[0].table, "out.box");
   assert_string_equal(config->relay.tables[1].schema, "public");
   config_free(config);
+}
+
+static void each_envelope_has_its_name(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    enum config_envelope envelope;
+  } cases[] = {{RELAY, CONFIG_ENVELOPE_STANDARD},
+               {RELAY "  envelope: standard\n", CONFIG_ENVELOPE_STANDARD},
+               {RELAY "  envelope: contract\n", CONFIG_ENVELOPE_CONTRACT},
+               {RELAY "  envelope: actor\n", CONFIG_ENVELOPE_ACTOR},
+               {RELAY "  envelope: cloudevents\n", CONFIG_ENVELOPE_CLOUDEVENTS},
+               {RELAY "  envelope: payload\n", CONFIG_ENVELOPE_PAYLOAD}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct config *config = load(cases[i].text);
+    assert_int_equal(config->relay.envelope, cases[i].envelope);
+    config_free(config);
+  }
 }
 
 static void every_column_role_is_loaded(void **state) {
@@ -175,6 +193,7 @@ static void names_are_checked(void **state) {
 static void booleans_and_numbers_are_strict(void **state) {
   (void)state;
 #define CREATE(text) "name: a\npostgres:\n  conninfo: host=db\n  create: " text "\nkafka: {brokers: k}\n"
+#define TOPICS(text) PG "kafka:\n  brokers: k\n  topics:\n    " text "\n"
 #define PARTITIONS(text) PG "kafka:\n  brokers: k\n  topics:\n    partitions: " text "\n"
   static const struct refusal cases[] = {
       {"fasle", CREATE("fasle"), "4:11", "\"fasle\" is not false or true", "did you mean \"false\"?"},
@@ -190,6 +209,21 @@ static void booleans_and_numbers_are_strict(void **state) {
       {"zero", PARTITIONS("0"), "6:17", "0 is out of range", "from 1 to 100000"},
       {"negative", PARTITIONS("-1"), "6:17", "-1 is out of range", ""},
       {"huge", PARTITIONS("99999999999999999999"), "6:17", "not a whole number", ""},
+      {"retention", TOPICS("retention_ms: 7d"), "6:19", "\"7d\" is not a whole number", "no unit"},
+      {"retention range", TOPICS("retention_ms: -2"), "6:19", "-2 is out of range", "from -1"},
+      {"no retention", TOPICS("retention_ms: 0"), "6:19", "0 would keep nothing", "-1 for ever"},
+      {"in sync", TOPICS("min_insync_replicas: 2"), "6:26", "2 replicas are to be in sync, but a topic has only 1",
+       "3"},
+      {"in sync of an override",
+       TOPICS("replication: 3\n    min_insync_replicas: 2\n    overrides:\n      - {topic: a, replication: 1}"), "9:33",
+       "2 replicas are to be in sync", "3"},
+      {"override without a topic", TOPICS("overrides: [{partitions: 1}]"), "6:17", "\"topic\"", ""},
+      {"override of no topic", TOPICS("overrides: [{topic: \"a b*\"}]"), "6:25", "does not take", "* for any run"},
+      {"override of a position topic", TOPICS("overrides: [{topic: walferry.position.a}]"), "6:25", "position topic",
+       ""},
+      {"override twice", TOPICS("overrides: [{topic: a}, {topic: a}]"), "6:37", "\"a\" is there twice", "first match"},
+      {"cleanup", TOPICS("overrides: [{topic: a, cleanup: compacted}]"), "6:37", "\"compacted\" is not", "\"compact\""},
+      {"override's partitions", TOPICS("overrides: [{topic: a, partitions: 0}]"), "6:40", "0 is out of range", ""},
       {"replication", PG "kafka: {brokers: k, topics: {replication: 101}}\n", "3:43", "101 is out of range", "to 100"},
   };
   ASSERT_REFUSED(cases);
@@ -280,10 +314,9 @@ static void relay_values_are_checked(void **state) {
        "`relay.tables[0].columns.key`: \"a\"b\" has a quote", "without quotes"},
       {"prefix twice", BASE "relay:\n  messages: [a, b, a]\n", "5:20", "\"a\" is there twice", "keep one"},
       {"envelope", RELAY "  envelope: standrad\n", "6:13", "\"standrad\" is not", "did you mean \"standard\"?"},
-      {"contract", RELAY "  envelope: contract\n", "6:13", "contract is not supported yet", "standard"},
-      {"actor", RELAY "  envelope: actor\n", "6:13", "actor is not supported yet", "standard"},
-      {"cloudevents", RELAY "  envelope: cloudevents\n", "6:13", "cloudevents is not supported yet", "standard"},
-      {"payload", RELAY "  envelope: payload\n", "6:13", "payload is not supported yet", "standard"},
+      {"type format", RELAY "  type_format: version\n", "6:16", "\"version\" is not", "versioned"},
+      {"spread", RELAY "  routes: [{type: a, topic: t, partition: 3}]\n", "6:43", "\"3\" is not key or round_robin",
+       "round_robin"},
       {"on_invalid", RELAY "  on_invalid: ignore\n", "6:15", "\"ignore\" is not quarantine or stop",
        "write quarantine"},
       {"quarantine topic", RELAY "  quarantine_topic: a/b\n", "6:21", "characters that Kafka does not take",
@@ -375,6 +408,7 @@ int main(void) {
       cmocka_unit_test(smallest_file_gets_the_defaults),
       cmocka_unit_test(relay_and_inbox_get_their_defaults),
       cmocka_unit_test(unusual_but_good_values_load),
+      cmocka_unit_test(each_envelope_has_its_name),
       cmocka_unit_test(every_column_role_is_loaded),
       cmocka_unit_test(names_are_checked),
       cmocka_unit_test(booleans_and_numbers_are_strict),

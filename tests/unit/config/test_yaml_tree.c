@@ -77,8 +77,6 @@ static void keys_of_later_versions_are_not_supported_yet(void **state) {
       {"after_publish", RELAY "  after_publish: delete\n", "6:3", "`relay.after_publish` is not supported yet",
        "remove"},
       {"contracts", RELAY "  contracts: x\n", "6:3", "`relay.contracts` is not supported yet", "remove"},
-      {"route partition", RELAY "  routes: [{type: A, topic: t, partition: round_robin}]\n", "6:32",
-       "`relay.routes[0].partition` is not supported yet", "remove"},
   };
   ASSERT_REFUSED(cases);
 }

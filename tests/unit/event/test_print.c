@@ -84,9 +84,17 @@ static void a_quarantine_record_says_that_it_is_one(void **state) {
                                     "\"quarantined\":true}\n");
 }
 
+static void a_record_that_is_to_take_its_turn_has_no_partition_yet(void **state) {
+  (void)state;
+  struct record record = fixture_record();
+  record.partition = RECORD_PARTITION_ROUND_ROBIN;
+  assert_line(&record, BEFORE_VALUE "\"value\":{\"id\":\"e-1\"}" TAIL);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_record_is_one_object_on_one_line),
+      cmocka_unit_test(a_record_that_is_to_take_its_turn_has_no_partition_yet),
       cmocka_unit_test(a_value_is_shown_as_what_it_is),
       cmocka_unit_test(a_key_is_text_or_base64_or_null),
       cmocka_unit_test(a_quarantine_record_says_that_it_is_one),

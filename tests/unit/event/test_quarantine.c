@@ -14,7 +14,7 @@ struct fixture {
 
 static int setup(void **state) {
   static struct fixture f;
-  static const struct route_spec routes[] = {{"Rental*", "fleet.rentals"}};
+  static const struct route_spec routes[] = {{.type = "Rental*", .topic = "fleet.rentals"}};
   f.router = router_new(routes, 1, NULL);
   f.rules = (struct record_rules){
       .instance = "shop", .layout = ENVELOPE_STANDARD, .router = f.router, .quarantine_topic = "shop.quarantine"};
@@ -84,6 +84,21 @@ static void a_row_is_kept_with_its_reason(void **state) {
   assert_header(record, 5, "wf_error_message", "it is not \"JSON\"");
   assert_header(record, 6, "wf_origin", "public.outbox");
   record_free(record);
+}
+
+static void a_partition_that_the_row_names_is_kept(void **state) {
+  static const struct {
+    const char *partition, *member;
+  } cases[] = {{"3", ",\"original_partition\":3,"}, {"one", NULL}, {"-1", NULL}, {NULL, NULL}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct event event = fixture_event();
+    event.fields[FIELD_PARTITION] = slice_of(cases[i].partition);
+    struct record *record = quarantine(state, &event);
+    const char *wanted = cases[i].member == NULL ? "original_partition" : cases[i].member;
+    bool found = memmem(record->value.data, record->value.len, wanted, strlen(wanted)) != NULL;
+    assert_int_equal(found, cases[i].member != NULL);
+    record_free(record);
+  }
 }
 
 static void a_row_without_anything_is_kept_too(void **state) {
@@ -247,9 +262,15 @@ static void values_that_are_no_json_or_absent_are_kept(void **state) {
   struct event event = fixture_event();
   struct record *refused = publish(state, &event);
   static const struct {
+    bool bare;
     const char *value, *json;
-  } cases[] = {{"\xffhi", ",\"payload_base64\":\"/2hp\","}, {NULL, ",\"envelope\":null,"}};
+  } cases[] = {{false, "\xffhi", ",\"payload_base64\":\"/2hp\","},
+               {false, NULL, ",\"envelope\":null,"},
+               {true, "[1]", ",\"payload\":[1],"},
+               {true, NULL, ",\"payload\":null,"},
+               {true, "hi", ",\"payload_base64\":\"aGk=\","}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    refused->bare = cases[i].bare;
     refused->value = slice_of(cases[i].value);
     struct record *record = record_quarantine(refused, "q", &refusal);
     assert_non_null(memmem(record->value.data, record->value.len, cases[i].json, strlen(cases[i].json)));
@@ -262,6 +283,7 @@ static void values_that_are_no_json_or_absent_are_kept(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_row_is_kept_with_its_reason),
+      cmocka_unit_test(a_partition_that_the_row_names_is_kept),
       cmocka_unit_test(a_row_without_anything_is_kept_too),
       cmocka_unit_test(payloads_travel_so_that_they_can_come_back),
       cmocka_unit_test(texts_that_are_no_utf_8_are_repaired_but_in_the_key),

@@ -5,6 +5,9 @@
 
 #include "bridge/event/record.h"
 
+#define TRACE "4bf92f3577b34da6a3ce929d0e0e4736"
+#define TRACEPARENT "00-" TRACE "-00f067aa0ba902b7-01"
+
 struct fixture {
   struct router *router;
   struct record_rules rules;
@@ -13,8 +16,9 @@ struct fixture {
 
 static int setup(void **state) {
   static struct fixture f;
-  static const struct route_spec routes[] = {
-      {"Rental*", "fleet.rentals"}, {"Made", "${aggregate}.made"}, {"Tenant*", "${tenant_id}.t"}};
+  static const struct route_spec routes[] = {{.type = "Rental*", .topic = "fleet.rentals"},
+                                             {.type = "Made", .topic = "${aggregate}.made"},
+                                             {.type = "Tenant*", .topic = "${tenant_id}.t"}};
   f.router = router_new(routes, 3, NULL);
   f.rules = (struct record_rules){
       .instance = "shop", .layout = ENVELOPE_STANDARD, .router = f.router, .quarantine_topic = "shop.quarantine"};
@@ -106,7 +110,7 @@ static void what_is_known_stands_in_the_headers(void **state) {
   event.fields[FIELD_CORRELATION_ID] = slice_of("c");
   event.fields[FIELD_CAUSATION_ID] = slice_of("d");
   event.fields[FIELD_TRACE_ID] = slice_of("t");
-  event.fields[FIELD_TRACEPARENT] = slice_of("00-1");
+  event.fields[FIELD_TRACEPARENT] = slice_of(TRACEPARENT);
   event.fields[FIELD_TENANT_ID] = slice_of("acme");
   event.fields[FIELD_CONTENT_TYPE] = slice_of("application/x");
   event.fields[FIELD_PARTITION] = slice_of("2147483647");
@@ -119,7 +123,7 @@ static void what_is_known_stands_in_the_headers(void **state) {
                                            {"correlation_id", "c"},
                                            {"causation_id", "d"},
                                            {"trace_id", "t"},
-                                           {"traceparent", "00-1"},
+                                           {"traceparent", TRACEPARENT},
                                            {"tenant_id", "acme"},
                                            {"content-type", "application/x"},
                                            {"wf_lsn", "16/B374D848"},
@@ -231,6 +235,8 @@ static void each_problem_has_its_code(void **state) {
       {FIELD_TYPE, "TenantX", "unroutable"},
       {FIELD_TOPIC, "a b", "topic_illegal"},
       {FIELD_TOPIC, "", "topic_illegal"},
+      {FIELD_TOPIC, "walferry.position.other", "topic_illegal"},
+      {FIELD_TOPIC, "__consumer_offsets", "topic_illegal"},
       {FIELD_TOPIC, long_topic, "topic_illegal"},
       {FIELD_PARTITION, "-1", "partition_invalid"},
       {FIELD_PARTITION, "2147483648", "partition_invalid"},
@@ -278,6 +284,184 @@ static void a_template_makes_the_topic(void **state) {
   record_free(record);
 }
 
+static void a_trace_id_comes_from_a_traceparent_where_there_is_no_other(void **state) {
+  static const struct {
+    const char *traceparent, *trace_id, *header, *id_header;
+    bool dropped;
+  } cases[] = {
+      {TRACEPARENT, NULL, TRACEPARENT, TRACE, false},
+      {TRACEPARENT, "t", TRACEPARENT, "t", false},
+      {"00-1", NULL, NULL, NULL, true},
+      {"", "t", NULL, "t", true},
+      {NULL, "t", NULL, "t", false},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct event event = fixture_event();
+    event.fields[FIELD_TRACEPARENT] = slice_of(cases[i].traceparent);
+    event.fields[FIELD_TRACE_ID] = slice_of(cases[i].trace_id);
+    struct record *record = build(state, &event);
+    assert_text(record_header_value(record, "traceparent"), cases[i].header);
+    assert_text(record_header_value(record, "trace_id"), cases[i].id_header);
+    assert_int_equal(record->trace_dropped, cases[i].dropped);
+    record_free(record);
+  }
+}
+
+static void a_type_may_be_published_with_its_version(void **state) {
+  static const struct {
+    const char *type, *version, *published;
+  } cases[] = {
+      {"order.created", "1", "order.created.v1"},
+      {"order.created.v1", "1", "order.created.v1"},
+      {"order.created.v1", "2", "order.created.v1.v2"},
+      {"order.created", NULL, "order.created"},
+      {"order.created", "", "order.created"},
+      {"v1", "1", "v1.v1"},
+      {".v1", "1", ".v1"},
+  };
+  struct fixture *f = *state;
+  static const struct route_spec route = {.type = "*", .topic = "t"};
+  struct router *router = router_new(&route, 1, NULL);
+  struct record_rules rules = f->rules;
+  rules.router = router;
+  rules.versioned_types = true;
+  struct record_builder *builder = record_builder_new(&rules);
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct event event = fixture_event();
+    event.fields[FIELD_TYPE] = slice_of(cases[i].type);
+    event.fields[FIELD_VERSION] = slice_of(cases[i].version);
+    struct problem problem;
+    struct record *record = record_build(builder, &event, &problem);
+    assert_text(record_header_value(record, "type"), cases[i].published);
+    char member[64];
+    snprintf(member, sizeof member, ",\"type\":\"%s\",", cases[i].published);
+    assert_non_null(memmem(record->value.data, record->value.len, member, strlen(member)));
+    record_free(record);
+  }
+  record_builder_free(builder);
+  router_free(router);
+}
+
+static void routes_see_the_type_as_it_is_written(void **state) {
+  static const struct route_spec routes[] = {{.type = "Made.v1", .topic = "versioned"},
+                                             {.type = "Made", .topic = "${type}.made"}};
+  struct router *router = router_new(routes, 2, NULL);
+  struct record_rules rules = ((struct fixture *)*state)->rules;
+  rules.router = router;
+  rules.versioned_types = true;
+  struct record_builder *builder = record_builder_new(&rules);
+  struct event event = fixture_event();
+  event.fields[FIELD_TYPE] = slice_of("Made");
+  event.fields[FIELD_VERSION] = slice_of("1");
+  struct problem problem;
+  struct record *record = record_build(builder, &event, &problem);
+  assert_string_equal(record->topic, "Made.made");
+  record_free(record);
+  record_builder_free(builder);
+  router_free(router);
+}
+
+static void a_spread_record_names_no_partition_unless_the_row_does(void **state) {
+  static const struct route_spec route = {.type = "*", .topic = "t", .round_robin = true};
+  struct router *router = router_new(&route, 1, NULL);
+  struct record_rules rules = ((struct fixture *)*state)->rules;
+  rules.router = router;
+  struct record_builder *builder = record_builder_new(&rules);
+  struct event event = fixture_event();
+  struct problem problem;
+  struct record *record = record_build(builder, &event, &problem);
+  assert_int_equal(record->partition, RECORD_PARTITION_ROUND_ROBIN);
+  record_free(record);
+  event.fields[FIELD_PARTITION] = slice_of("2");
+  record = record_build(builder, &event, &problem);
+  assert_int_equal(record->partition, 2);
+  record_free(record);
+  record_builder_free(builder);
+  router_free(router);
+}
+
+/* The content type that a record of the layout has; absent: no such header. */
+static struct slice content_type_of(void **state, enum envelope_layout layout, const struct event *event) {
+  struct fixture *f = *state;
+  struct record_rules rules = f->rules;
+  rules.layout = layout;
+  struct record_builder *builder = record_builder_new(&rules);
+  struct problem problem;
+  struct record *record = record_build(builder, event, &problem);
+  static char text[64];
+  if (record == NULL)
+    fail_msg("%s", problem.message);
+  struct slice found = record_header_value(record, "content-type");
+  if (slice_present(found)) {
+    snprintf(text, sizeof text, "%.*s", SLICE_ARG(found));
+    found = slice_of(text);
+  }
+  record_free(record);
+  record_builder_free(builder);
+  return found;
+}
+
+static void each_layout_knows_its_content_type(void **state) {
+  static const char cloudevents[] = "application/cloudevents+json; charset=UTF-8";
+  static const struct {
+    enum envelope_layout layout;
+    enum payload_form form;
+    const char *payload, *own, *custom, *expected;
+  } cases[] = {
+      {ENVELOPE_STANDARD, PAYLOAD_TEXT, "{}", NULL, NULL, "application/json"},
+      {ENVELOPE_CONTRACT, PAYLOAD_TEXT, NULL, NULL, NULL, "application/json"},
+      {ENVELOPE_ACTOR, PAYLOAD_JSON, "{}", "a/b", NULL, "a/b"},
+      {ENVELOPE_CLOUDEVENTS, PAYLOAD_JSON, "{}", NULL, NULL, cloudevents},
+      {ENVELOPE_CLOUDEVENTS, PAYLOAD_TEXT, "<a/>", "text/xml", NULL, cloudevents},
+      {ENVELOPE_PAYLOAD, PAYLOAD_JSON, "{}", NULL, NULL, "application/json"},
+      {ENVELOPE_PAYLOAD, PAYLOAD_JSON, NULL, NULL, NULL, NULL},
+      {ENVELOPE_PAYLOAD, PAYLOAD_JSON, NULL, "a/b", NULL, "a/b"},
+      {ENVELOPE_PAYLOAD, PAYLOAD_TEXT, "{}", NULL, NULL, NULL},
+      {ENVELOPE_PAYLOAD, PAYLOAD_TEXT, "{}", "a/b", NULL, "a/b"},
+      {ENVELOPE_PAYLOAD, PAYLOAD_TEXT, "{}", NULL, "{\"content-type\":\"c/d\"}", "c/d"},
+      {ENVELOPE_PAYLOAD, PAYLOAD_BYTEA, "\\x00", NULL, NULL, NULL},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct event event = fixture_event();
+    event.payload_form = cases[i].form;
+    event.fields[FIELD_PAYLOAD] = slice_of(cases[i].payload);
+    event.fields[FIELD_CONTENT_TYPE] = slice_of(cases[i].own);
+    event.fields[FIELD_HEADERS] = slice_of(cases[i].custom);
+    assert_text(content_type_of(state, cases[i].layout, &event), cases[i].expected);
+  }
+}
+
+/* In structured mode the record's content type says that the value is a CloudEvent. */
+static void a_custom_header_may_not_make_something_else_of_a_cloudevent(void **state) {
+  struct record_rules rules = ((struct fixture *)*state)->rules;
+  rules.layout = ENVELOPE_CLOUDEVENTS;
+  struct record_builder *builder = record_builder_new(&rules);
+  struct event event = fixture_event();
+  struct problem problem;
+  event.fields[FIELD_HEADERS] = slice_of("{\"content-type\":\"text/xml\"}");
+  assert_null(record_build(builder, &event, &problem));
+  assert_string_equal(problem.code, "headers_invalid");
+  record_builder_free(builder);
+}
+
+static void a_null_payload_without_an_envelope_is_a_tombstone(void **state) {
+  struct record_rules rules = ((struct fixture *)*state)->rules;
+  rules.layout = ENVELOPE_PAYLOAD;
+  struct record_builder *builder = record_builder_new(&rules);
+  struct event event = fixture_event();
+  struct problem problem;
+  struct record *record = record_build(builder, &event, &problem);
+  assert_text(record->value, "{\"a\": 1}");
+  assert_text(record->key, "r-17");
+  assert_true(record->bare);
+  record_free(record);
+  event.fields[FIELD_PAYLOAD] = SLICE_ABSENT;
+  record = record_build(builder, &event, &problem);
+  assert_false(slice_present(record->value));
+  record_free(record);
+  record_builder_free(builder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_event_becomes_a_record),
@@ -291,6 +475,13 @@ int main(void) {
       cmocka_unit_test(each_problem_has_its_code),
       cmocka_unit_test(a_bad_occurred_at_is_a_problem),
       cmocka_unit_test(a_template_makes_the_topic),
+      cmocka_unit_test(a_trace_id_comes_from_a_traceparent_where_there_is_no_other),
+      cmocka_unit_test(a_type_may_be_published_with_its_version),
+      cmocka_unit_test(routes_see_the_type_as_it_is_written),
+      cmocka_unit_test(a_spread_record_names_no_partition_unless_the_row_does),
+      cmocka_unit_test(each_layout_knows_its_content_type),
+      cmocka_unit_test(a_custom_header_may_not_make_something_else_of_a_cloudevent),
+      cmocka_unit_test(a_null_payload_without_an_envelope_is_a_tombstone),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

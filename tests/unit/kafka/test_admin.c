@@ -44,7 +44,8 @@ static void calls_to_brokers_that_are_away_end_at_their_deadline(void **state) {
   assert_int_equal(err.kind, ERROR_RETRY);
   assert_non_null(strstr(err.message, "topic t"));
   assert_int_equal(facts.partitions, 77);
-  assert_false(kafka_admin_create_topic(admin, "t", 1, 1, 0, NULL, 500, &err));
+  assert_false(
+      kafka_admin_create_topic(admin, "t", &(struct topic_shape){.partitions = 1, .replication = 1}, 500, &err));
   assert_int_equal(err.kind, ERROR_RETRY);
   assert_false(kafka_admin_delete_topic(admin, "t", 500, &err));
   assert_int_equal(err.kind, ERROR_RETRY);
@@ -68,7 +69,8 @@ static void impossible_topics_are_a_matter_of_the_config(void **state) {
   (void)state;
   struct error err = {0};
   struct kafka_admin *admin = kafka_admin_new(&mock.settings, &err);
-  assert_false(kafka_admin_create_topic(admin, "t", -5, 1, 0, NULL, 500, &err));
+  assert_false(
+      kafka_admin_create_topic(admin, "t", &(struct topic_shape){.partitions = -5, .replication = 1}, 500, &err));
   assert_int_equal(err.kind, ERROR_CONFIG);
   kafka_admin_free(admin);
   kafka_admin_free(NULL);

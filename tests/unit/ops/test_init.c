@@ -25,8 +25,7 @@ static char *print(int tables, const char *publication, const char *role) {
                                             .record = {.router = router}},
                                  .publisher = {.kafka = {.brokers = "k:9092"},
                                                .quarantine_topic = "shop.quarantine",
-                                               .topic_partitions = 3,
-                                               .topic_replication = 2}};
+                                               .topics = {.common = {.partitions = 3, .replication = 2}}}};
   struct init_settings settings = {.relay = &relay, .role = role};
   char *text = NULL;
   size_t len = 0;
@@ -62,7 +61,7 @@ static void everything_is_printed_in_an_order_that_works(void **state) {
                                        ");\n-- The slot walferry_shop is made by walferry itself",
                                        "-- walferry.position.shop, 1, 2, cleanup.policy=compact",
                                        "-- fleet, 3, 2\n",
-                                       "-- shop.quarantine, 3, 2\n",
+                                       "-- shop.quarantine, 3, 2, cleanup.policy=delete\n",
                                        "-- kafka-acls.sh --bootstrap-server k:9092 ",
                                        NULL};
   char *text = print(2, "pub", "relay");

@@ -27,6 +27,22 @@ static void a_suspect_is_known_by_transaction_and_index(void **state) {
   suspects_free(s);
 }
 
+static void a_refusal_is_remembered_until_it_is_settled(void **state) {
+  (void)state;
+  struct suspects *s = suspects_new();
+  suspects_refuse(s, 0x100, 3, "nobody"); /* no suspect */
+  assert_false(suspects_has(s, 0x100, 3));
+  assert_null(suspects_refusal(s, 0x100, 3));
+  suspects_add(s, 0x100, 3);
+  assert_null(suspects_refusal(s, 0x100, 3));
+  suspects_refuse(s, 0x100, 3, "INVALID_RECORD");
+  assert_string_equal(suspects_refusal(s, 0x100, 3), "INVALID_RECORD");
+  assert_true(suspects_has(s, 0x100, 3));
+  suspects_settle(s, 0x100, 3);
+  assert_null(suspects_refusal(s, 0x100, 3));
+  suspects_free(s);
+}
+
 static void many_are_kept_apart(void **state) {
   (void)state;
   struct suspects *s = suspects_new();
@@ -43,6 +59,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(nobody_is_suspected_at_first),
       cmocka_unit_test(a_suspect_is_known_by_transaction_and_index),
+      cmocka_unit_test(a_refusal_is_remembered_until_it_is_settled),
       cmocka_unit_test(many_are_kept_apart),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
