@@ -68,20 +68,28 @@ bool facts_publication(struct facts *f, struct connection *conn, const struct re
   return ok;
 }
 
+/* The columns that the config names for a table, for whatever; names has room for all, and a NULL behind them. */
+static void name_columns(const struct table_spec *table, const char **names) {
+  int used = 0;
+  for (enum event_field field = 0; field < FIELD_COUNT; field++)
+    if (table->columns[field] != NULL)
+      names[used++] = table->columns[field];
+  for (int i = 0; i < table->header_count; i++)
+    names[used++] = table->headers[i].column;
+}
+
 bool facts_check_publication(const struct facts *f, const struct relay_settings *settings, struct error *err) {
   int count = settings->intake.table_count;
-  const char *(*names)[FIELD_COUNT + 1] = memory_alloc((size_t)count * sizeof *names);
-  const char *const **required = memory_alloc((size_t)(count + 1) * sizeof *required);
+  const char ***required = memory_alloc((size_t)(count + 1) * sizeof *required);
   for (int i = 0; i < count; i++) {
-    int used = 0;
-    for (enum event_field field = 0; field < FIELD_COUNT; field++)
-      if (settings->intake.tables[i].columns[field] != NULL)
-        names[i][used++] = settings->intake.tables[i].columns[field];
-    required[i] = names[i];
+    const struct table_spec *table = &settings->intake.tables[i];
+    required[i] = memory_alloc((size_t)(FIELD_COUNT + table->header_count + 1) * sizeof **required);
+    name_columns(table, required[i]);
   }
-  bool ok = admit_publication(settings->publication, &f->publication, required, err);
+  bool ok = admit_publication(settings->publication, &f->publication, (const char *const *const *)required, err);
+  for (int i = 0; i < count; i++)
+    free(required[i]);
   free(required);
-  free(names);
   return ok;
 }
 
