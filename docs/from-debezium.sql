@@ -4,7 +4,8 @@
 --   kcat -b BROKERS -C -e -q -t TOPIC -f '%h\n' | sed 's/^id=//; s/,.*//' |
 --     psql -XAt -v slot=SLOT -v publication=PUBLICATION -v outbox=public.outbox -v id=id -f docs/from-debezium.sql DATABASE
 --
--- The ids of the records come on standard input, one a line. Prints one row: a verdict, and an LSN.
+-- The ids of the records come on standard input, one a line. Several outbox tables: -v outbox=public.a,public.b, and the
+-- records of all of them. Prints one row: a verdict, and an LSN.
 --
 --   adopt           nothing that the slot would send is in Kafka: go on from the slot as it is
 --   advance | LSN   the first transactions are in Kafka, whole, the others not at all: move the slot to LSN, then go on
@@ -34,20 +35,25 @@ BEGIN
 END
 $$;
 
-WITH id_column AS (
-  SELECT count(*)::integer - 1 AS index FROM pg_attribute
-  WHERE attrelid = :'outbox'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
-    AND attnum <= (SELECT attnum FROM pg_attribute WHERE attrelid = :'outbox'::regclass AND attname = :'id')
-), message AS MATERIALIZED (
-  SELECT lsn, xid, data, chr(get_byte(data, 0)) AS kind
+WITH outbox AS ( -- and the index of its id
+  SELECT t.relation::oid::bigint AS relation, count(before.attnum)::integer AS index
+  FROM (SELECT name::regclass AS relation FROM string_to_table(:'outbox', ',') AS name) t
+    JOIN pg_attribute id ON id.attrelid = t.relation AND id.attname = :'id'
+    LEFT JOIN pg_attribute before ON before.attrelid = t.relation AND before.attnum > 0 AND before.attnum < id.attnum
+      AND NOT before.attisdropped AND before.attgenerated = ''
+  GROUP BY t.relation
+), message AS (
+  SELECT lsn, data, number, chr(get_byte(data, 0)) AS kind
   FROM pg_logical_slot_peek_binary_changes(:'slot', NULL, NULL, 'proto_version', '1', 'publication_names', :'publication')
-), event AS (
-  SELECT xid, pg_temp.column_text(data, (SELECT index FROM id_column)) AS id FROM message
-  WHERE kind = 'I' AND pg_temp.uint32(data, 1) = :'outbox'::regclass::oid::bigint
+    WITH ORDINALITY AS peeked (lsn, xid, data, number)
+), change AS (
+  SELECT lsn, kind, count(*) FILTER (WHERE kind = 'B') OVER (ORDER BY number) AS transaction,
+         CASE WHEN outbox.relation IS NOT NULL THEN pg_temp.column_text(data, outbox.index) END AS id
+  FROM message LEFT JOIN outbox ON kind = 'I' AND outbox.relation = pg_temp.uint32(data, 1)
 ), transaction AS (
-  SELECT c.lsn AS end_lsn, count(*) AS events,
-         count(*) FILTER (WHERE EXISTS (SELECT FROM published p WHERE p.id = event.id)) AS in_kafka
-  FROM message c JOIN event ON event.xid::text = c.xid::text WHERE c.kind = 'C' GROUP BY c.lsn
+  SELECT max(lsn) FILTER (WHERE kind = 'C') AS end_lsn, count(id) AS events, count(in_kafka.known) AS in_kafka
+  FROM change LEFT JOIN (SELECT DISTINCT id, true AS known FROM published) in_kafka USING (id)
+  GROUP BY transaction HAVING count(id) > 0
 ), boundary AS (
   SELECT max(end_lsn) AS lsn FROM transaction WHERE in_kafka > 0
 )

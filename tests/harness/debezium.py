@@ -50,6 +50,7 @@ class Debezium(system.Server):
             "source.offset.flush.interval.ms": 0,
             "source.heartbeat.interval.ms": 200,
             "source.poll.interval.ms": 10,
+            "source.slot.retry.delay.ms": 500,
             "source.database.hostname": "127.0.0.1",
             "source.database.port": postgres.port,
             "source.database.user": "postgres",

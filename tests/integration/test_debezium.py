@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from harness import debezium, system
+from harness.shop import quote
 from integration_checks import ready
 
 COMPARE = system.ROOT / "docs" / "from-debezium.sql"
@@ -45,11 +46,15 @@ PAYLOADS = {"jsonb": TEXTS, "json": TEXTS + VERBATIM, "text": TEXTS + VERBATIM +
             "bytea": ["\\x00ff80", "\\x7b7d", "\\x"]}
 
 
+def literal(text):
+    return "null" if text is None else quote(text)
+
+
 def insert_mapped(shop, table, ids, payloads, keys):
-    for n, (id, payload) in enumerate(zip(ids, payloads)):
-        text = "null" if payload is None else "'" + payload.replace("'", "''") + "'"
-        shop.psql(f"insert into {table} values ('{id}', '{shop.name}', '{keys[n % len(keys)]}', 'Kind{n}', {text}, "
-                  f"'00-{n}', {n}, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11')")
+    """Each row in a transaction of its own."""
+    shop.psql(";\n".join(
+        f"insert into {table} values ('{id}', '{shop.name}', '{keys[n % len(keys)]}', 'Kind{n}', {literal(payload)}, "
+        f"'00-{n}', {n}, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11')" for n, (id, payload) in enumerate(zip(ids, payloads))))
 
 
 def split_by_writer(shop, topic, count):
@@ -121,8 +126,7 @@ def test_bytes_are_those_of_its_binary_converter(make_shop, make_debezium):
         "format.value": "binary",
         "format.value.delegate.converter.type": "org.apache.kafka.connect.json.JsonConverter"}).start()
     for n, payload in enumerate(PAYLOADS["bytea"] + [None]):
-        text = "null" if payload is None else f"'{payload}'"
-        shop.psql(f"insert into outbox values ({n + 12345678901}, '{shop.name}', {n - 1}, 'T', {text})")
+        shop.psql(f"insert into outbox values ({n + 12345678901}, '{shop.name}', {n - 1}, 'T', {literal(payload)})")
     shop.drain()
     count = len(PAYLOADS["bytea"]) + 1
     system.wait_for(lambda: len(shop.kafka.consume_bytes(topic)) >= 2 * count, 30, "Debezium's records")
@@ -131,14 +135,29 @@ def test_bytes_are_those_of_its_binary_converter(make_shop, make_debezium):
     assert of_walferry["12345678901"]["value"] == b"\x00\xff\x80"
 
 
+def test_a_null_is_no_header_and_a_missing_header_column_is_refused(make_shop):
+    shop = make_shop(create_table=False)
+    shop.psql(MAPPED.format(table="outbox", id="uuid", key="text", payload="jsonb"))
+    outbox_config(shop, topic=shop.name + ".events", headers=[{"column": "trace", "name": "x-trace"}, {"column": "tag", "name": "x-tag"}],
+                  columns={"id": "event_id", "aggregate": "entity", "key": "entity_id", "type": "kind", "payload": "body"})
+    ready(shop)
+    shop.psql("insert into outbox (event_id, entity, entity_id, kind, trace) values (gen_random_uuid(), 'e', 'k', 't', '')")
+    shop.drain()
+    record, = shop.kafka.consume(shop.name + ".events")
+    assert record["headers"]["x-trace"] == "" and "x-tag" not in record["headers"]
+    shop.psql("alter table outbox drop column tag")
+    refusal = shop.run("relay").expect_refused("column_missing")
+    assert "column tag" in refusal["error"] and refusal["remedy"]
+
+
 # The hand-over
 
 
-def slot_compared(shop, slot, publication, ids, id="id"):
+def slot_compared(shop, slot, publication, ids, outbox="public.outbox", id="id"):
     """The runbook's step: (verdict, LSN) of docs/from-debezium.sql."""
     done = subprocess.run(
-        ["psql", "-XAtq", "-v", f"slot={slot}", "-v", f"publication={publication}", "-v", "outbox=public.outbox", "-v",
-         f"id={id}", "-f", COMPARE, shop.postgres.conninfo(shop.db)], input=ids, text=True, capture_output=True,
+        ["psql", "-XAtq", "-v", f"slot={slot}", "-v", f"publication={publication}", "-v", f"outbox={outbox}",
+         "-v", f"id={id}", "-f", COMPARE, shop.postgres.conninfo(shop.db)], input=ids, text=True, capture_output=True,
         timeout=60)
     assert done.returncode == 0, done.stderr
     return tuple(done.stdout.strip().split("|"))
@@ -159,7 +178,7 @@ class Writers:
                   select '{shop.name}', '{key}', 'T', jsonb_build_object('n', 3 * n + m) from generate_series(0, n % 3) m;
                 commit;
                 n := n + 1;
-                perform pg_sleep(0.004);
+                perform pg_sleep(0.02);
               end loop; end $$""")
 
     def stop(self):
@@ -195,7 +214,7 @@ class HandOver:
         self.debezium = make_debezium(self.shop, **kwargs).start()
         self.slot = self.debezium.slot
         self.writers = make_writers(self.shop)
-        self.wait_published(200)
+        self.wait_published(100)
 
     def published(self):
         return self.shop.kafka.consume_format(self.topic, "%h")
@@ -295,25 +314,29 @@ def test_the_comparison_sees_what_a_slot_may_not_be_adopted_with(shop):
     shop.psql(f"""create publication {shop.publication} for table outbox with (publish = 'insert, update, delete');
       alter table outbox drop column payload;
       alter table outbox add column payload text, add column id2 text""")
-    shop.psql("create table other (id text primary key); alter publication " + shop.publication + " add table other")
+    shop.psql("create table other (id2 text primary key); alter publication " + shop.publication + " add table other")
     shop.psql(f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput')")
     shop.psql("insert into outbox (aggregatetype, aggregateid, type, id2) select 'a', '', 't', 'x' || n "
               "from generate_series(1, 2) n")
     first_end = shop.psql("select pg_current_wal_lsn()")
-    shop.psql("update outbox set type = 'u'; delete from outbox; insert into other values ('x1')")
+    shop.psql("update outbox set type = 'u'; delete from outbox; insert into other values ('z1')")
     for n in (3, 4):
         shop.psql(f"begin; insert into outbox (aggregatetype, aggregateid, type, id2) values ('a', '', 't', 'x{n}'); "
                   f"savepoint s; insert into outbox (aggregatetype, aggregateid, type) values ('a', '', 't'); "
                   f"rollback to s; commit")
 
-    def verdict(*ids):
-        return slot_compared(shop, shop.slot, shop.publication, "".join(f"{id}\n" for id in ids), id="id2")
+    def verdict(*ids, outbox="public.outbox"):
+        return slot_compared(shop, shop.slot, shop.publication, "".join(f"{id}\n" for id in ids), outbox, id="id2")
 
     assert verdict() == verdict("y", "x11") == ("adopt", "")
     found, lsn = verdict("x1", "x2")
     assert found == "advance" and lsn <= first_end
     assert verdict("x1")[0] == verdict("x1", "x2", "x4")[0] == verdict("x3")[0] == "unfinished"
     assert verdict("x1", "x2", "x3", "x4")[0] == "advance"
+    # Several tables are one stream: the other one's event lies between the first and those that follow.
+    both = "public.other,public.outbox"
+    assert verdict("x1", "x2", outbox=both)[0] == verdict("x1", "x2", "z1", "x3", outbox=both)[0] == "advance"
+    assert verdict("x1", "x2", "x3", outbox=both)[0] == "unfinished"
     # Moved there, exactly the rest is left.
     shop.psql(f"select pg_replication_slot_advance('{shop.slot}', '{lsn}')")
     assert verdict("x1", "x2") == ("adopt", "")
