@@ -8,8 +8,22 @@
 
 #define SEGMENT_BYTES (128 << 10)
 
+/* All tables' header columns, one behind the other. */
+static struct header_column *make_header_columns(const struct config *config) {
+  size_t count = 0;
+  for (unsigned i = 0; i < config->relay.table_count; i++)
+    count += config->relay.tables[i].header_count;
+  struct header_column *columns = memory_alloc(count * sizeof *columns), *next = columns;
+  for (unsigned i = 0; i < config->relay.table_count; i++) {
+    const struct config_table *table = &config->relay.tables[i];
+    for (unsigned h = 0; h < table->header_count; h++)
+      *next++ = (struct header_column){.column = table->headers[h].column, .name = table->headers[h].name};
+  }
+  return columns;
+}
+
 /* The column names by role. The cells point into the config. */
-static void fill_table(struct table_spec *spec, const struct config_table *table) {
+static void fill_table(struct table_spec *spec, const struct config_table *table, const struct header_column *headers) {
   const struct config_columns *c = &table->columns;
   *spec = (struct table_spec){
       .schema = table->schema,
@@ -33,6 +47,8 @@ static void fill_table(struct table_spec *spec, const struct config_table *table
                   [FIELD_PARTITION] = c->partition,
                   [FIELD_HEADERS] = c->headers,
                   [FIELD_CONTENT_TYPE] = c->content_type},
+      .headers = headers,
+      .header_count = (int)table->header_count,
   };
 }
 
@@ -107,11 +123,15 @@ bool settings_init(struct settings *settings, const struct config *config, struc
   if (router == NULL)
     return error_wrap(err, "%s: relay.routes", config->path);
   struct table_spec *tables = memory_alloc(config->relay.table_count * sizeof *tables);
-  for (unsigned i = 0; i < config->relay.table_count; i++)
-    fill_table(&tables[i], &config->relay.tables[i]);
+  struct header_column *header_columns = make_header_columns(config), *next = header_columns;
+  for (unsigned i = 0; i < config->relay.table_count; i++) {
+    fill_table(&tables[i], &config->relay.tables[i], next);
+    next += config->relay.tables[i].header_count;
+  }
   struct topic_override *overrides = make_overrides(config);
   *settings = (struct settings){
       .tables = tables,
+      .header_columns = header_columns,
       .router = router,
       .overrides = overrides,
       .relay = {.name = config->name,
@@ -156,5 +176,6 @@ void settings_free(struct settings *settings) {
   router_free(settings->router);
   free(settings->tables);
   free(settings->overrides);
+  free(settings->header_columns);
   *settings = (struct settings){.tables = NULL};
 }

@@ -9,6 +9,7 @@
 struct settings {
   struct relay_settings relay;
   struct table_spec *tables;
+  struct header_column *header_columns; /* of all tables */
   struct router *router;
   struct topic_override *overrides;
 };

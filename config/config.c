@@ -81,6 +81,11 @@ static void strings_free(struct config_strings *strings) {
 }
 
 static void table_free(struct config_table *table) {
+  for (unsigned i = 0; i < table->header_count; i++) {
+    free(table->headers[i].column);
+    free(table->headers[i].name);
+  }
+  free(table->headers);
   free(table->schema);
   free(table->table);
   for (const cyaml_schema_field_t *field = raw_column_fields; field->key != NULL; field++)

@@ -15,10 +15,17 @@ struct config_columns { /* column name by role; NULL: the default name, where th
   char *actor_id, *actor_type, *topic, *partition, *headers, *content_type;
 };
 
+struct config_header { /* a column that travels as a record header */
+  char *column;
+  char *name;
+};
+
 struct config_table {
   char *schema; /* "public" when the file names none */
   char *table;
   struct config_columns columns;
+  struct config_header *headers; /* each name once */
+  unsigned header_count;
 };
 
 struct config_route {

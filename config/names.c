@@ -46,6 +46,19 @@ const char *names_check_identifier(const char *name) {
   return NULL;
 }
 
+const char *names_check_header(const char *name) {
+  if (name[0] == '\0')
+    return "is empty";
+  if (strlen(name) > NAMES_HEADER_MAX)
+    return "is longer than 249 bytes";
+  if (strncmp(name, "wf_", 3) == 0)
+    return "begins with wf_, which is kept for walferry's own headers";
+  for (const char *c = name; *c != '\0'; c++)
+    if ((unsigned char)*c < ' ' || *c == 0x7f)
+      return "has a control character";
+  return NULL;
+}
+
 static bool plain_identifier(const char *text, size_t len) {
   return len > 0 && len <= NAMES_IDENTIFIER_MAX && strchr(DIGITS "$", text[0]) == NULL &&
          strspn(text, LOWER UPPER DIGITS "_$") >= len;

@@ -7,6 +7,7 @@
 
 #define NAMES_IDENTIFIER_MAX 63 /* bytes, NAMEDATALEN - 1 */
 #define NAMES_TOPIC_MAX 249
+#define NAMES_HEADER_MAX 249
 #define NAMES_POSITION_PREFIX "walferry.position."
 
 /* [a-z][a-z0-9_-]{0,62} */
@@ -15,6 +16,8 @@ const char *names_check_instance(const char *name);
 const char *names_check_slot(const char *name);
 /* A Postgres identifier as it stands in the catalog: 1 to 63 bytes, no control characters, no quotes. */
 const char *names_check_identifier(const char *name);
+/* The name of a record header: 1 to 249 bytes without control characters, none of walferry's own wf_. */
+const char *names_check_header(const char *name);
 /* schema.function, each an identifier without need of quotes. */
 const char *names_check_function(const char *name);
 /* A topic to write to: [a-zA-Z0-9._-]{1,249}, not "." or "..", none of walferry's position topics.

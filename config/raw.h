@@ -41,6 +41,8 @@ struct raw_kafka {
 struct raw_table {
   char *table;
   struct config_columns columns;
+  struct config_header *headers;
+  unsigned headers_count;
 };
 
 struct raw_route {

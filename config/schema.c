@@ -71,9 +71,18 @@ const cyaml_schema_field_t raw_column_fields[] = {
     COLUMN(topic),       COLUMN(partition),   COLUMN(headers),   COLUMN(content_type),   CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t header_fields[] = {
+    TEXT_REQUIRED(struct config_header, column),
+    TEXT_REQUIRED(struct config_header, name),
+    CYAML_FIELD_END,
+};
+static const cyaml_schema_value_t header_entry = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_header, header_fields)};
+
 static const cyaml_schema_field_t table_fields[] = {
     TEXT_REQUIRED(struct raw_table, table),
     SECTION(struct raw_table, columns, raw_column_fields),
+    LIST(struct raw_table, headers, header_entry),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t table_entry = {

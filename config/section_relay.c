@@ -21,6 +21,28 @@ static bool load_columns(const struct loading *loading, const char *table_key, c
   return true;
 }
 
+static bool load_headers(const struct loading *loading, const char *table_key, const struct raw_table *raw,
+                         struct config_table *out) {
+  out->headers = memory_alloc(raw->headers_count * sizeof *out->headers);
+  for (unsigned i = 0; i < raw->headers_count; i++) {
+    struct loading_key column = loading_key("%s.headers[%u].column", table_key, i);
+    struct loading_key name = loading_key("%s.headers[%u].name", table_key, i);
+    struct config_header *header = &out->headers[out->header_count++];
+    if (!section_name(loading, column.text, raw->headers[i].column, NULL, names_check_identifier, IDENTIFIER_REMEDY,
+                      &header->column) ||
+        !section_name(loading, name.text, raw->headers[i].name, NULL, names_check_header,
+                      "write 1 to 249 bytes without control characters", &header->name))
+      return false;
+    for (const struct config_header *other = out->headers; other < header; other++) {
+      if (strcmp(other->name, header->name) != 0)
+        continue;
+      loading_fail(loading, name.text, "the header \"%s\" is there twice", header->name);
+      return loading_remedy(loading, "keep one of the two");
+    }
+  }
+  return true;
+}
+
 /* "schema.table", split at the first dot; a name without one is in public. */
 static bool load_table_name(const struct loading *loading, const char *key, const char *raw, struct config_table *out) {
   char *text;
@@ -48,7 +70,8 @@ static bool load_tables(const struct loading *loading, const struct raw_relay *r
     struct loading_key name = loading_key("%s.table", item.text);
     struct config_table *table = &config->relay.tables[config->relay.table_count++];
     if (!load_table_name(loading, name.text, raw->tables[i].table, table) ||
-        !load_columns(loading, item.text, &raw->tables[i].columns, &table->columns))
+        !load_columns(loading, item.text, &raw->tables[i].columns, &table->columns) ||
+        !load_headers(loading, item.text, &raw->tables[i], table))
       return false;
     for (const struct config_table *other = config->relay.tables; other < table; other++) {
       if (strcmp(other->schema, table->schema) != 0 || strcmp(other->table, table->table) != 0)

@@ -59,10 +59,16 @@ void binding_init(struct binding *b, const struct table_spec *spec) {
   b->origin = memory_format("%s.%s", spec->schema, spec->table);
   for (int f = 0; f < FIELD_COUNT; f++)
     b->position[f] = -1;
+  b->header_position = memory_alloc((size_t)spec->header_count * sizeof *b->header_position);
+  b->headers = memory_alloc((size_t)spec->header_count * sizeof *b->headers);
+  for (int i = 0; i < spec->header_count; i++)
+    b->headers[i] = (struct record_header){.name = spec->headers[i].name, .value = SLICE_ABSENT};
 }
 
 void binding_free(struct binding *b) {
   free(b->origin);
+  free(b->header_position);
+  free(b->headers);
   *b = (struct binding){.relation_serial = SERIAL_NONE};
 }
 
@@ -71,6 +77,21 @@ static int column_find(const struct relation *relation, const char *name) {
     if (strcmp(relation->columns[i].name, name) == 0)
       return i;
   return -1;
+}
+
+static bool find_header_columns(const struct binding *b, const struct relation *relation, struct error *err) {
+  for (int i = 0; i < b->spec->header_count; i++) {
+    const struct header_column *header = &b->spec->headers[i];
+    if (column_find(relation, header->column) >= 0)
+      continue;
+    error_refuse(err, "column_missing", "table %s has no column \"%s\", which is to be the header \"%s\"", b->origin,
+                 header->column, header->name);
+    return error_remedy(err,
+                        "Add the column to %s again, or take it out of relay.tables, headers. Rows written meanwhile "
+                        "are kept by the slot.",
+                        b->origin);
+  }
+  return true;
 }
 
 bool binding_update(struct binding *b, const struct relation *relation, struct error *err) {
@@ -90,6 +111,10 @@ bool binding_update(struct binding *b, const struct relation *relation, struct e
                         "columns: {%s: ...}. Rows written meanwhile are kept by the slot.",
                         b->origin, roles[f].name, roles[f].name);
   }
+  if (!find_header_columns(b, relation, err))
+    return false;
+  for (int i = 0; i < b->spec->header_count; i++)
+    b->header_position[i] = column_find(relation, b->spec->headers[i].column);
   memcpy(b->position, position, sizeof position);
   b->payload_type_oid = relation->columns[position[FIELD_PAYLOAD]].type_oid;
   b->relation_serial = relation->serial;
@@ -108,7 +133,25 @@ static enum payload_form form_of_type(uint32_t type_oid) {
   }
 }
 
-bool event_from_insert(const struct binding *b, const struct change *change, struct event *event, struct error *err) {
+/* The text of a column of an inserted row; absent where it is NULL. */
+static bool read_column(const struct binding *b, const struct change *change, int column, struct slice *text,
+                        struct error *err) {
+  const struct value *value = &change->insert.values[column];
+  *text = SLICE_ABSENT;
+  switch (value->kind) {
+  case VALUE_NULL:
+    break;
+  case VALUE_TEXT:
+    *text = value->text;
+    break;
+  case VALUE_UNCHANGED:
+    return error_set(err, ERROR_FATAL, "an inserted row of %s came without the value of its column \"%s\"", b->origin,
+                     change->insert.relation->columns[column].name);
+  }
+  return true;
+}
+
+bool event_from_insert(struct binding *b, const struct change *change, struct event *event, struct error *err) {
   const struct relation *relation = change->insert.relation;
   if (relation->serial != b->relation_serial)
     return error_set(err, ERROR_FATAL, "a row of %s came before its columns were looked up", b->origin);
@@ -117,20 +160,14 @@ bool event_from_insert(const struct binding *b, const struct change *change, str
   event->occurred_at_us = event->commit_time_us;
   for (int f = 0; f < FIELD_COUNT; f++) {
     event->fields[f] = SLICE_ABSENT;
-    if (b->position[f] < 0)
-      continue;
-    const struct value *value = &change->insert.values[b->position[f]];
-    switch (value->kind) {
-    case VALUE_NULL:
-      break;
-    case VALUE_TEXT:
-      event->fields[f] = value->text;
-      break;
-    case VALUE_UNCHANGED:
-      return error_set(err, ERROR_FATAL, "an inserted row of %s came without the value of its column \"%s\"", b->origin,
-                       relation->columns[b->position[f]].name);
-    }
+    if (b->position[f] >= 0 && !read_column(b, change, b->position[f], &event->fields[f], err))
+      return false;
   }
+  for (int i = 0; i < b->spec->header_count; i++)
+    if (!read_column(b, change, b->header_position[i], &b->headers[i].value, err))
+      return false;
+  event->column_headers = b->headers;
+  event->column_header_count = b->spec->header_count;
   struct slice occurred_at = event->fields[FIELD_OCCURRED_AT];
   event->occurred_at_invalid = slice_present(occurred_at) && !timestamp_parse(occurred_at, &event->occurred_at_us);
   return true;

@@ -3,6 +3,7 @@
 #define WALFERRY_EVENT_EVENT_H
 
 #include "bridge/base/error.h"
+#include "bridge/base/record_header.h"
 #include "decoders/change.h"
 
 /* The roles that a column of an outbox table, or a member of a message envelope, can have. */
@@ -49,7 +50,15 @@ struct event {
   lsn_t commit_lsn;
   int64_t commit_time_us;
   uint32_t xid;
-  uint64_t index; /* among the counted changes of its transaction, from 0 */
+  uint64_t index;                             /* among the counted changes of its transaction, from 0 */
+  const struct record_header *column_headers; /* of an inserted row: its configured header columns; borrowed */
+  int column_header_count;
+};
+
+/* A column that travels as a record header. */
+struct header_column {
+  const char *column;
+  const char *name; /* of the header */
 };
 
 /* One configured outbox table. columns[f] is the configured column name of a role, or NULL: then the default name is
@@ -59,14 +68,18 @@ struct table_spec {
   char *schema;
   char *table;
   char *columns[FIELD_COUNT];
+  const struct header_column *headers;
+  int header_count;
 };
 
-/* Where each role of a table stands in its current relation. */
+/* Where each role and each header column of a table stands in its current relation. */
 struct binding {
   const struct table_spec *spec;
   char *origin; /* "schema.table" */
   uint64_t relation_serial;
   int position[FIELD_COUNT]; /* column index, or -1 */
+  int *header_position;
+  struct record_header *headers; /* of the row last read; absent where NULL */
   uint32_t payload_type_oid;
 };
 
@@ -77,15 +90,16 @@ const char *event_required_column(const struct table_spec *spec, enum event_fiel
 void binding_init(struct binding *b, const struct table_spec *spec);
 void binding_free(struct binding *b);
 
-/* Looks the roles up by column name when relation is not the one seen last (by serial). A required column (id, type,
- * key, aggregate, payload, or any that the config names) that the table lacks is ERROR_REFUSED "column_missing". */
+/* Looks roles and header columns up by column name when relation is not the one seen last (by serial). A required
+ * column (id, type, key, aggregate, payload, or any that the config names) that the table lacks is ERROR_REFUSED
+ * "column_missing". */
 bool binding_update(struct binding *b, const struct relation *relation, struct error *err);
 
 /* Fills event's fields from an insert whose relation the binding was updated to; the caller fills commit_lsn, xid,
  * index and commit_time_us first. An occurred_at that is not a timestamp with time zone in ISO form is left to
  * record_build to report (fields[] keeps the text, occurred_at_us is the commit's time). UNCHANGED values cannot occur
- * in an insert; one is ERROR_FATAL. */
-bool event_from_insert(const struct binding *b, const struct change *change, struct event *event, struct error *err);
+ * in an insert; one is ERROR_FATAL. The event's column_headers are the binding's, until its next row. */
+bool event_from_insert(struct binding *b, const struct change *change, struct event *event, struct error *err);
 
 /* A message's content: a `standard` envelope plus aggregate, key, topic, partition, headers, traceparent, tenant_id,
  * content_type. Strings are unescaped, numbers and booleans stand as written, null is as if left out, unknown members

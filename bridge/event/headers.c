@@ -103,6 +103,35 @@ static struct record_header *find(struct header_list *list, const char *name) {
   return NULL;
 }
 
+/* A header of the row's own, by a column of its own or out of the headers column. NULL, or what is wrong with it. */
+static const char *place(struct header_list *list, const struct event *event, const struct header_defaults *defaults,
+                         const char *name, struct slice value) {
+  struct record_header *same = find(list, name);
+  if (same == NULL) {
+    if (strncmp(name, "wf_", 3) == 0)
+      return "a header's name begins with wf_, which is kept for walferry's own";
+    if (list->count == list->own + HEADERS_CUSTOM_MAX)
+      return "more than 100 headers";
+    add(list, name, value);
+    return NULL;
+  }
+  if (same - list->items >= list->own)
+    return "a header stands there twice";
+  if (strcmp(same->name, HEADER_CONTENT_TYPE) == 0 && !defaults->content_type.fixed &&
+      !own_content_type(event, defaults))
+    same->value = value;
+  return slice_equal(same->value, value) ? NULL : "a header contradicts the event's own of that name";
+}
+
+static const char *place_columns(struct header_list *list, const struct event *event,
+                                 const struct header_defaults *defaults) {
+  const char *wrong = NULL;
+  for (int i = 0; i < event->column_header_count && wrong == NULL; i++)
+    if (slice_present(event->column_headers[i].value))
+      wrong = place(list, event, defaults, event->column_headers[i].name, event->column_headers[i].value);
+  return wrong;
+}
+
 /* NULL, or what is wrong with this header. */
 static const char *add_custom(struct header_list *list, const struct event *event,
                               const struct header_defaults *defaults, const struct jsontext_member *member) {
@@ -123,26 +152,17 @@ static const char *add_custom(struct header_list *list, const struct event *even
   case JSONTEXT_BOOL:
     break;
   }
-  struct record_header *same = find(list, name.data);
-  if (same == NULL) {
-    if (strncmp(name.data, "wf_", 3) == 0)
-      return "a header's name begins with wf_, which is kept for walferry's own";
-    if (list->count == list->own + HEADERS_CUSTOM_MAX)
-      return "more than 100 headers";
-    add(list, name.data, value);
-    return NULL;
-  }
-  if (same - list->items >= list->own)
-    return "a header stands there twice";
-  if (strcmp(same->name, HEADER_CONTENT_TYPE) == 0 && !defaults->content_type.fixed &&
-      !own_content_type(event, defaults))
-    same->value = value;
-  return slice_equal(same->value, value) ? NULL : "a header contradicts the event's own of that name";
+  return place(list, event, defaults, name.data, value);
 }
 
 bool header_list_collect(struct header_list *list, const struct event *event, const struct header_defaults *defaults,
                          struct problem *problem) {
   collect_own(list, event, defaults);
+  const char *column_wrong = place_columns(list, event, defaults);
+  if (column_wrong != NULL) {
+    problem_set(problem, "headers_invalid", "%s", column_wrong);
+    return false;
+  }
   struct slice text = event->fields[FIELD_HEADERS];
   if (!slice_present(text))
     return true;

@@ -1,4 +1,4 @@
-/* The headers of an event's record: walferry's own and those of the row's headers column. */
+/* The headers of an event's record: walferry's own, the row's header columns, and those of its headers column. */
 #ifndef WALFERRY_EVENT_HEADERS_H
 #define WALFERRY_EVENT_HEADERS_H
 
@@ -6,7 +6,7 @@
 #include "bridge/event/record.h"
 
 #define HEADERS_OWN_MAX 11
-#define HEADERS_CUSTOM_MAX 100
+#define HEADERS_CUSTOM_MAX 100 /* the row's, of either kind */
 
 #define HEADER_LSN "wf_lsn"
 #define HEADER_TX "wf_tx"

@@ -160,6 +160,8 @@ void event_from_message(struct message_scratch *scratch, const char *prefix, str
   event->payload_form = PAYLOAD_JSON;
   event->occurred_at_us = event->commit_time_us;
   event->occurred_at_invalid = false;
+  event->column_headers = NULL;
+  event->column_header_count = 0;
   for (int f = 0; f < FIELD_COUNT; f++)
     event->fields[f] = SLICE_ABSENT;
   scratch_reset(scratch, content.len);

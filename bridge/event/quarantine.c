@@ -132,6 +132,17 @@ static void put_fields(struct buffer *out, const struct event *event) {
   put_close(out);
 }
 
+/* By the headers' names, which need not be those of the columns. */
+static void put_column_headers(struct buffer *out, const struct event *event) {
+  if (event->column_header_count == 0)
+    return;
+  put_open(out, "column_headers");
+  for (int i = 0; i < event->column_header_count; i++)
+    if (slice_present(event->column_headers[i].value))
+      put_text(out, event->column_headers[i].name, event->column_headers[i].value);
+  put_close(out);
+}
+
 static void put_target_if_known(struct record_builder *builder, const struct event *event) {
   char why[200];
   bool round_robin;
@@ -155,6 +166,7 @@ static void write_row(struct record_builder *builder, const struct event *event,
   put_text(out, "id", event->fields[FIELD_ID]);
   put_text(out, "original_key", event->fields[FIELD_KEY]);
   put_fields(out, event);
+  put_column_headers(out, event);
   if (with_payload)
     put_payload(builder, event);
   put_error(out, problem, with_payload ? SLICE_ABSENT : event->fields[FIELD_PAYLOAD], event->commit_time_us);

@@ -77,12 +77,12 @@ void record_builder_free(struct record_builder *builder);
 struct record *record_build(struct record_builder *builder, const struct event *event, struct problem *problem);
 
 /* The quarantine record of a row (README, "Quarantine"): key = the original's; value = JSON {original_topic (if known),
- * origin, lsn, index, id, original_key, fields, payload_form, payload | payload_base64, error{code,message,details},
- * attempts: 1, first_failure, last_failure}; headers: id, type, wf_lsn, wf_tx, wf_error_code, wf_error_message,
- * wf_origin. Both times are the commit's; fields holds the row's other columns by role, as text.
- * payload by payload_form: "json" verbatim; "text" verbatim if it is JSON, but no string, else the text as a string (in
- * payload_base64 if it is no UTF-8); "bytea" in payload_base64. A NULL payload is null, and has no form. A payload too
- * large for any of these gives way to its size and hash in details. */
+ * origin, lsn, index, id, original_key, fields, column_headers, payload_form, payload | payload_base64,
+ * error{code,message,details}, attempts: 1, first_failure, last_failure}; headers: id, type, wf_lsn, wf_tx,
+ * wf_error_code, wf_error_message, wf_origin. Both times are the commit's; fields holds the row's other columns by
+ * role, as text. payload by payload_form: "json" verbatim; "text" verbatim if it is JSON, but no string, else the text
+ * as a string (in payload_base64 if it is no UTF-8); "bytea" in payload_base64. A NULL payload is null, and has no
+ * form. A payload too large for any of these gives way to its size and hash in details. */
 struct record *record_build_quarantine(struct record_builder *builder, const struct event *event,
                                        const struct problem *problem);
 

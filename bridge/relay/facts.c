@@ -123,16 +123,21 @@ bool facts_publication(struct facts *f, struct connection *conn, const struct re
 }
 
 bool facts_check_table(const struct facts *f, const struct relay_settings *settings, int table, struct error *err) {
-  const char *names[FIELD_COUNT + 1] = {NULL};
+  const struct table_spec *spec = &settings->intake.tables[table];
+  const char **names = memory_alloc((size_t)(FIELD_COUNT + spec->header_count + 1) * sizeof *names);
   int used = 0;
   for (enum event_field field = 0; field < FIELD_COUNT; field++)
-    if (settings->intake.tables[table].columns[field] != NULL)
-      names[used++] = settings->intake.tables[table].columns[field];
+    if (spec->columns[field] != NULL)
+      names[used++] = spec->columns[field];
+  for (int i = 0; i < spec->header_count; i++)
+    names[used++] = spec->headers[i].column;
   struct catalog_publication one = f->publication; /* borrows the table */
   one.tables = &f->publication.tables[table];
   one.table_count = 1;
   const char *const *required[] = {names};
-  return admit_publication(settings->publication, &one, required, err);
+  bool ok = admit_publication(settings->publication, &one, required, err);
+  free(names);
+  return ok;
 }
 
 bool facts_check_publication(const struct facts *f, const struct relay_settings *settings, struct error *err) {

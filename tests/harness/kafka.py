@@ -112,9 +112,28 @@ class Kafka(system.Server):
         """Lines of kcat's own format (%k key, %s payload, %h headers, %p partition, %o offset): for very many records."""
         return self._kcat(topic, ["-f", fmt + "\n"], isolation, timeout)
 
+    def consume_bytes(self, topic, isolation="read_committed", timeout=120):
+        """All committed records with key and value as bytes, None where there is none: dicts with partition, key, value and
+        headers (as consume has them; their values hold no commas and no line breaks)."""
+        output = self._run_kcat(topic, ["-f", "%p %K %S\\n%k%s%h\\n"], isolation, timeout)
+        records = []
+        while output:
+            sizes, _, output = output.partition(b"\n")
+            partition, key_size, value_size = map(int, sizes.split())
+            key, output = _take(output, key_size)
+            value, output = _take(output, value_size)
+            headers, _, output = output.partition(b"\n")
+            records.append({"partition": partition, "key": key, "value": value,
+                            "headers": dict(h.split("=", 1) for h in headers.decode().split(",") if h)})
+        return records
+
     def _kcat(self, topic, output, isolation, timeout):
+        # Not splitlines(): a payload may hold U+2028, which kcat's JSON leaves as it is.
+        return self._run_kcat(topic, output, isolation, timeout).decode("utf-8", errors="replace").split("\n")[:-1]
+
+    def _run_kcat(self, topic, output, isolation, timeout):
         if topic not in self.topics():
-            return []
+            return b""
         done = subprocess.run(
             ["kcat", "-b", self.brokers, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-u", *output,
              "-X", f"isolation.level={isolation}", "-X", "check.crcs=true", "-X", "fetch.wait.max.ms=50",
@@ -122,8 +141,7 @@ class Kafka(system.Server):
             stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
         if done.returncode != 0:
             raise RuntimeError(f"kcat -t {topic}: {done.stderr.decode(errors='replace').strip()}")
-        # Not splitlines(): a payload may hold U+2028, which kcat's JSON leaves as it is.
-        return done.stdout.decode("utf-8", errors="replace").split("\n")[:-1]
+        return done.stdout
 
     def produce(self, topic, payload, key=None, headers=None, partition=None):
         """One record from outside (no transaction); payload None is a tombstone."""
@@ -145,6 +163,11 @@ class Kafka(system.Server):
         """The committed position of a walferry instance as a dict, or None."""
         records = [r for r in self.consume(f"walferry.position.{instance}") if r["key"] == "current"]
         return json.loads(records[-1]["payload"]) if records and records[-1]["payload"] else None
+
+
+def _take(data, size):
+    """The first size bytes and the rest; None for a size of -1, which is how kcat says NULL."""
+    return (None, data) if size < 0 else (data[:size], data[size:])
 
 
 def _record(raw):

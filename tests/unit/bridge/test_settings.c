@@ -209,6 +209,24 @@ static void every_column_role_goes_to_its_field(void **state) {
   config_free(config);
 }
 
+static void header_columns_go_to_their_table(void **state) {
+  (void)state;
+  struct config *config =
+      load(BASE "relay:\n  tables:\n    - {table: a, headers: [{column: c1, name: n1}]}\n    - table: b\n"
+                "    - {table: c, headers: [{column: c2, name: n2}, {column: c3, name: n3}]}\n");
+  struct settings settings;
+  struct error err = {.kind = ERROR_NONE};
+  assert_true(settings_init(&settings, config, &err));
+  assert_int_equal(settings.tables[0].header_count, 1);
+  assert_string_equal(settings.tables[0].headers[0].column, "c1");
+  assert_int_equal(settings.tables[1].header_count, 0);
+  assert_int_equal(settings.tables[2].header_count, 2);
+  assert_string_equal(settings.tables[2].headers[0].name, "n2");
+  assert_string_equal(settings.tables[2].headers[1].column, "c3");
+  settings_free(&settings);
+  config_free(config);
+}
+
 static void messages_alone_are_enough(void **state) {
   (void)state;
   struct config *config = load(BASE "relay: {tables: [], messages: [m]}\n");
@@ -254,6 +272,7 @@ int main(void) {
       cmocka_unit_test(everything_named_arrives),
       cmocka_unit_test(topics_are_made_as_the_config_says),
       cmocka_unit_test(every_column_role_goes_to_its_field),
+      cmocka_unit_test(header_columns_go_to_their_table),
       cmocka_unit_test(messages_alone_are_enough),
       cmocka_unit_test(what_does_not_fit_is_a_config_error),
   };

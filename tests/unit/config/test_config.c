@@ -169,6 +169,18 @@ static void every_column_role_is_loaded(void **state) {
   config_free(config);
 }
 
+static void header_columns_are_loaded(void **state) {
+  (void)state;
+  struct config *config = load(BASE "relay:\n  tables:\n    - table: t\n      headers: [{column: trace, name: "
+                                    "traceparent}, {column: trace, name: x y}]\n");
+  const struct config_table *table = &config->relay.tables[0];
+  assert_int_equal(table->header_count, 2);
+  assert_string_equal(table->headers[0].column, "trace");
+  assert_string_equal(table->headers[0].name, "traceparent");
+  assert_string_equal(table->headers[1].name, "x y");
+  config_free(config);
+}
+
 static void names_are_checked(void **state) {
   (void)state;
 #define REST "\npostgres: {conninfo: host=db}\nkafka: {brokers: k}\n"
@@ -299,6 +311,7 @@ static void brokers_are_checked(void **state) {
 static void relay_values_are_checked(void **state) {
   (void)state;
 #define TABLES(text) BASE "relay:\n  tables:\n    - table: " text "\n"
+#define HEADERS(text) TABLES("a") "      columns: {id: i}\n      headers: [" text "]\n"
 #define TOPIC(text) RELAY "  routes:\n    - type: A\n      topic: " text "\n"
   static const struct refusal cases[] = {
       {"nothing to carry", BASE "relay: {}\n", "4:8", "no table and no message prefix", "tables:"},
@@ -312,6 +325,15 @@ static void relay_values_are_checked(void **state) {
       {"twice", TABLES("public.a") "    - table: a\n", "7:14", "public.a is there twice", "keep one"},
       {"column", TABLES("a") "      columns:\n        key: 'a\"b'\n", "8:14",
        "`relay.tables[0].columns.key`: \"a\"b\" has a quote", "without quotes"},
+      {"header column", HEADERS("{column: 'a\"b', name: n}"), "8:26",
+       "`relay.tables[0].headers[0].column`: \"a\"b\" has a quote", "without quotes"},
+      {"header name", HEADERS("{column: a, name: wf_n}"), "8:35", "begins with wf_", "1 to 249"},
+      {"header name too long", HEADERS("{column: a, name: " LONG_60 LONG_60 LONG_60 LONG_60 "1234567890}"), "8:35",
+       "longer than 249", "1 to 249"},
+      {"header name with a tab", HEADERS("{column: a, name: \"a\\tb\"}"), "8:35", "control character", ""},
+      {"header twice", HEADERS("{column: a, name: n}, {column: b, name: n}"), "8:57", "\"n\" is there twice",
+       "keep one"},
+      {"header without a name", HEADERS("{column: a}"), "8:17", "name", ""},
       {"prefix twice", BASE "relay:\n  messages: [a, b, a]\n", "5:20", "\"a\" is there twice", "keep one"},
       {"envelope", RELAY "  envelope: standrad\n", "6:13", "\"standrad\" is not", "did you mean \"standard\"?"},
       {"type format", RELAY "  type_format: version\n", "6:16", "\"version\" is not", "versioned"},
@@ -410,6 +432,7 @@ int main(void) {
       cmocka_unit_test(unusual_but_good_values_load),
       cmocka_unit_test(each_envelope_has_its_name),
       cmocka_unit_test(every_column_role_is_loaded),
+      cmocka_unit_test(header_columns_are_loaded),
       cmocka_unit_test(names_are_checked),
       cmocka_unit_test(booleans_and_numbers_are_strict),
       cmocka_unit_test(properties_that_break_exactly_once_are_refused),

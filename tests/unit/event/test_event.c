@@ -190,6 +190,52 @@ static void a_null_is_absent_and_the_commit_time_serves(void **state) {
   binding_free(&r.binding);
 }
 
+static const struct header_column note_and_key[] = {{"note", "x-note"}, {"aggregateid", "x-key"}};
+
+static void row_with_headers(struct row *r) {
+  row_init(r, 114);
+  binding_free(&r->binding);
+  r->spec.headers = note_and_key;
+  r->spec.header_count = COUNT_OF(note_and_key);
+  binding_init(&r->binding, &r->spec);
+}
+
+static void header_columns_are_read_with_the_row(void **state) {
+  (void)state;
+  struct row r;
+  row_with_headers(&r);
+  assert_true(binding_update(&r.binding, &r.table.relation, NULL));
+  assert_true(event_from_insert(&r.binding, &r.change, &r.event, NULL));
+  assert_int_equal(r.event.column_header_count, 2);
+  assert_string_equal(r.event.column_headers[0].name, "x-note");
+  assert_text(r.event.column_headers[0].value, "x");
+  assert_text(r.event.column_headers[1].value, "r-17");
+  r.values[6] = (struct value){.kind = VALUE_NULL};
+  assert_true(event_from_insert(&r.binding, &r.change, &r.event, NULL));
+  assert_false(slice_present(r.event.column_headers[0].value));
+  struct error err = {.kind = ERROR_NONE};
+  r.values[6] = (struct value){.kind = VALUE_UNCHANGED};
+  assert_false(event_from_insert(&r.binding, &r.change, &r.event, &err));
+  assert_int_equal(err.kind, ERROR_FATAL);
+  binding_free(&r.binding);
+}
+
+static void a_missing_header_column_is_refused_by_name(void **state) {
+  (void)state;
+  struct row r;
+  row_with_headers(&r);
+  r.table.columns[6].name = name("renamed");
+  struct error err = {.kind = ERROR_NONE};
+  assert_false(binding_update(&r.binding, &r.table.relation, &err));
+  assert_int_equal(err.kind, ERROR_REFUSED);
+  assert_string_equal(err.code, "column_missing");
+  assert_non_null(strstr(err.message, "\"note\""));
+  assert_non_null(strstr(err.message, "\"x-note\""));
+  r.table.columns[6].name = name("note"); /* and is found once it is back */
+  assert_true(binding_update(&r.binding, &r.table.relation, NULL));
+  binding_free(&r.binding);
+}
+
 static void a_bad_occurred_at_is_kept_for_the_record_to_report(void **state) {
   (void)state;
   struct row r;
@@ -250,6 +296,8 @@ int main(void) {
       cmocka_unit_test(a_missing_column_is_refused_by_name),
       cmocka_unit_test(a_row_becomes_an_event),
       cmocka_unit_test(a_null_is_absent_and_the_commit_time_serves),
+      cmocka_unit_test(header_columns_are_read_with_the_row),
+      cmocka_unit_test(a_missing_header_column_is_refused_by_name),
       cmocka_unit_test(a_bad_occurred_at_is_kept_for_the_record_to_report),
       cmocka_unit_test(the_payload_form_follows_the_type),
       cmocka_unit_test(an_unchanged_value_in_an_insert_is_fatal),

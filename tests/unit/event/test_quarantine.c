@@ -55,6 +55,21 @@ static void assert_header(const struct record *record, int i, const char *name, 
   assert_text(record->headers[i].value, value);
 }
 
+static void header_columns_are_kept_by_their_headers_names(void **state) {
+  struct event event = fixture_event();
+  const struct record_header columns[] = {
+      {"x-\"note\"", slice_of("a\nb")}, {"absent", SLICE_ABSENT}, {"id", slice_of("other")}};
+  event.column_headers = columns;
+  event.column_header_count = COUNT_OF(columns);
+  struct record *record = quarantine(state, &event);
+  assert_text(record->value,
+              "{\"original_topic\":\"fleet.rentals\",\"origin\":\"public.outbox\",\"lsn\":\"16/B374D848\",\"index\":7,"
+              "\"id\":\"e-1\",\"original_key\":\"r-17\",\"fields\":{\"type\":\"RentalReserved\","
+              "\"aggregate\":\"Rental\"},\"column_headers\":{\"x-\\\"note\\\"\":\"a\\nb\",\"id\":\"other\"},"
+              "\"payload_form\":\"json\",\"payload\":{\"a\": 1}," ERROR_AND_TIMES("", "2026-11-21T08:02:00Z"));
+  record_free(record);
+}
+
 static void a_row_is_kept_with_its_reason(void **state) {
   struct event event = fixture_event();
   event.payload_form = PAYLOAD_TEXT;
@@ -284,6 +299,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_row_is_kept_with_its_reason),
       cmocka_unit_test(a_partition_that_the_row_names_is_kept),
+      cmocka_unit_test(header_columns_are_kept_by_their_headers_names),
       cmocka_unit_test(a_row_without_anything_is_kept_too),
       cmocka_unit_test(payloads_travel_so_that_they_can_come_back),
       cmocka_unit_test(texts_that_are_no_utf_8_are_repaired_but_in_the_key),

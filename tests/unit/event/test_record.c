@@ -156,6 +156,47 @@ static void custom_headers_follow(void **state) {
   record_free(record);
 }
 
+static void header_columns_stand_before_the_headers_column(void **state) {
+  struct event event = fixture_event();
+  struct record_header columns[] = {{"traceparent", slice_of("00-3")},
+                                    {"absent", SLICE_ABSENT},
+                                    {"empty", slice_of("")},
+                                    {"type", slice_of("RentalReserved")},
+                                    {"content-type", slice_of("x/y")}};
+  event.column_headers = columns;
+  event.column_header_count = COUNT_OF(columns);
+  event.fields[FIELD_HEADERS] = slice_of("{\"h\":\"v\"}");
+  struct record *record = build(state, &event);
+  memset(columns, 0, sizeof columns); /* the record has copies */
+  static const char *const headers[][2] = {{"id", "e-1"},
+                                           {"type", "RentalReserved"},
+                                           {"source", "shop.public.outbox"},
+                                           {"content-type", "x/y"},
+                                           {"wf_lsn", "16/B374D848"},
+                                           {"wf_tx", "4294967295"},
+                                           {"traceparent", "00-3"},
+                                           {"empty", ""},
+                                           {"h", "v"}};
+  assert_headers(record, headers, COUNT_OF(headers));
+  record_free(record);
+}
+
+static void a_header_column_contradicts_nothing(void **state) {
+  static const struct {
+    const char *name, *value, *custom;
+  } cases[] = {{"id", "other", NULL}, {"x", "1", "{\"x\":\"1\"}"}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct event event = fixture_event();
+    const struct record_header column = {cases[i].name, slice_of(cases[i].value)};
+    event.column_headers = &column;
+    event.column_header_count = 1;
+    event.fields[FIELD_HEADERS] = slice_of(cases[i].custom);
+    struct problem problem;
+    assert_null(record_build(((struct fixture *)*state)->builder, &event, &problem));
+    assert_string_equal(problem.code, "headers_invalid");
+  }
+}
+
 static void a_hundred_custom_headers_are_taken_and_no_more(void **state) {
   struct buffer text;
   buffer_init(&text, 100000);
@@ -468,6 +509,8 @@ int main(void) {
       cmocka_unit_test(a_record_outlives_what_it_was_made_of),
       cmocka_unit_test(what_is_known_stands_in_the_headers),
       cmocka_unit_test(custom_headers_follow),
+      cmocka_unit_test(header_columns_stand_before_the_headers_column),
+      cmocka_unit_test(a_header_column_contradicts_nothing),
       cmocka_unit_test(a_hundred_custom_headers_are_taken_and_no_more),
       cmocka_unit_test(large_headers_leave_no_memory_behind),
       cmocka_unit_test(each_origin_has_its_own_default_source),
