@@ -204,6 +204,9 @@ def make_writers():
             session.close()
 
 
+hand_over = pytest.mark.decoder("pgoutput")  # the slot is Debezium's, and so is its plugin
+
+
 class HandOver:
     """A shop whose outbox Debezium publishes, with writers at work, and the steps of the runbook."""
 
@@ -265,6 +268,7 @@ class HandOver:
             assert numbers == sorted(numbers) and numbers, key
 
 
+@hand_over
 def test_a_running_shop_is_handed_over_and_given_back(make_shop, make_debezium, make_writers):
     over = HandOver(make_shop, make_debezium, make_writers)
     over.debezium.stop()
@@ -280,6 +284,7 @@ def test_a_running_shop_is_handed_over_and_given_back(make_shop, make_debezium, 
     over.shop.run("relay").expect_refused("slot_advanced")  # its position is of a time that has passed
 
 
+@hand_over
 def test_a_crashed_debezium_without_heartbeats_finishes_first(make_shop, make_debezium, make_writers):
     over = HandOver(make_shop, make_debezium, make_writers, settings={"source.heartbeat.interval.ms": 0})
     over.debezium.kill9()
@@ -298,6 +303,7 @@ def test_a_crashed_debezium_without_heartbeats_finishes_first(make_shop, make_de
     over.assert_once_and_in_order(first_of_each + by_walferry)
 
 
+@hand_over
 def test_a_slot_of_its_own_takes_over_without_a_pause(make_shop, make_debezium, make_writers):
     over = HandOver(make_shop, make_debezium, make_writers)
     over.slot = over.shop.slot
