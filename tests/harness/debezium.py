@@ -68,6 +68,7 @@ class Debezium(system.Server):
         } | (settings or {})
         (self.dir / "config").mkdir()
         lines = [f"debezium.{key}={value}\n" for key, value in properties.items() if value is not None]
+        lines.append("quarkus.http.port=0\n")  # a free one, for pages that nobody asks for
         (self.dir / "config" / "application.properties").write_text("".join(lines))
         shop.kafka.create_topic(self.heartbeat_topic)
         shop.runs.append(self)
