@@ -315,8 +315,7 @@ bool envelope_write(struct envelope *envelope, const struct event *event, struct
     return true;
   }
   size_t head_len = 0;
-  scratch_trim(out);
-  buffer_clear(out);
+  buffer_reuse(out);
   buffer_append_char(out, '{');
   for (const struct envelope_part *part = envelope->parts; part->kind != PART_END; part++) {
     write_part(&w, part);

@@ -219,8 +219,8 @@ struct record *record_build_quarantine(struct record_builder *builder, const str
       .xid = event->xid,
       .index = event->index,
   });
-  scratch_trim(&builder->text);
-  scratch_trim(&builder->bytes);
+  buffer_reuse(&builder->text);
+  buffer_reuse(&builder->bytes);
   return record;
 }
 

@@ -103,8 +103,7 @@ static struct slice versioned_type(struct record_builder *builder, const struct 
   struct buffer *out = &builder->type;
   if (version.len == 0)
     return type;
-  scratch_trim(out);
-  buffer_clear(out);
+  buffer_reuse(out);
   buffer_append_slice(out, type);
   buffer_append_text(out, ".v");
   buffer_append_slice(out, version);

@@ -17,7 +17,7 @@ struct intake {
   struct binding *last_binding;
   uint64_t last_serial;
   struct record_builder *builder;
-  struct message_scratch *scratch;
+  struct jsontext_scratch scratch; /* of the last message */
 
   bool in_transaction;
   bool covered;     /* this transaction was published already */
@@ -45,7 +45,6 @@ struct intake *intake_new(const struct intake_rules *rules, const struct positio
   for (int i = 0; i < rules->table_count; i++)
     binding_init(&in->bindings[i], &rules->tables[i]);
   in->builder = record_builder_new(&rules->record);
-  in->scratch = message_scratch_new();
   return in;
 }
 
@@ -62,7 +61,7 @@ void intake_free(struct intake *in) {
     binding_free(&in->bindings[i]);
   free(in->bindings);
   record_builder_free(in->builder);
-  message_scratch_free(in->scratch);
+  jsontext_scratch_free(&in->scratch);
   position_clear(&in->from);
   free(in);
 }
@@ -245,7 +244,7 @@ static bool on_message(struct intake *in, const struct change *change, struct er
   if (skip)
     return true;
   struct problem problem = {.code = NULL};
-  event_from_message(in->scratch, prefix, change->message.content, &event, &problem.code);
+  event_from_message(&in->scratch, prefix, change->message.content, &event, &problem.code);
   if (problem.code != NULL)
     strncpy(problem.message, "the message's content is not an envelope", sizeof problem.message - 1);
   return append_event(in, &event, &problem, err);
