@@ -526,14 +526,6 @@ void publisher_log_progress(struct publisher *p) {
   p->records_logged = p->totals.records;
 }
 
-/* The code of a quarantine record, from its header. */
-static struct slice quarantine_code(const struct record *record) {
-  for (int i = 0; i < record->header_count; i++)
-    if (strcmp(record->headers[i].name, "wf_error_code") == 0)
-      return record->headers[i].value;
-  return slice_of("unknown");
-}
-
 static void count_quarantined(struct publisher_totals *totals, struct slice code) {
   totals->quarantined++;
   int i = 0;
@@ -557,7 +549,7 @@ static void count_commit(struct publisher_totals *totals, const struct record *c
   for (int i = 0; i < count; i++) {
     totals->bytes += records[i]->key.len + records[i]->value.len;
     if (records[i]->quarantined)
-      count_quarantined(totals, quarantine_code(records[i]));
+      count_quarantined(totals, record_header_value(records[i], RECORD_HEADER_ERROR_CODE));
   }
 }
 
