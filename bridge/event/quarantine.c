@@ -2,6 +2,7 @@
  * no UTF-8 are repaired (jsontext_append_lossy) or travel as base64; the record's key keeps its exact bytes. */
 #include <inttypes.h>
 
+#include "bridge/base/fnv1a.h"
 #include "bridge/base/jsonobject.h"
 #include "bridge/base/jsontext.h"
 #include "bridge/base/number.h"
@@ -39,14 +40,6 @@ static void put_base64(struct buffer *out, const char *name, struct slice bytes)
   buffer_append_char(out, '"');
 }
 
-/* FNV-1a, 64 bits: tells rows apart, proves nothing. Source: draft-eastlake-fnv, section 5. */
-static uint64_t fnv1a(struct slice bytes) {
-  uint64_t hash = UINT64_C(0xcbf29ce484222325);
-  for (size_t i = 0; i < bytes.len; i++)
-    hash = (hash ^ (unsigned char)bytes.data[i]) * UINT64_C(0x100000001b3);
-  return hash;
-}
-
 /* error, attempts and the times. omitted: what was left out for its size and stands in the details instead. */
 static void put_error(struct buffer *out, const struct problem *problem, struct slice omitted, int64_t failed_us) {
   jsonobject_open(out, "error");
@@ -56,7 +49,7 @@ static void put_error(struct buffer *out, const struct problem *problem, struct 
   if (slice_present(omitted)) {
     put_number(out, "size", omitted.len);
     jsonobject_key(out, "hash");
-    buffer_printf(out, "\"%016" PRIx64 "\"", fnv1a(omitted));
+    buffer_printf(out, "\"%016" PRIx64 "\"", fnv1a(FNV1A_START, omitted.data, omitted.len));
     put_text(out, "hash_algorithm", slice_of("fnv1a64"));
   }
   jsonobject_close(out);

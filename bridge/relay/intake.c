@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/base/fnv1a.h"
 #include "bridge/base/memory.h"
 
 struct intake {
@@ -82,7 +83,7 @@ static bool on_begin(struct intake *in, const struct change *change, struct erro
   in->xid = change->begin.xid;
   in->commit_time_us = change->begin.commit_time_us;
   in->index = 0;
-  in->hash = POSITION_HASH_START;
+  in->hash = FNV1A_START;
   in->covered = position_covers(&in->from, in->commit_lsn);
   in->resumed = false;
   if (in->from.commit_lsn == 0)
@@ -153,8 +154,8 @@ static bool on_commit(struct intake *in, const struct change *change, struct err
 
 /* Counts a change; *skip where the position already holds it. */
 static bool count_change(struct intake *in, const char *origin, struct slice id, bool *skip, struct error *err) {
-  in->hash = position_hash(in->hash, origin, strlen(origin) + 1);
-  in->hash = position_hash(in->hash, id.data, id.len);
+  in->hash = fnv1a(in->hash, origin, strlen(origin) + 1);
+  in->hash = fnv1a(in->hash, id.data, id.len);
   in->index++;
   *skip = in->resumed && in->index <= in->from.next_index;
   if (*skip && in->index == in->from.next_index && in->hash != in->from.hash)
@@ -299,15 +300,15 @@ lsn_t intake_decoded_to(const struct intake *in) {
 }
 
 uint64_t intake_fingerprint(const struct intake_rules *rules, const char *plugin) {
-  uint64_t hash = position_hash(POSITION_HASH_START, plugin, strlen(plugin) + 1);
+  uint64_t hash = fnv1a(FNV1A_START, plugin, strlen(plugin) + 1);
   unsigned char counting = POSITION_COUNTING;
-  hash = position_hash(hash, &counting, 1);
+  hash = fnv1a(hash, &counting, 1);
   for (int i = 0; i < rules->table_count; i++) {
-    hash = position_hash(hash, rules->tables[i].schema, strlen(rules->tables[i].schema) + 1);
-    hash = position_hash(hash, rules->tables[i].table, strlen(rules->tables[i].table) + 1);
+    hash = fnv1a(hash, rules->tables[i].schema, strlen(rules->tables[i].schema) + 1);
+    hash = fnv1a(hash, rules->tables[i].table, strlen(rules->tables[i].table) + 1);
   }
-  hash = position_hash(hash, "", 1); /* ends the tables: no schema is empty */
+  hash = fnv1a(hash, "", 1); /* ends the tables: no schema is empty */
   for (int i = 0; i < rules->prefix_count; i++)
-    hash = position_hash(hash, rules->prefixes[i], strlen(rules->prefixes[i]) + 1);
+    hash = fnv1a(hash, rules->prefixes[i], strlen(rules->prefixes[i]) + 1);
   return hash;
 }

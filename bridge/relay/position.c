@@ -63,13 +63,6 @@ bool position_same_progress(const struct position *a, const struct position *b) 
          strcmp(a->system_id, b->system_id) == 0;
 }
 
-uint64_t position_hash(uint64_t hash, const void *data, size_t len) {
-  const unsigned char *bytes = data;
-  for (size_t i = 0; i < len; i++)
-    hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
-  return hash;
-}
-
 static void append_lsn(struct buffer *json, const char *name, lsn_t lsn) {
   buffer_printf(json, ",\"%s\":\"%s\"", name, lsn_format(lsn).text);
 }
