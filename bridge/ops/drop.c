@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/base/buffer.h"
 #include "bridge/base/clock.h"
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
+#include "bridge/postgres/quote.h"
 #include "bridge/relay/admit.h"
 
 #define KAFKA_TIMEOUT_MS 10000
@@ -206,17 +206,20 @@ static bool drop_publication(struct drop *d, struct error *err) {
   if (rows == NULL)
     return error_wrap(err, "reading publication %s", name);
   bool ok = true;
-  char *quoted = connection_quote_identifier(d->conn, name);
+  struct buffer quoted;
+  buffer_init(&quoted, BUFFER_MAX_ROW);
+  quote_identifier(&quoted, name);
+  buffer_append_char(&quoted, '\0');
   if (rows_count(rows) == 0) {
     fprintf(d->out, "--  publication %s (is not there)\n", name);
   } else if (!rows_bool(rows, 0, 1)) {
-    leave_publication(d, quoted, rows_text(rows, 0, 0));
+    leave_publication(d, quoted.data, rows_text(rows, 0, 0));
   } else {
-    ok = run_drop_publication(d, quoted, err);
+    ok = run_drop_publication(d, quoted.data, err);
     if (ok)
       fprintf(d->out, "ok  publication %s dropped\n", name);
   }
-  free(quoted);
+  buffer_free(&quoted);
   rows_free(rows);
   return ok;
 }

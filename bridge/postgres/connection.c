@@ -122,18 +122,3 @@ void rows_free(struct rows *rows) {
   PQclear(rows->result);
   free(rows);
 }
-
-/* libpq's memory is handed on as a plain malloc block, so that the caller may free() it anywhere. */
-static char *take_quoted(char *quoted) {
-  char *copy = memory_string(quoted == NULL ? "" : quoted);
-  PQfreemem(quoted);
-  return copy;
-}
-
-char *connection_quote_identifier(struct connection *conn, const char *name) {
-  return take_quoted(PQescapeIdentifier(conn->pg, name, strlen(name)));
-}
-
-char *connection_quote_literal(struct connection *conn, const char *text) {
-  return take_quoted(PQescapeLiteral(conn->pg, text, strlen(text)));
-}

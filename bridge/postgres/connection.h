@@ -37,8 +37,4 @@ const char *rows_text(const struct rows *rows, int row, int column);
 bool rows_bool(const struct rows *rows, int row, int column); /* 't' is true; NULL false */
 void rows_free(struct rows *rows);                            /* accepts NULL */
 
-/* Quotes an identifier or a literal for SQL; malloc'ed. */
-char *connection_quote_identifier(struct connection *conn, const char *name);
-char *connection_quote_literal(struct connection *conn, const char *text);
-
 #endif
