@@ -31,9 +31,8 @@ enum event_field {
   FIELD_COUNT
 };
 
-/* "id", "type", "key", ...: the names in the config's `columns` map. NULL-safe lookups; -1 if unknown. */
+/* "id", "type", "key", ...: the names in the config's `columns` map. NULL if there is no such field. */
 const char *event_field_name(enum event_field field);
-int event_field_find(const char *name);
 
 /* How the payload's bytes are to be read. */
 enum payload_form {

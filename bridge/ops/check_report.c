@@ -97,7 +97,7 @@ void check_fail(struct check_report *report, const char *name, const struct erro
   line->remedy = memory_string(err->remedy[0] != '\0' ? err->remedy : "see that server's log, and try again");
 }
 
-int check_count(const struct check_report *report, enum check_status status) {
+static int count_of(const struct check_report *report, enum check_status status) {
   int count = 0;
   for (int i = 0; i < report->count; i++)
     count += report->lines[i].status == status ? 1 : 0;
@@ -124,9 +124,9 @@ void check_print_text(const struct check_report *report, const char *instance, F
     if (line->code != NULL)
       fprintf(out, "      (walferry explain %s)\n", line->code);
   }
-  int failed = check_count(report, CHECK_FAIL), skipped = check_count(report, CHECK_SKIPPED);
-  fprintf(out, "\n%s: %d ok, %d to look at, %d failed, %d skipped. %s\n", instance, check_count(report, CHECK_OK),
-          check_count(report, CHECK_WARN), failed, skipped,
+  int failed = count_of(report, CHECK_FAIL), skipped = count_of(report, CHECK_SKIPPED);
+  fprintf(out, "\n%s: %d ok, %d to look at, %d failed, %d skipped. %s\n", instance, count_of(report, CHECK_OK),
+          count_of(report, CHECK_WARN), failed, skipped,
           failed > 0 ? "As it is, the relay cannot run." : "Nothing keeps the relay from running.");
 }
 
@@ -148,7 +148,7 @@ void check_print_json(const struct check_report *report, const char *instance, F
   buffer_init(&json, BUFFER_MAX_ROW);
   jsonobject_open(&json, NULL);
   jsonobject_text(&json, "instance", instance);
-  jsonobject_bool(&json, "ok", check_count(report, CHECK_FAIL) == 0);
+  jsonobject_bool(&json, "ok", count_of(report, CHECK_FAIL) == 0);
   jsonobject_key(&json, "checks");
   buffer_append_char(&json, '[');
   for (int i = 0; i < report->count; i++)
@@ -156,7 +156,7 @@ void check_print_json(const struct check_report *report, const char *instance, F
   buffer_append_char(&json, ']');
   jsonobject_open(&json, "counts");
   for (enum check_status status = CHECK_OK; status < CHECK_STATUS_COUNT; status++)
-    jsonobject_integer(&json, status_name(status), check_count(report, status));
+    jsonobject_integer(&json, status_name(status), count_of(report, status));
   buffer_append_text(&json, "}}\n");
   fwrite(json.data, 1, json.len, out);
   buffer_free(&json);
@@ -192,6 +192,6 @@ bool check_outcome(const struct check_report *report, struct error *err) {
     return true;
   bool known = gravity(gravest->kind) > 1;
   error_set(err, known ? gravest->kind : ERROR_RETRY, "%d of %d checks failed, first of all: %s: %s",
-            check_count(report, CHECK_FAIL), report->count, gravest->name, gravest->message);
+            count_of(report, CHECK_FAIL), report->count, gravest->name, gravest->message);
   return error_remedy(err, "see the output: each failure has its remedy there");
 }

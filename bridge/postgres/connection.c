@@ -40,10 +40,6 @@ void connection_close(struct connection *conn) {
   free(conn);
 }
 
-bool connection_is_open(const struct connection *conn) {
-  return conn != NULL && PQstatus(conn->pg) == CONNECTION_OK;
-}
-
 static void keep_sqlstate(struct connection *conn, const char *state) {
   size_t len = strnlen(state, sizeof conn->sqlstate - 1);
   memcpy(conn->sqlstate, state, len);

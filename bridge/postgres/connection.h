@@ -14,7 +14,6 @@ struct connection;
  * ERROR_RETRY. */
 struct connection *connection_open(const char *conninfo, const char *name, struct error *err);
 void connection_close(struct connection *conn); /* accepts NULL */
-bool connection_is_open(const struct connection *conn);
 
 /* Replaces the statement_timeout of 30 s; the client waits 10 s longer for the answer of a server that hangs. 0 is
  * without limit. A statement that runs into it is ERROR_RETRY. */
