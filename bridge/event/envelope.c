@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bridge/base/jsontext.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/timestamp.h"
 #include "bridge/event/payload.h"

@@ -8,7 +8,6 @@
 #include "bridge/base/memory.h"
 #include "bridge/base/pattern.h"
 #include "bridge/base/topic_name.h"
-#include "bridge/event/record.h"
 
 /* A template is a run of these: a literal, or a field of the event. */
 struct part {

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "bridge/base/memory.h"
-#include "bridge/base/number.h"
 
 void position_init(struct position *p) {
   *p = (struct position){.state = POSITION_NONE};

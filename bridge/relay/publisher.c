@@ -1,7 +1,6 @@
 /* See publisher.h. */
 #include "bridge/relay/publisher.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>

@@ -2,7 +2,6 @@
 #include "bridge/relay/relay.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,7 +9,6 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/failpoint.h"
 #include "bridge/base/log.h"
-#include "bridge/base/memory.h"
 #include "bridge/relay/facts.h"
 #include "bridge/relay/source.h"
 

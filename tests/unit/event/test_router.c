@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "bridge/event/record.h"
 #include "bridge/event/router.h"
 
 /* The topic, or "!" and why. */

@@ -1,6 +1,5 @@
 /* Looking back from the end of a log for the newest record of a key. What transactions do to it is tested against a
  * real broker: the mock cluster writes no markers. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

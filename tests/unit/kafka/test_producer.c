@@ -1,5 +1,4 @@
 /* What becomes of librdkafka's errors, and where keys are placed. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
