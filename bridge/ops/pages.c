@@ -111,7 +111,7 @@ static void write_last_error(const struct progress_snapshot *s, struct buffer *o
   jsonobject_close(out);
 }
 
-static void write_published(const struct publisher_totals *p, struct buffer *out) {
+static void write_published(const struct totals *p, struct buffer *out) {
   jsonobject_open(out, "published");
   jsonobject_integer(out, "events", (int64_t)p->records);
   jsonobject_integer(out, "transactions", (int64_t)p->transactions);
