@@ -6,11 +6,11 @@
 
 #include "bridge/base/number.h"
 #include "bridge/base/slice.h"
+#include "bridge/base/topic_name.h"
 
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
-#define TOPIC_CHARACTERS LOWER UPPER DIGITS "._-"
 
 static bool only(const char *text, const char *characters) {
   return text[strspn(text, characters)] == '\0';
@@ -73,16 +73,28 @@ const char *names_check_function(const char *name) {
              : "is not of the form schema.function";
 }
 
+/* How many characters at the start may stand in a topic's name; also: one more that is taken, NUL is none. */
+static size_t topic_span(const char *text, char also) {
+  size_t len = 0;
+  while (text[len] != '\0' && (topic_name_char_legal(text[len]) || text[len] == also))
+    len++;
+  return len;
+}
+
+static bool only_topic_characters(const char *text, char also) {
+  return text[topic_span(text, also)] == '\0';
+}
+
 const char *names_check_topic(const char *name) {
   if (name[0] == '\0')
     return "is empty";
-  if (strlen(name) > NAMES_TOPIC_MAX)
+  if (strlen(name) > TOPIC_NAME_MAX)
     return "is longer than 249 characters";
   if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
     return "is not a legal topic name";
-  if (!only(name, TOPIC_CHARACTERS))
+  if (!only_topic_characters(name, '\0'))
     return "has characters that Kafka does not take in topic names";
-  if (strncmp(name, NAMES_POSITION_PREFIX, strlen(NAMES_POSITION_PREFIX)) == 0)
+  if (strncmp(name, TOPIC_NAME_POSITIONS, strlen(TOPIC_NAME_POSITIONS)) == 0)
     return "is a position topic, which only walferry itself may write";
   return NULL;
 }
@@ -104,11 +116,11 @@ static size_t field_length(const char *text) {
 const char *names_check_topic_template(const char *text) {
   if (strchr(text, '$') == NULL)
     return names_check_topic(text);
-  if (strncmp(text, NAMES_POSITION_PREFIX, strlen(NAMES_POSITION_PREFIX)) == 0)
+  if (strncmp(text, TOPIC_NAME_POSITIONS, strlen(TOPIC_NAME_POSITIONS)) == 0)
     return "makes position topics, which only walferry itself may write";
   size_t literals = 0;
   while (*text != '\0') {
-    size_t len = strspn(text, TOPIC_CHARACTERS);
+    size_t len = topic_span(text, '\0');
     literals += len;
     text += len;
     if (*text == '\0')
@@ -122,13 +134,13 @@ const char *names_check_topic_template(const char *text) {
       return "has a ${...} that is no field of an event";
     text += field;
   }
-  return literals > NAMES_TOPIC_MAX ? "is longer than 249 characters even without its fields" : NULL;
+  return literals > TOPIC_NAME_MAX ? "is longer than 249 characters even without its fields" : NULL;
 }
 
 const char *names_check_topic_pattern(const char *text) {
   return strchr(text, '*') == NULL           ? names_check_topic(text)
-         : !only(text, TOPIC_CHARACTERS "*") ? "has characters that Kafka does not take in topic names"
-         : strlen(text) > NAMES_TOPIC_MAX    ? "is longer than 249 characters"
+         : !only_topic_characters(text, '*') ? "has characters that Kafka does not take in topic names"
+         : strlen(text) > TOPIC_NAME_MAX     ? "is longer than 249 characters"
                                              : NULL;
 }
 
@@ -143,7 +155,8 @@ const char *names_check_listen(const char *text) {
   if (host.len == 0)
     return "has no host in front of the colon";
   bool brackets = host.len > 2 && host.data[0] == '[' && host.data[host.len - 1] == ']';
-  size_t legal = brackets ? strspn(host.data + 1, "abcdefABCDEF" DIGITS ":.") : strspn(host.data, TOPIC_CHARACTERS);
+  size_t legal =
+      brackets ? strspn(host.data + 1, "abcdefABCDEF" DIGITS ":.") : strspn(host.data, LOWER UPPER DIGITS "._-");
   if (legal != (brackets ? host.len - 2 : host.len))
     return "has no host name or address in front of the port";
   return NULL;

@@ -6,9 +6,7 @@
 #include <stddef.h>
 
 #define NAMES_IDENTIFIER_MAX 63 /* bytes, NAMEDATALEN - 1 */
-#define NAMES_TOPIC_MAX 249
 #define NAMES_HEADER_MAX 249
-#define NAMES_POSITION_PREFIX "walferry.position."
 
 /* [a-z][a-z0-9_-]{0,62} */
 const char *names_check_instance(const char *name);

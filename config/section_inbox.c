@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "bridge/base/memory.h"
+#include "bridge/base/topic_name.h"
 #include "config/names.h"
 #include "config/sections.h"
 
@@ -66,9 +67,9 @@ static bool load_dead_letter(const struct loading *loading, const struct raw_dea
   size_t suffix = strlen(config->inbox.dead_letter.suffix);
   for (unsigned i = 0; i < config->inbox.topics.count; i++) {
     const char *topic = config->inbox.topics.items[i];
-    if (strlen(topic) + suffix <= NAMES_TOPIC_MAX)
+    if (strlen(topic) + suffix <= TOPIC_NAME_MAX)
       continue;
-    loading_fail(loading, key, "the dead-letter topic of \"%s\" is longer than %d characters", topic, NAMES_TOPIC_MAX);
+    loading_fail(loading, key, "the dead-letter topic of \"%s\" is longer than %d characters", topic, TOPIC_NAME_MAX);
     return loading_remedy(loading, "shorten the suffix");
   }
   return loading_bool(loading, "inbox.dead_letter.hold_key", raw->hold_key, false, &config->inbox.dead_letter.hold_key);

@@ -21,9 +21,8 @@
 #include "decoders/relation.h"
 
 #define OID_BYTEA 17
-#define RELATIONS_MAX 1000             /* of all tables of the database; more are not worth their memory */
-#define KEY_MAX 1000                   /* bytes: two names of at most 63, and ample */
-#define SCRATCH_KEEP ((size_t)1 << 20) /* bytes; more than this is not kept for the next frame */
+#define RELATIONS_MAX 1000 /* of all tables of the database; more are not worth their memory */
+#define KEY_MAX 1000       /* bytes: two names of at most 63, and ample */
 
 struct wal2json {
   struct decoder base; /* first */
@@ -32,12 +31,10 @@ struct wal2json {
   uint32_t *type_oids;
   struct value *values;
   int capacity;
-  struct buffer key; /* of the last row's table in relations */
-  char *scratch;     /* unescaped strings of the last frame; none is longer than it was in the frame */
-  size_t scratch_capacity;
-  size_t scratch_used;
-  bool in_transaction; /* between B and C */
-  lsn_t begin_lsn;     /* of the open transaction: the commit LSN that its B announced */
+  struct buffer key;               /* of the last row's table in relations */
+  struct jsontext_scratch scratch; /* of the last frame */
+  bool in_transaction;             /* between B and C */
+  lsn_t begin_lsn;                 /* of the open transaction: the commit LSN that its B announced */
 };
 
 /* The members of a frame. */
@@ -115,33 +112,17 @@ static bool require_member(const struct message *m, enum member member, enum jso
   return require(m, m->members[member], member_names[member], kind);
 }
 
-/* Room for the unescaped strings of one frame. */
-static void scratch_reset(struct wal2json *state, size_t needed) {
-  state->scratch_used = 0;
-  if (needed > state->scratch_capacity || state->scratch_capacity > SCRATCH_KEEP) {
-    free(state->scratch);
-    state->scratch = memory_resize(NULL, needed);
-    state->scratch_capacity = needed;
-  }
-}
-
-/* A string's text: in the frame where it stands as it is, else in the scratch. */
 static struct slice string_text(const struct message *m, struct slice string) {
-  struct slice body = jsontext_string_body(string);
-  if (memchr(body.data, '\\', body.len) == NULL)
-    return body;
-  char *to = m->state->scratch + m->state->scratch_used;
-  size_t len = jsontext_unescape(body, to);
-  m->state->scratch_used += len;
-  return slice_from(to, len);
+  return jsontext_scratch_text(&m->state->scratch, jsontext_string_body(string));
 }
 
 /* wal2json cuts off the \x that bytea's text begins with. It takes the place of the two quotes. */
 static struct slice bytea_text(const struct message *m, struct slice string) {
-  char *to = m->state->scratch + m->state->scratch_used;
+  struct jsontext_scratch *scratch = &m->state->scratch;
+  char *to = scratch->data + scratch->used;
   memcpy(to, "\\x", 2);
   size_t len = 2 + jsontext_unescape(jsontext_string_body(string), to + 2);
-  m->state->scratch_used += len;
+  scratch->used += len;
   return slice_from(to, len);
 }
 
@@ -386,7 +367,7 @@ static bool wal2json_decode(struct decoder *dec, struct slice frame, struct chan
   if (frame.len == 0)
     return error_set(err, ERROR_FATAL, "wal2json message, byte 0 of 0: an empty frame");
   struct message m = {.state = (struct wal2json *)dec, .frame = frame, .action = '?', .err = err};
-  scratch_reset(m.state, frame.len);
+  jsontext_scratch_reset(&m.state->scratch, frame.len);
   struct change parsed;
   if (!parse(&m, &parsed))
     return false;
@@ -418,7 +399,7 @@ static void wal2json_destroy(struct decoder *dec) {
   free(state->names);
   free(state->type_oids);
   free(state->values);
-  free(state->scratch);
+  jsontext_scratch_free(&state->scratch);
   free(state);
 }
 

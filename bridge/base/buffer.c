@@ -16,6 +16,12 @@ void buffer_free(struct buffer *buf) {
   *buf = (struct buffer){.max = buf->max};
 }
 
+void buffer_reuse(struct buffer *buf) {
+  if (buf->capacity > BUFFER_KEEP)
+    buffer_free(buf);
+  buffer_clear(buf);
+}
+
 void buffer_clear(struct buffer *buf) {
   buf->len = 0;
   buf->overflow = false;

@@ -13,11 +13,15 @@ struct buffer {
 };
 
 #define BUFFER_MAX_ROW ((size_t)1 << 30) /* Postgres' own limit of a value */
+#define BUFFER_KEEP ((size_t)1 << 20)    /* what is kept from row to row of the memory that a large one took */
 
 void buffer_init(struct buffer *buf, size_t max);
 void buffer_free(struct buffer *buf);
 /* Empties it and keeps the memory. */
 void buffer_clear(struct buffer *buf);
+/* Empties it for the next row and keeps the memory, unless it is more than BUFFER_KEEP: what a large row took does not
+ * stay for the process' life. */
+void buffer_reuse(struct buffer *buf);
 
 void buffer_append(struct buffer *buf, const void *data, size_t len);
 void buffer_append_slice(struct buffer *buf, struct slice s);

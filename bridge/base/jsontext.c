@@ -1,6 +1,10 @@
 /* See jsontext.h. The grammar is that of RFC 8259; tests compare jsontext_check with jansson. */
 #include "bridge/base/jsontext.h"
 
+#include <stdlib.h>
+
+#include "bridge/base/memory.h"
+
 struct scan {
   const char *at; /* where it stands; after a failure, where it stopped */
   const char *end;
@@ -401,6 +405,37 @@ size_t jsontext_unescape(struct slice body, char *to) {
     }
   }
   return (size_t)(out - to);
+}
+
+void jsontext_scratch_free(struct jsontext_scratch *scratch) {
+  free(scratch->data);
+  *scratch = (struct jsontext_scratch){.data = NULL};
+}
+
+void jsontext_scratch_reset(struct jsontext_scratch *scratch, size_t text_len) {
+  scratch->used = 0;
+  if (text_len > scratch->capacity || scratch->capacity > BUFFER_KEEP) {
+    free(scratch->data);
+    scratch->data = memory_resize(NULL, text_len);
+    scratch->capacity = text_len;
+  }
+}
+
+struct slice jsontext_scratch_text(struct jsontext_scratch *scratch, struct slice body) {
+  if (memchr(body.data, '\\', body.len) == NULL)
+    return body;
+  char *to = scratch->data + scratch->used;
+  size_t len = jsontext_unescape(body, to);
+  scratch->used += len;
+  return slice_from(to, len);
+}
+
+struct slice jsontext_scratch_string(struct jsontext_scratch *scratch, struct slice body) {
+  char *to = scratch->data + scratch->used;
+  size_t len = jsontext_unescape(body, to);
+  to[len] = '\0';
+  scratch->used += len + 1;
+  return slice_from(to, len);
 }
 
 bool utf8_valid(struct slice text) {

@@ -52,6 +52,22 @@ struct slice jsontext_string_body(struct slice string);
 /* Resolves the escapes of a string's body into to, which has room for body.len bytes; returns the length. */
 size_t jsontext_unescape(struct slice body, char *to);
 
+/* Room for the unescaped strings of one text. None is longer than it is there between its quotes, so that room for the
+ * whole text is made once and nothing moves. Kept from text to text, except what a large one left behind. Starts as
+ * zeros. */
+struct jsontext_scratch {
+  char *data;
+  size_t capacity;
+  size_t used;
+};
+void jsontext_scratch_free(struct jsontext_scratch *scratch);
+/* Ends what was handed out for the text before. */
+void jsontext_scratch_reset(struct jsontext_scratch *scratch, size_t text_len);
+/* The text of a string's body: where it stands if nothing is escaped, else in the scratch. */
+struct slice jsontext_scratch_text(struct jsontext_scratch *scratch, struct slice body);
+/* The same, always in the scratch, with a NUL behind it, for which a quote made room. */
+struct slice jsontext_scratch_string(struct jsontext_scratch *scratch, struct slice body);
+
 bool utf8_valid(struct slice text);
 /* As a JSON string; bytes that are no UTF-8 become U+FFFD each, so that the result is always JSON. */
 void jsontext_append_lossy(struct buffer *buf, struct slice text);

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bridge/base/jsontext.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/timestamp.h"
 #include "bridge/event/payload.h"
@@ -315,8 +314,7 @@ bool envelope_write(struct envelope *envelope, const struct event *event, struct
     return true;
   }
   size_t head_len = 0;
-  scratch_trim(out);
-  buffer_clear(out);
+  buffer_reuse(out);
   buffer_append_char(out, '{');
   for (const struct envelope_part *part = envelope->parts; part->kind != PART_END; part++) {
     write_part(&w, part);

@@ -42,13 +42,6 @@ const char *event_field_name(enum event_field field) {
   return (unsigned)field < FIELD_COUNT ? roles[field].name : NULL;
 }
 
-int event_field_find(const char *name) {
-  for (int f = 0; name != NULL && f < FIELD_COUNT; f++)
-    if (strcmp(roles[f].name, name) == 0)
-      return f;
-  return -1;
-}
-
 const char *event_required_column(const struct table_spec *spec, enum event_field field) {
   const char *configured = spec->columns[field];
   return configured == NULL && roles[field].required ? roles[field].column : configured;

@@ -3,6 +3,7 @@
 #define WALFERRY_EVENT_EVENT_H
 
 #include "bridge/base/error.h"
+#include "bridge/base/jsontext.h"
 #include "bridge/base/record_header.h"
 #include "decoders/change.h"
 
@@ -30,9 +31,8 @@ enum event_field {
   FIELD_COUNT
 };
 
-/* "id", "type", "key", ...: the names in the config's `columns` map. NULL-safe lookups; -1 if unknown. */
+/* "id", "type", "key", ...: the names in the config's `columns` map. NULL if there is no such field. */
 const char *event_field_name(enum event_field field);
-int event_field_find(const char *name);
 
 /* How the payload's bytes are to be read. */
 enum payload_form {
@@ -108,10 +108,7 @@ bool event_from_insert(struct binding *b, const struct change *change, struct ev
  * Content that is no JSON object, that names a member twice or has an object where a string belongs is reported through
  * *problem (a static code as in record.h; NULL when all is well), not as an error: the row is then quarantined, with
  * the whole content as its payload. The caller fills commit_lsn, xid, index and commit_time_us first. */
-struct message_scratch;
-struct message_scratch *message_scratch_new(void);
-void message_scratch_free(struct message_scratch *scratch);
-void event_from_message(struct message_scratch *scratch, const char *prefix, struct slice content, struct event *event,
+void event_from_message(struct jsontext_scratch *scratch, const char *prefix, struct slice content, struct event *event,
                         const char **problem);
 
 #endif

@@ -3,13 +3,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-#include "bridge/base/jsontext.h"
-#include "bridge/base/memory.h"
-#include "bridge/event/envelope.h"
-
-#define UNESCAPED_KEEP ((size_t)1 << 20)
 
 static const struct {
   const char *name;
@@ -30,7 +23,7 @@ void header_list_init(struct header_list *list) {
 }
 
 void header_list_free(struct header_list *list) {
-  free(list->unescaped);
+  jsontext_scratch_free(&list->unescaped);
   *list = (struct header_list){0};
 }
 
@@ -77,25 +70,6 @@ static void collect_own(struct header_list *list, const struct event *event, con
   list->own = list->count;
 }
 
-/* Room for all unescaped texts, made once so that none moves: each is shorter than its JSON, quotes included. */
-static void unescaped_reset(struct header_list *list, size_t needed) {
-  list->unescaped_used = 0;
-  if (needed > list->unescaped_capacity || list->unescaped_capacity > UNESCAPED_KEEP) {
-    free(list->unescaped);
-    list->unescaped = memory_resize(NULL, needed);
-    list->unescaped_capacity = needed;
-  }
-}
-
-/* With a NUL behind it, for which the quotes made room. */
-static struct slice unescape(struct header_list *list, struct slice body) {
-  char *to = list->unescaped + list->unescaped_used;
-  size_t len = jsontext_unescape(body, to);
-  to[len] = '\0';
-  list->unescaped_used += len + 1;
-  return slice_from(to, len);
-}
-
 static struct record_header *find(struct header_list *list, const char *name) {
   for (int i = 0; i < list->count; i++)
     if (strcmp(list->items[i].name, name) == 0)
@@ -135,7 +109,7 @@ static const char *place_columns(struct header_list *list, const struct event *e
 /* NULL, or what is wrong with this header. */
 static const char *add_custom(struct header_list *list, const struct event *event,
                               const struct header_defaults *defaults, const struct jsontext_member *member) {
-  struct slice name = unescape(list, member->name);
+  struct slice name = jsontext_scratch_string(&list->unescaped, member->name);
   if (name.len == 0 || memchr(name.data, '\0', name.len) != NULL)
     return "a header's name is empty or holds a NUL character";
   struct slice value = member->value;
@@ -146,7 +120,7 @@ static const char *add_custom(struct header_list *list, const struct event *even
   case JSONTEXT_ARRAY:
     return "a header's value is an object or an array";
   case JSONTEXT_STRING:
-    value = unescape(list, jsontext_string_body(value));
+    value = jsontext_scratch_string(&list->unescaped, jsontext_string_body(value));
     break;
   case JSONTEXT_NUMBER:
   case JSONTEXT_BOOL:
@@ -170,7 +144,7 @@ bool header_list_collect(struct header_list *list, const struct event *event, co
     problem_set(problem, "headers_invalid", "headers is not a JSON object");
     return false;
   }
-  unescaped_reset(list, text.len);
+  jsontext_scratch_reset(&list->unescaped, text.len);
   struct jsontext_members walk = jsontext_members_of(text);
   for (struct jsontext_member member; jsontext_members_next(&walk, &member);) {
     const char *wrong = add_custom(list, event, defaults, &member);

@@ -2,6 +2,7 @@
 #ifndef WALFERRY_EVENT_HEADERS_H
 #define WALFERRY_EVENT_HEADERS_H
 
+#include "bridge/base/jsontext.h"
 #include "bridge/event/envelope.h"
 #include "bridge/event/record.h"
 
@@ -23,9 +24,7 @@ struct header_list {
   uint32_t xid;
   struct lsn_text lsn_text;
   char xid_text[11];
-  char *unescaped;
-  size_t unescaped_capacity;
-  size_t unescaped_used;
+  struct jsontext_scratch unescaped; /* of the headers column */
 };
 
 void header_list_init(struct header_list *list);

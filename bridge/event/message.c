@@ -1,49 +1,7 @@
 /* The event of a transactional logical message; see event.h. The content is checked once and then walked in place:
  * only strings with escapes are copied. */
-#include <stdlib.h>
-
-#include "bridge/base/jsontext.h"
-#include "bridge/base/memory.h"
 #include "bridge/base/timestamp.h"
 #include "bridge/event/event.h"
-
-/* Unescaped strings are never longer than the content, so that room is made once and nothing moves afterwards. */
-struct message_scratch {
-  char *data;
-  size_t capacity;
-  size_t used;
-};
-
-#define SCRATCH_KEEP ((size_t)1 << 20) /* more than this is not kept for the next message */
-
-struct message_scratch *message_scratch_new(void) {
-  return memory_alloc(sizeof(struct message_scratch));
-}
-
-void message_scratch_free(struct message_scratch *scratch) {
-  if (scratch == NULL)
-    return;
-  free(scratch->data);
-  free(scratch);
-}
-
-static void scratch_reset(struct message_scratch *scratch, size_t needed) {
-  scratch->used = 0;
-  if (needed > scratch->capacity || scratch->capacity > SCRATCH_KEEP) {
-    free(scratch->data);
-    scratch->data = memory_resize(NULL, needed);
-    scratch->capacity = needed;
-  }
-}
-
-static struct slice unescape(struct message_scratch *scratch, struct slice body) {
-  if (memchr(body.data, '\\', body.len) == NULL)
-    return body;
-  char *to = scratch->data + scratch->used;
-  size_t len = jsontext_unescape(body, to);
-  scratch->used += len;
-  return slice_from(to, len);
-}
 
 /* What a member is taken for. The two nested objects are no roles of their own. */
 enum { MEMBER_ACTOR = FIELD_COUNT, MEMBER_METADATA, MEMBER_PARTITION_KEY, MEMBER_COUNT };
@@ -83,13 +41,13 @@ struct members {
 };
 
 /* false: a member of interest stands there twice, so that it is not known which is meant. */
-static bool collect(struct message_scratch *scratch, struct slice object, const struct member_role *roles,
+static bool collect(struct jsontext_scratch *scratch, struct slice object, const struct member_role *roles,
                     struct members *found) {
   *found = (struct members){0};
   uint64_t seen = 0;
   struct jsontext_members walk = jsontext_members_of(object);
   for (struct jsontext_member member; jsontext_members_next(&walk, &member);) {
-    struct slice name = unescape(scratch, member.name);
+    struct slice name = jsontext_scratch_text(scratch, member.name);
     const struct member_role *r = roles;
     while (r->name != NULL && !slice_is(name, r->name))
       r++;
@@ -105,12 +63,12 @@ static bool collect(struct message_scratch *scratch, struct slice object, const 
 }
 
 /* Writes the value's text; an object or array is not one, and false. */
-static bool take_text(struct message_scratch *scratch, struct slice value, struct slice *text) {
+static bool take_text(struct jsontext_scratch *scratch, struct slice value, struct slice *text) {
   if (!slice_present(value))
     return true;
   switch (jsontext_kind_of(value)) {
   case JSONTEXT_STRING:
-    *text = unescape(scratch, jsontext_string_body(value));
+    *text = jsontext_scratch_text(scratch, jsontext_string_body(value));
     return true;
   case JSONTEXT_NUMBER:
   case JSONTEXT_BOOL:
@@ -124,7 +82,7 @@ static bool take_text(struct message_scratch *scratch, struct slice value, struc
   return false;
 }
 
-static bool take_nested(struct message_scratch *scratch, struct slice object, const struct member_role *roles,
+static bool take_nested(struct jsontext_scratch *scratch, struct slice object, const struct member_role *roles,
                         struct members *found) {
   *found = (struct members){0};
   if (!slice_present(object))
@@ -132,7 +90,7 @@ static bool take_nested(struct message_scratch *scratch, struct slice object, co
   return jsontext_kind_of(object) == JSONTEXT_OBJECT && collect(scratch, object, roles, found);
 }
 
-static bool fill(struct message_scratch *scratch, struct slice content, struct event *event) {
+static bool fill(struct jsontext_scratch *scratch, struct slice content, struct event *event) {
   if (!jsontext_check(content, NULL) || jsontext_kind_of(content) != JSONTEXT_OBJECT)
     return false;
   struct members top, actor, metadata;
@@ -154,7 +112,7 @@ static bool fill(struct message_scratch *scratch, struct slice content, struct e
   return ok;
 }
 
-void event_from_message(struct message_scratch *scratch, const char *prefix, struct slice content, struct event *event,
+void event_from_message(struct jsontext_scratch *scratch, const char *prefix, struct slice content, struct event *event,
                         const char **problem) {
   event->origin = prefix;
   event->payload_form = PAYLOAD_JSON;
@@ -164,7 +122,7 @@ void event_from_message(struct message_scratch *scratch, const char *prefix, str
   event->column_header_count = 0;
   for (int f = 0; f < FIELD_COUNT; f++)
     event->fields[f] = SLICE_ABSENT;
-  scratch_reset(scratch, content.len);
+  jsontext_scratch_reset(scratch, content.len);
   *problem = NULL;
   if (!fill(scratch, content, event)) {
     *problem = "message_not_json";

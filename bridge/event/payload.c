@@ -6,8 +6,6 @@
 #include "bridge/base/jsontext.h"
 #include "bridge/event/envelope.h"
 
-#define SCRATCH_KEEP ((size_t)1 << 20)
-
 void payload_scratch_init(struct payload_scratch *scratch) {
   buffer_init(&scratch->decoded, BUFFER_MAX_ROW);
   buffer_init(&scratch->encoded, BUFFER_MAX_ROW);
@@ -16,11 +14,6 @@ void payload_scratch_init(struct payload_scratch *scratch) {
 void payload_scratch_free(struct payload_scratch *scratch) {
   buffer_free(&scratch->decoded);
   buffer_free(&scratch->encoded);
-}
-
-void scratch_trim(struct buffer *scratch) {
-  if (scratch->capacity > SCRATCH_KEEP)
-    buffer_free(scratch);
 }
 
 static int hex_digit(char c) {
@@ -56,8 +49,7 @@ bool payload_as_bytes(struct payload_scratch *scratch, const struct event *event
     *bytes = text;
     return true;
   }
-  scratch_trim(&scratch->decoded);
-  buffer_clear(&scratch->decoded);
+  buffer_reuse(&scratch->decoded);
   if (!bytea_decode(text, &scratch->decoded)) {
     problem_set(problem, "payload_not_json", "the bytea payload is not in hex form (bytea_output)");
     return false;
@@ -106,8 +98,7 @@ bool media_type_is_json(struct slice type) {
 static bool encode(struct payload_scratch *scratch, struct slice bytes, struct payload_data *data,
                    struct problem *problem) {
   struct buffer *out = &scratch->encoded;
-  scratch_trim(out);
-  buffer_clear(out);
+  buffer_reuse(out);
   if (data->base64) {
     buffer_append_char(out, '"');
     buffer_append_base64(out, bytes);

@@ -43,7 +43,4 @@ bool bytea_decode(struct slice text, struct buffer *bytes);
 /* Whether a media type says JSON: its subtype is json or ends in +json. */
 bool media_type_is_json(struct slice type);
 
-/* Frees what a large row left behind, so that it does not stay for the process' life. */
-void scratch_trim(struct buffer *scratch);
-
 #endif

@@ -2,6 +2,8 @@
  * no UTF-8 are repaired (jsontext_append_lossy) or travel as base64; the record's key keeps its exact bytes. */
 #include <inttypes.h>
 
+#include "bridge/base/fnv1a.h"
+#include "bridge/base/jsonobject.h"
 #include "bridge/base/jsontext.h"
 #include "bridge/base/number.h"
 #include "bridge/base/timestamp.h"
@@ -12,17 +14,9 @@
 #define TOO_LARGE_KEY_MAX ((size_t)64 * 1024)
 #define QUARANTINE_HEADERS_MAX 7
 
-/* "name":  with the comma before it, but at the start of an object. */
-static void put_name(struct buffer *out, const char *name) {
-  if (out->len > 0 && out->data[out->len - 1] != '{')
-    buffer_append_char(out, ',');
-  buffer_append_json(out, slice_of(name));
-  buffer_append_char(out, ':');
-}
-
 /* null for an absent one. */
 static void put_text(struct buffer *out, const char *name, struct slice text) {
-  put_name(out, name);
+  jsonobject_key(out, name);
   if (slice_present(text))
     jsontext_append_lossy(out, text);
   else
@@ -30,53 +24,36 @@ static void put_text(struct buffer *out, const char *name, struct slice text) {
 }
 
 static void put_number(struct buffer *out, const char *name, uint64_t number) {
-  put_name(out, name);
+  jsonobject_key(out, name);
   buffer_printf(out, "%" PRIu64, number);
 }
 
 static void put_json(struct buffer *out, const char *name, struct slice json) {
-  put_name(out, name);
+  jsonobject_key(out, name);
   buffer_append_slice(out, json);
 }
 
 static void put_base64(struct buffer *out, const char *name, struct slice bytes) {
-  put_name(out, name);
+  jsonobject_key(out, name);
   buffer_append_char(out, '"');
   buffer_append_base64(out, bytes);
   buffer_append_char(out, '"');
 }
 
-static void put_open(struct buffer *out, const char *name) {
-  put_name(out, name);
-  buffer_append_char(out, '{');
-}
-
-static void put_close(struct buffer *out) {
-  buffer_append_char(out, '}');
-}
-
-/* FNV-1a, 64 bits: tells rows apart, proves nothing. Source: draft-eastlake-fnv, section 5. */
-static uint64_t fnv1a(struct slice bytes) {
-  uint64_t hash = UINT64_C(0xcbf29ce484222325);
-  for (size_t i = 0; i < bytes.len; i++)
-    hash = (hash ^ (unsigned char)bytes.data[i]) * UINT64_C(0x100000001b3);
-  return hash;
-}
-
 /* error, attempts and the times. omitted: what was left out for its size and stands in the details instead. */
 static void put_error(struct buffer *out, const struct problem *problem, struct slice omitted, int64_t failed_us) {
-  put_open(out, "error");
+  jsonobject_open(out, "error");
   put_text(out, "code", slice_of(problem->code));
   put_text(out, "message", slice_of(problem->message));
-  put_open(out, "details");
+  jsonobject_open(out, "details");
   if (slice_present(omitted)) {
     put_number(out, "size", omitted.len);
-    put_name(out, "hash");
-    buffer_printf(out, "\"%016" PRIx64 "\"", fnv1a(omitted));
+    jsonobject_key(out, "hash");
+    buffer_printf(out, "\"%016" PRIx64 "\"", fnv1a(FNV1A_START, omitted.data, omitted.len));
     put_text(out, "hash_algorithm", slice_of("fnv1a64"));
   }
-  put_close(out);
-  put_close(out);
+  jsonobject_close(out);
+  jsonobject_close(out);
   put_number(out, "attempts", 1);
   char when[TIMESTAMP_TEXT_SIZE];
   struct slice text = slice_from(when, timestamp_format(failed_us, when));
@@ -125,22 +102,22 @@ static void put_payload(struct record_builder *builder, const struct event *even
 
 /* The rest of the row, so that it can be put right and sent without the database. */
 static void put_fields(struct buffer *out, const struct event *event) {
-  put_open(out, "fields");
+  jsonobject_open(out, "fields");
   for (int f = 0; f < FIELD_COUNT; f++)
     if (f != FIELD_ID && f != FIELD_KEY && f != FIELD_PAYLOAD && slice_present(event->fields[f]))
       put_text(out, event_field_name((enum event_field)f), event->fields[f]);
-  put_close(out);
+  jsonobject_close(out);
 }
 
 /* By the headers' names, which need not be those of the columns. */
 static void put_column_headers(struct buffer *out, const struct event *event) {
   if (event->column_header_count == 0)
     return;
-  put_open(out, "column_headers");
+  jsonobject_open(out, "column_headers");
   for (int i = 0; i < event->column_header_count; i++)
     if (slice_present(event->column_headers[i].value))
       put_text(out, event->column_headers[i].name, event->column_headers[i].value);
-  put_close(out);
+  jsonobject_close(out);
 }
 
 static void put_target_if_known(struct record_builder *builder, const struct event *event) {
@@ -170,7 +147,7 @@ static void write_row(struct record_builder *builder, const struct event *event,
   if (with_payload)
     put_payload(builder, event);
   put_error(out, problem, with_payload ? SLICE_ABSENT : event->fields[FIELD_PAYLOAD], event->commit_time_us);
-  put_close(out);
+  jsonobject_close(out);
 }
 
 struct header_draft {
@@ -219,8 +196,8 @@ struct record *record_build_quarantine(struct record_builder *builder, const str
       .xid = event->xid,
       .index = event->index,
   });
-  scratch_trim(&builder->text);
-  scratch_trim(&builder->bytes);
+  buffer_reuse(&builder->text);
+  buffer_reuse(&builder->bytes);
   return record;
 }
 
@@ -243,10 +220,10 @@ static void put_refused_value(struct buffer *out, const struct record *refused) 
     put_json(out, name, refused->value);
   else
     put_base64(out, "payload_base64", refused->value);
-  put_open(out, "original_headers");
+  jsonobject_open(out, "original_headers");
   for (int i = 0; i < refused->header_count; i++)
     put_text(out, refused->headers[i].name, refused->headers[i].value);
-  put_close(out);
+  jsonobject_close(out);
 }
 
 static void write_refused(struct buffer *out, const struct record *refused, const struct problem *problem,
@@ -265,7 +242,7 @@ static void write_refused(struct buffer *out, const struct record *refused, cons
   if (!too_large)
     put_refused_value(out, refused);
   put_error(out, problem, too_large ? refused->value : SLICE_ABSENT, refused->timestamp_ms * 1000);
-  put_close(out);
+  jsonobject_close(out);
 }
 
 struct record *record_quarantine(const struct record *refused, const char *quarantine_topic,

@@ -6,6 +6,7 @@
 #include "bridge/base/memory.h"
 #include "bridge/base/number.h"
 #include "bridge/base/timestamp.h"
+#include "bridge/base/topic_name.h"
 #include "bridge/event/assemble.h"
 #include "bridge/event/builder.h"
 #include "bridge/event/traceparent.h"
@@ -80,10 +81,8 @@ static bool find_topic(struct record_builder *builder, const struct event *event
     return false;
   }
   /* A row must not reach where positions are kept, its own instance's or another's, nor Kafka's own topics. */
-  static const char positions[] = "walferry.position.";
   struct slice name = buffer_slice(&builder->topic);
-  if ((name.len >= sizeof positions - 1 && memcmp(name.data, positions, sizeof positions - 1) == 0) ||
-      (name.len >= 2 && memcmp(name.data, "__", 2) == 0)) {
+  if (topic_name_reserved(name)) {
     problem_set(problem, "topic_illegal", "topics of walferry's positions and of Kafka itself are not for events");
     return false;
   }
@@ -103,8 +102,7 @@ static struct slice versioned_type(struct record_builder *builder, const struct 
   struct buffer *out = &builder->type;
   if (version.len == 0)
     return type;
-  scratch_trim(out);
-  buffer_clear(out);
+  buffer_reuse(out);
   buffer_append_slice(out, type);
   buffer_append_text(out, ".v");
   buffer_append_slice(out, version);

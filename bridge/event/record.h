@@ -94,7 +94,4 @@ struct record *record_build_quarantine(struct record_builder *builder, const str
 struct record *record_quarantine(const struct record *refused, const char *quarantine_topic,
                                  const struct problem *problem);
 
-/* Whether a name is one that Kafka takes: 1 to 249 of [a-zA-Z0-9._-], not "." or "..". */
-bool topic_name_legal(struct slice name);
-
 #endif

@@ -7,7 +7,7 @@
 #include "bridge/base/jsontext.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/pattern.h"
-#include "bridge/event/record.h"
+#include "bridge/base/topic_name.h"
 
 /* A template is a run of these: a literal, or a field of the event. */
 struct part {
@@ -32,19 +32,6 @@ struct router {
 static const enum event_field template_fields[] = {FIELD_AGGREGATE, FIELD_TYPE,    FIELD_KEY,
                                                    FIELD_TENANT_ID, FIELD_VERSION, FIELD_SOURCE};
 #define TEMPLATE_FIELD_COUNT (sizeof template_fields / sizeof *template_fields)
-
-static bool topic_char_legal(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-}
-
-bool topic_name_legal(struct slice name) {
-  if (name.len == 0 || name.len > 249 || slice_is(name, ".") || slice_is(name, ".."))
-    return false;
-  for (size_t i = 0; i < name.len; i++)
-    if (!topic_char_legal(name.data[i]))
-      return false;
-  return true;
-}
 
 static bool find_template_field(struct slice name, enum event_field *field) {
   for (size_t i = 0; i < TEMPLATE_FIELD_COUNT; i++)
@@ -95,7 +82,7 @@ static bool compile(struct route *route, struct error *err) {
     }
     size_t len = strcspn(at, "$");
     for (size_t i = 0; i < len; i++)
-      if (!topic_char_legal(at[i]))
+      if (!topic_name_char_legal(at[i]))
         return error_set(err, ERROR_CONFIG,
                          "\"%s\" holds a character that Kafka does not take in a topic name: only "
                          "letters, digits, dot, underscore and hyphen",

@@ -3,6 +3,7 @@
 
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
+#include "bridge/base/topic_name.h"
 #include "bridge/kafka/conf.h"
 
 /* Versions as rd_kafka_version() gives them: 0xMMmmrrpp. */
@@ -59,7 +60,7 @@ bool kafka_transaction_timeout(const struct kafka_settings *settings, int64_t *t
 }
 
 char *kafka_position_topic(const char *instance) {
-  return memory_format("walferry.position.%s", instance);
+  return memory_format(TOPIC_NAME_POSITIONS "%s", instance);
 }
 
 char *kafka_transactional_id(const char *instance) {

@@ -168,7 +168,7 @@ static int on_close_socket(int fd, void *opaque) {
   return close(fd);
 }
 
-bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *err) {
+static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *err) {
   char text[ERROR_TEXT_SIZE];
   if (rd_kafka_conf_set(conf, name, value, text, sizeof text) == RD_KAFKA_CONF_OK)
     return true;
@@ -178,7 +178,7 @@ bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, 
 bool kafka_conf_set_int(rd_kafka_conf_t *conf, const char *name, int64_t value, struct error *err) {
   char text[24];
   snprintf(text, sizeof text, "%lld", (long long)value);
-  return kafka_conf_set(conf, name, text, err);
+  return set(conf, name, text, err);
 }
 
 int64_t kafka_conf_get_int(const rd_kafka_conf_t *conf, const char *name, int64_t fallback) {
@@ -192,7 +192,7 @@ int64_t kafka_conf_get_int(const rd_kafka_conf_t *conf, const char *name, int64_
 
 static bool set_all(rd_kafka_conf_t *conf, const struct setting *settings, size_t count, struct error *err) {
   for (size_t i = 0; i < count; i++)
-    if (!kafka_conf_set(conf, settings[i].name, settings[i].value, err))
+    if (!set(conf, settings[i].name, settings[i].value, err))
       return false;
   return true;
 }
@@ -248,7 +248,7 @@ static bool set_user_properties(rd_kafka_conf_t *conf, const struct kafka_settin
     if (!property_applies(table, name, producer))
       continue;
     char *name_text = memory_copy(name.data, name.len);
-    ok = kafka_conf_set(conf, name_text, equals + 1, err);
+    ok = set(conf, name_text, equals + 1, err);
     if (!ok)
       error_remedy(err,
                    "correct the property %s, or remove it: librdkafka's CONFIGURATION.md lists all, with their values",
@@ -263,20 +263,20 @@ static bool fill(rd_kafka_conf_t *conf, const struct kafka_settings *settings, c
                  struct error *err) {
   bool producer = is_producer(link);
   char *client_id = memory_format("walferry/%s", settings->instance);
-  bool ok = kafka_conf_set(conf, "client.id", client_id, err) && SET_ALL(conf, common_defaults, err);
+  bool ok = set(conf, "client.id", client_id, err) && SET_ALL(conf, common_defaults, err);
   free(client_id);
   if (settings->brokers != NULL)
-    ok = ok && kafka_conf_set(conf, "bootstrap.servers", settings->brokers, err);
+    ok = ok && set(conf, "bootstrap.servers", settings->brokers, err);
   ok = ok && (producer ? SET_ALL(conf, producer_defaults, err) : SET_ALL(conf, consumer_defaults, err));
   if (link->role == KAFKA_ROLE_ADMIN)
     ok = ok && SET_ALL(conf, admin_defaults, err);
   ok = ok && set_user_properties(conf, settings, producer, err) && SET_ALL(conf, common_musts, err);
   if (!producer)
     return ok && SET_ALL(conf, consumer_musts, err) &&
-           kafka_conf_set(conf, "isolation.level",
-                          link->role == KAFKA_ROLE_END_READER ? "read_uncommitted" : "read_committed", err);
+           set(conf, "isolation.level", link->role == KAFKA_ROLE_END_READER ? "read_uncommitted" : "read_committed",
+               err);
   char *transactional_id = kafka_transactional_id(settings->instance);
-  ok = ok && SET_ALL(conf, producer_musts, err) && kafka_conf_set(conf, "transactional.id", transactional_id, err);
+  ok = ok && SET_ALL(conf, producer_musts, err) && set(conf, "transactional.id", transactional_id, err);
   free(transactional_id);
   return ok;
 }

@@ -35,7 +35,6 @@ void kafka_link_init(struct kafka_link *link, enum kafka_role role);
 rd_kafka_conf_t *kafka_conf_new(const struct kafka_settings *settings, struct kafka_link *link, struct error *err);
 
 /* name=value of our own; a refusal is a mistake in this program or a library too old: ERROR_CONFIG. */
-bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *err);
 bool kafka_conf_set_int(rd_kafka_conf_t *conf, const char *name, int64_t value, struct error *err);
 /* An integer property as it now stands; fallback when it is not one. */
 int64_t kafka_conf_get_int(const rd_kafka_conf_t *conf, const char *name, int64_t fallback);

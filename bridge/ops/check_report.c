@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/base/buffer.h"
+#include "bridge/base/jsonobject.h"
 #include "bridge/base/memory.h"
 
 #define NAME_WIDTH_MAX 40
@@ -97,7 +97,7 @@ void check_fail(struct check_report *report, const char *name, const struct erro
   line->remedy = memory_string(err->remedy[0] != '\0' ? err->remedy : "see that server's log, and try again");
 }
 
-int check_count(const struct check_report *report, enum check_status status) {
+static int count_of(const struct check_report *report, enum check_status status) {
   int count = 0;
   for (int i = 0; i < report->count; i++)
     count += report->lines[i].status == status ? 1 : 0;
@@ -124,45 +124,39 @@ void check_print_text(const struct check_report *report, const char *instance, F
     if (line->code != NULL)
       fprintf(out, "      (walferry explain %s)\n", line->code);
   }
-  int failed = check_count(report, CHECK_FAIL), skipped = check_count(report, CHECK_SKIPPED);
-  fprintf(out, "\n%s: %d ok, %d to look at, %d failed, %d skipped. %s\n", instance, check_count(report, CHECK_OK),
-          check_count(report, CHECK_WARN), failed, skipped,
+  int failed = count_of(report, CHECK_FAIL), skipped = count_of(report, CHECK_SKIPPED);
+  fprintf(out, "\n%s: %d ok, %d to look at, %d failed, %d skipped. %s\n", instance, count_of(report, CHECK_OK),
+          count_of(report, CHECK_WARN), failed, skipped,
           failed > 0 ? "As it is, the relay cannot run." : "Nothing keeps the relay from running.");
 }
 
-static void member(struct buffer *json, const char *name, const char *value) {
-  buffer_printf(json, ",\"%s\":", name);
-  buffer_append_json(json, slice_of(value));
-}
-
 static void append_line(struct buffer *json, const struct check_line *line) {
-  buffer_append_text(json, "{\"name\":");
-  buffer_append_json(json, slice_of(line->name));
-  member(json, "group", line->group);
-  member(json, "status", status_name(line->status));
-  member(json, "message", line->message);
+  jsonobject_open(json, NULL);
+  jsonobject_text(json, "name", line->name);
+  jsonobject_text(json, "group", line->group);
+  jsonobject_text(json, "status", status_name(line->status));
+  jsonobject_text(json, "message", line->message);
   if (line->code != NULL)
-    member(json, "code", line->code);
+    jsonobject_text(json, "code", line->code);
   if (line->remedy != NULL)
-    member(json, "remedy", line->remedy);
-  buffer_append_char(json, '}');
+    jsonobject_text(json, "remedy", line->remedy);
+  jsonobject_close(json);
 }
 
 void check_print_json(const struct check_report *report, const char *instance, FILE *out) {
   struct buffer json;
   buffer_init(&json, BUFFER_MAX_ROW);
-  buffer_append_text(&json, "{\"instance\":");
-  buffer_append_json(&json, slice_of(instance));
-  buffer_printf(&json, ",\"ok\":%s,\"checks\":[", check_count(report, CHECK_FAIL) == 0 ? "true" : "false");
-  for (int i = 0; i < report->count; i++) {
-    if (i > 0)
-      buffer_append_char(&json, ',');
+  jsonobject_open(&json, NULL);
+  jsonobject_text(&json, "instance", instance);
+  jsonobject_bool(&json, "ok", count_of(report, CHECK_FAIL) == 0);
+  jsonobject_key(&json, "checks");
+  buffer_append_char(&json, '[');
+  for (int i = 0; i < report->count; i++)
     append_line(&json, &report->lines[i]);
-  }
-  buffer_append_text(&json, "],\"counts\":{");
+  buffer_append_char(&json, ']');
+  jsonobject_open(&json, "counts");
   for (enum check_status status = CHECK_OK; status < CHECK_STATUS_COUNT; status++)
-    buffer_printf(&json, "%s\"%s\":%d", status == CHECK_OK ? "" : ",", status_name(status),
-                  check_count(report, status));
+    jsonobject_integer(&json, status_name(status), count_of(report, status));
   buffer_append_text(&json, "}}\n");
   fwrite(json.data, 1, json.len, out);
   buffer_free(&json);
@@ -198,6 +192,6 @@ bool check_outcome(const struct check_report *report, struct error *err) {
     return true;
   bool known = gravity(gravest->kind) > 1;
   error_set(err, known ? gravest->kind : ERROR_RETRY, "%d of %d checks failed, first of all: %s: %s",
-            check_count(report, CHECK_FAIL), report->count, gravest->name, gravest->message);
+            count_of(report, CHECK_FAIL), report->count, gravest->name, gravest->message);
   return error_remedy(err, "see the output: each failure has its remedy there");
 }

@@ -38,8 +38,6 @@ void check_warn(struct check_report *report, const char *name, const char *remed
 /* A failure with its kind, code and remedy. */
 void check_fail(struct check_report *report, const char *name, const struct error *err);
 
-int check_count(const struct check_report *report, enum check_status status);
-
 /* One line each, the remedy on the next, and a summary. */
 void check_print_text(const struct check_report *report, const char *instance, FILE *out);
 /* {"instance", "ok", "checks": [{"name", "group", "status", "message", "code"?, "remedy"?}], "counts": {...}} */

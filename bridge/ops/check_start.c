@@ -1,9 +1,7 @@
 /* Slot and position: what a start would say to them. See check_parts.h. */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/base/memory.h"
 #include "bridge/kafka/client.h"
 #include "bridge/ops/check_parts.h"
 #include "bridge/postgres/replication.h"

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/base/buffer.h"
 #include "bridge/base/clock.h"
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
-#include "bridge/relay/admit.h"
+#include "bridge/postgres/quote.h"
+#include "bridge/relay/facts.h"
 
 #define KAFKA_TIMEOUT_MS 10000
 #define GRACE_MS 3000 /* the backends of an instance that was just stopped may be there for a moment longer */
@@ -20,8 +20,7 @@ struct drop {
   const struct stop *stop;
   FILE *out;
   struct connection *conn;
-  struct admit_facts facts;
-  struct catalog_server server;
+  struct facts facts;
   char *position_topic;
   bool topic_exists;
   struct error publication_trouble; /* why it stays; ERROR_NONE: it does not */
@@ -42,7 +41,7 @@ static bool go_on(const struct drop *d, struct error *err) {
 /* Who is connected under our own application_name, and who holds the slot: "backend 7 (walferry/shop, role relay)". */
 static bool find_sessions(struct drop *d, struct buffer *names, struct error *err) {
   char holder[16];
-  snprintf(holder, sizeof holder, "%d", d->facts.slot.active_pid);
+  snprintf(holder, sizeof holder, "%d", d->facts.admit.slot.active_pid);
   struct rows *rows =
       connection_query(d->conn,
                        "SELECT a.pid, a.application_name, a.usename, a.client_addr FROM pg_catalog.pg_stat_activity a "
@@ -62,7 +61,7 @@ static bool find_sessions(struct drop *d, struct buffer *names, struct error *er
 }
 
 static bool refuse_active(const struct drop *d, struct slice sessions, struct error *err) {
-  if (d->facts.slot.active) {
+  if (d->facts.admit.slot.active) {
     error_refuse(err, "slot_active", "slot %s is in use: %.*s", d->relay->slot, SLICE_ARG(sessions));
     return error_remedy(err, "stop what reads it, every instance of %s too, then drop", d->relay->name);
   }
@@ -78,9 +77,9 @@ static bool check_idle(struct drop *d, struct error *err) {
   bool ok, idle;
   for (int64_t end = clock_monotonic_ms() + GRACE_MS;; clock_sleep_ms(GRACE_SLICE_MS)) {
     buffer_clear(&sessions);
-    ok =
-        go_on(d, err) && catalog_slot(d->conn, d->relay->slot, &d->facts.slot, err) && find_sessions(d, &sessions, err);
-    idle = ok && !d->facts.slot.active && sessions.len == 0;
+    ok = go_on(d, err) && catalog_slot(d->conn, d->relay->slot, &d->facts.admit.slot, err) &&
+         find_sessions(d, &sessions, err);
+    idle = ok && !d->facts.admit.slot.active && sessions.len == 0;
     if (!ok || idle || clock_monotonic_ms() >= end)
       break;
   }
@@ -92,9 +91,9 @@ static bool check_idle(struct drop *d, struct error *err) {
 
 /* A slot under the configured name that is not of the configured kind is somebody else's. */
 static bool check_slot(const struct drop *d, struct error *err) {
-  const struct catalog_slot *s = &d->facts.slot;
+  const struct catalog_slot *s = &d->facts.admit.slot;
   if (!s->exists ||
-      (s->logical && strcmp(s->plugin, d->relay->plugin) == 0 && strcmp(s->database, d->facts.database) == 0))
+      (s->logical && strcmp(s->plugin, d->relay->plugin) == 0 && strcmp(s->database, d->facts.admit.database) == 0))
     return true;
   error_refuse(err, "slot_mismatch", "slot %s is not this instance's: it is %s, plugin %s, database %s", d->relay->slot,
                s->logical ? "logical" : "physical", s->logical ? s->plugin : "none", s->logical ? s->database : "none");
@@ -107,22 +106,18 @@ static bool check_slot(const struct drop *d, struct error *err) {
 static bool look_at_server(struct drop *d, struct error *err) {
   const struct relay_settings *relay = d->relay;
   d->conn = connection_open(relay->conninfo, relay->name, err);
-  if (d->conn == NULL || !catalog_server(d->conn, &d->server, err) || !check_idle(d, err))
+  if (d->conn == NULL || !facts_read_server(&d->facts, d->conn, relay, err) || !check_idle(d, err))
     return false;
-  d->facts.slot_name = relay->slot;
-  d->facts.plugin = relay->plugin;
-  d->facts.position_topic = d->position_topic;
-  d->facts.database = d->server.database;
-  d->facts.database_oid = d->server.database_oid;
+  d->facts.admit.position_topic = d->position_topic;
   struct replication *rep = replication_open(relay->conninfo, relay->name, err);
-  bool ok = rep != NULL && replication_identify(rep, &d->facts.identity, err) && check_slot(d, err);
+  bool ok = rep != NULL && replication_identify(rep, &d->facts.admit.identity, err) && check_slot(d, err);
   replication_close(rep);
   return ok;
 }
 
 /* The config may name the right brokers and the wrong database: then this is another instance's position. */
 static bool check_position(const struct drop *d, const struct position *position, struct error *err) {
-  if (position->state == POSITION_NONE || admit_owner(&d->facts, position, err))
+  if (position->state == POSITION_NONE || admit_owner(&d->facts.admit, position, err))
     return true;
   return error_remedy(err,
                       "correct the config. If what the position belongs to is gone for good, delete topic %s yourself, "
@@ -166,14 +161,14 @@ static bool fail_drop_slot(const struct drop *d, struct error *err) {
 
 static bool drop_slot(struct drop *d, struct error *err) {
   const char *slot = d->relay->slot;
-  if (d->facts.slot.exists) {
+  if (d->facts.admit.slot.exists) {
     struct rows *rows = connection_query(d->conn, "SELECT pg_catalog.pg_drop_replication_slot($1)", 1, &slot, err);
     bool gone = rows == NULL && strcmp(connection_sqlstate(d->conn), "42704") == 0; /* somebody was faster */
     if (rows == NULL && !gone)
       return fail_drop_slot(d, err);
     rows_free(rows);
   }
-  fprintf(d->out, d->facts.slot.exists ? "ok  slot %s dropped\n" : "--  slot %s (is not there)\n", slot);
+  fprintf(d->out, d->facts.admit.slot.exists ? "ok  slot %s dropped\n" : "--  slot %s (is not there)\n", slot);
   return true;
 }
 
@@ -194,7 +189,7 @@ static void leave_publication(struct drop *d, const char *quoted, const char *ow
 
 static bool drop_publication(struct drop *d, struct error *err) {
   const char *name = d->relay->publication;
-  if (strcmp(d->relay->plugin, "pgoutput") != 0) { /* one that exists under the name was not made for this instance */
+  if (name == NULL) { /* one that exists under the configured name was not made for this instance */
     fprintf(d->out, "--  publication (the decoder %s reads none)\n", d->relay->plugin);
     return true;
   }
@@ -206,17 +201,20 @@ static bool drop_publication(struct drop *d, struct error *err) {
   if (rows == NULL)
     return error_wrap(err, "reading publication %s", name);
   bool ok = true;
-  char *quoted = connection_quote_identifier(d->conn, name);
+  struct buffer quoted;
+  buffer_init(&quoted, BUFFER_MAX_ROW);
+  quote_identifier(&quoted, name);
+  buffer_append_char(&quoted, '\0');
   if (rows_count(rows) == 0) {
     fprintf(d->out, "--  publication %s (is not there)\n", name);
   } else if (!rows_bool(rows, 0, 1)) {
-    leave_publication(d, quoted, rows_text(rows, 0, 0));
+    leave_publication(d, quoted.data, rows_text(rows, 0, 0));
   } else {
-    ok = run_drop_publication(d, quoted, err);
+    ok = run_drop_publication(d, quoted.data, err);
     if (ok)
       fprintf(d->out, "ok  publication %s dropped\n", name);
   }
-  free(quoted);
+  buffer_free(&quoted);
   rows_free(rows);
   return ok;
 }
@@ -266,6 +264,7 @@ bool drop_run(const struct relay_settings *relay, const struct stop *stop, FILE 
     ok = report_remains(&d, err);
   }
   connection_close(d.conn);
+  facts_free(&d.facts);
   free(d.position_topic);
   return ok;
 }

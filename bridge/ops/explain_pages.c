@@ -1,6 +1,24 @@
 /* The pages of refusals and errors, see explain.h. Every code of the sources has one, and no other: a test compares. */
 #include "bridge/ops/explain.h"
 
+/* The commands that several pages name, each with the words that belong to it. */
+#define STATUS "  walferry status shop.yaml      the slot beside the stored position\n"
+#define SLOT_ROW "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
+#define COMPARE_IDS                                                                                                    \
+  "  SELECT id FROM outbox;\n"                                                                                         \
+  "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
+#define DROP_POSITION "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+/* These two end without a line break: a sentence may follow. */
+#define ADOPT_SLOT                                                                                                     \
+  DROP_POSITION "  walferry relay shop.yaml --adopt-slot --until now\n"                                                \
+                "It goes on from where the slot stands: what was published behind that point\n"                        \
+                "comes again, what lies before it and was not published never does."
+#define START_AFRESH                                                                                                   \
+  "  SELECT pg_drop_replication_slot('walferry_shop');   -- if it is still there\n" DROP_POSITION                      \
+  "  walferry init shop.yaml\n"                                                                                        \
+  "and insert the rows of the gap into the outbox again, with new ids or, if your\n"                                   \
+  "consumers drop repeats by id, with their own."
+
 const struct explain_page explain_refusals[] = {
     {"server_too_old", EXPLAIN_REFUSAL, "the server is older than Postgres 15",
      "walferry needs what Postgres 15 brought: publications by schema, column lists,\n"
@@ -45,11 +63,7 @@ const struct explain_page explain_refusals[] = {
      "  SELECT 'public.outbox'::regclass::oid;\n"
      "  walferry status shop.yaml      how far the old table was published\n",
      "See whether the rows of the new table are events of this instance. Then go on\n"
-     "knowingly, once, and from then on without the option:\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry relay shop.yaml --adopt-slot --until now\n"
-     "It goes on from where the slot stands: what was published behind that point\n"
-     "comes again, what lies before it and was not published never does.\n"},
+     "knowingly, once, and from then on without the option:\n" ADOPT_SLOT "\n"},
     {"partition_unknown", EXPLAIN_REFUSAL,
      "with wal2json: rows of a table that is gone, perhaps a partition of the outbox",
      "wal2json names partitions, not their root. The rows come from a table that has\n"
@@ -62,20 +76,13 @@ const struct explain_page explain_refusals[] = {
     {"publication_missing", EXPLAIN_REFUSAL, "the publication does not exist, or was dropped",
      "The slot is read by way of the publication. Rows that are committed while there\n"
      "is none are not sent, and Postgres 18 says no word about it.\n",
-     "  SELECT * FROM pg_publication;\n"
-     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "  SELECT * FROM pg_publication;\n" STATUS,
      "At first, when nothing was published yet:\n"
      "  walferry init shop.yaml\n"
      "Later: create it again with `walferry init`. Find what is missing: compare the\n"
-     "ids of the outbox with those in the topic,\n"
-     "  SELECT id FROM outbox;\n"
-     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
+     "ids of the outbox with those in the topic,\n" COMPARE_IDS
      "(the header `id`). Then go on knowingly, once, and from then on without the\n"
-     "option:\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry relay shop.yaml --adopt-slot --until now\n"
-     "It goes on from where the slot stands: what was published behind that point\n"
-     "comes again, what lies before it and was not published never does.\n"},
+     "option:\n" ADOPT_SLOT "\n"},
     {"publication_incomplete", EXPLAIN_REFUSAL, "the publication does not send every row of the tables",
      "It publishes no inserts, a table is not in it, a row filter keeps rows back, a\n"
      "table is unlogged, or a partition is named where its root is published or the\n"
@@ -95,15 +102,9 @@ const struct explain_page explain_refusals[] = {
      "committed in that time were not sent.\n",
      "  SELECT oid, * FROM pg_publication WHERE pubname = 'walferry_shop';\n"
      "  SELECT * FROM pg_publication_rel;\n",
-     "Find what is missing: compare the ids of the outbox with those in the topic,\n"
-     "  SELECT id FROM outbox;\n"
-     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
+     "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
      "(the header `id`). Then go on knowingly, once, and from then on without the\n"
-     "option:\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry relay shop.yaml --adopt-slot --until now\n"
-     "It goes on from where the slot stands: what was published behind that point\n"
-     "comes again, what lies before it and was not published never does.\n"},
+     "option:\n" ADOPT_SLOT "\n"},
     {"column_missing", EXPLAIN_REFUSAL, "a column that is needed is not sent",
      "The table has lost it, or never had it, or a column list of the publication\n"
      "leaves it out. What is written meanwhile is kept by the slot.\n",
@@ -118,27 +119,17 @@ const struct explain_page explain_refusals[] = {
      "What was committed since the position is not in the WAL for walferry any more.\n"
      "Nothing is created in its place, since that would hide the gap. Without a\n"
      "position: the instance was never set up.\n",
-     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
-     "  walferry status shop.yaml      the slot beside the stored position\n",
+     SLOT_ROW STATUS,
      "Never set up: `walferry init shop.yaml`, or postgres.create: true. Otherwise:\n"
      "was it dropped on another server than the one of conninfo? If the slot is gone\n"
      "for good, so are the events that it held back. Find what is missing: compare the\n"
-     "ids of the outbox with those in the topic,\n"
-     "  SELECT id FROM outbox;\n"
-     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
-     "(the header `id`). Then start afresh:\n"
-     "  SELECT pg_drop_replication_slot('walferry_shop');   -- if it is still there\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry init shop.yaml\n"
-     "and insert the rows of the gap into the outbox again, with new ids or, if your\n"
-     "consumers drop repeats by id, with their own.\n"},
+     "ids of the outbox with those in the topic,\n" COMPARE_IDS "(the header `id`). Then start afresh:\n" START_AFRESH
+     "\n"},
     {"slot_unknown", EXPLAIN_REFUSAL, "there is a slot, but no stored position for it",
      "Either the position topic was lost (deleted, truncated, another Kafka cluster),\n"
      "or the slot was made by hand. From the slot alone walferry cannot tell what is\n"
      "in Kafka already.\n",
-     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
-     "  walferry status shop.yaml      the slot beside the stored position\n"
-     "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop\n",
+     SLOT_ROW STATUS "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop\n",
      "Is kafka.brokers the right cluster? If the position topic can be brought back,\n"
      "bring it back. If the slot is new and was made for walferry, or if the topic is\n"
      "lost for good, go on from the slot:\n"
@@ -148,52 +139,35 @@ const struct explain_page explain_refusals[] = {
      "Somebody else moved it (pg_replication_slot_advance, or a consumer such as\n"
      "pg_recvlogical read from it), or it was dropped and created again. What was\n"
      "committed between the two may be missing in Kafka.\n",
-     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
-     "  walferry status shop.yaml      the slot beside the stored position\n",
-     "Find what is missing: compare the ids of the outbox with those in the topic,\n"
-     "  SELECT id FROM outbox;\n"
-     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
+     SLOT_ROW STATUS,
+     "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
      "(the header `id`). Then go on knowingly, once, and from then on without the\n"
-     "option:\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry relay shop.yaml --adopt-slot --until now\n"
-     "It goes on from where the slot stands: what was published behind that point\n"
-     "comes again, what lies before it and was not published never does.\n"},
+     "option:\n" ADOPT_SLOT "\n"},
     {"slot_active", EXPLAIN_REFUSAL, "drop: somebody reads the slot",
      "`walferry drop` removes nothing under the hands of a reader. The refusal names\n"
      "backend, application_name and role.\n",
-     "  walferry status shop.yaml      the slot beside the stored position\n",
+     STATUS,
      "Stop every instance of the config, standbys too, then drop. If it is no\n"
      "walferry: find out whose it is, before anything is removed.\n"},
     {"instance_active", EXPLAIN_REFUSAL, "drop: a session of the instance is connected",
      "Such as a standby, or a run with --sink stdout. A standby would make slot and\n"
      "position again.\n",
-     "  walferry status shop.yaml      the slot beside the stored position\n"
+     STATUS
      "  SELECT pid, application_name, client_addr FROM pg_stat_activity WHERE application_name LIKE 'walferry/%';\n",
      "Stop every instance of the config, on all machines, then drop.\n"},
     {"slot_invalidated", EXPLAIN_REFUSAL, "the server gave up WAL that the slot needs",
      "The slot held back more than max_slot_wal_keep_size, or was invalidated for\n"
      "another reason (invalidation_reason on Postgres 17 and newer). What lies behind\n"
      "the position can no longer be streamed.\n",
-     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
-     "  walferry status shop.yaml      the slot beside the stored position\n"
-     "  SHOW max_slot_wal_keep_size;\n",
-     "Find what is missing: compare the ids of the outbox with those in the topic,\n"
-     "  SELECT id FROM outbox;\n"
-     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
-     "(the header `id`). Then start afresh:\n"
-     "  SELECT pg_drop_replication_slot('walferry_shop');   -- if it is still there\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry init shop.yaml\n"
-     "and insert the rows of the gap into the outbox again, with new ids or, if your\n"
-     "consumers drop repeats by id, with their own. Raise max_slot_wal_keep_size, or\n"
+     SLOT_ROW STATUS "  SHOW max_slot_wal_keep_size;\n",
+     "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
+     "(the header `id`). Then start afresh:\n" START_AFRESH " Raise max_slot_wal_keep_size, or\n"
      "see to it that a stopped relay is noticed sooner.\n"},
     {"slot_mismatch", EXPLAIN_REFUSAL, "the slot is of another kind than the relay needs",
      "Wanted is a permanent logical slot without two-phase, with the decoder's plugin,\n"
      "in the database of conninfo. Or the decoder in the config is not the one with\n"
      "which the position was made.\n",
-     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
-     "  walferry status shop.yaml      the slot beside the stored position\n",
+     SLOT_ROW STATUS,
      "Correct postgres.slot, postgres.decoder or the dbname; or drop the slot, if\n"
      "nobody needs it, and have one made:\n"
      "  SELECT pg_drop_replication_slot('walferry_shop');\n"
@@ -201,24 +175,20 @@ const struct explain_page explain_refusals[] = {
     {"slot_unusable", EXPLAIN_REFUSAL, "the server does not stream from this slot",
      "It is physical, or belongs to another database, and changed so while the relay\n"
      "was about to start.\n",
-     "  SELECT * FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"
-     "  walferry status shop.yaml      the slot beside the stored position\n",
-     "Correct postgres.slot and the dbname in postgres.conninfo.\n"},
+     SLOT_ROW STATUS, "Correct postgres.slot and the dbname in postgres.conninfo.\n"},
     {"cluster_changed", EXPLAIN_REFUSAL, "the stored position belongs to another Postgres cluster",
      "Every cluster has a system identifier from its initdb. A restored base backup\n"
      "keeps it; a dump, a pg_upgrade or another server does not.\n",
      "  SELECT system_identifier FROM pg_control_system();\n"
      "  walferry status shop.yaml --json      position.system_id\n",
      "Wrong server: correct postgres.conninfo. Two databases with one name: give each\n"
-     "its own `name`. After pg_upgrade or a restored dump, before the writers start:\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
+     "its own `name`. After pg_upgrade or a restored dump, before the writers start:\n" DROP_POSITION
      "  walferry init shop.yaml\n"},
     {"instance_conflict", EXPLAIN_REFUSAL, "the stored position belongs to another database or slot",
      "An instance name stands for one database and one slot; its position topic and\n"
      "its transactional id carry the name. Two configs use the same one, or slot or\n"
      "dbname were changed.\n",
-     "  walferry status shop.yaml      the slot beside the stored position\n",
-     "Give this instance another `name`, or put postgres.slot and the dbname back.\n"},
+     STATUS, "Give this instance another `name`, or put postgres.slot and the dbname back.\n"},
     {"timeline_diverged", EXPLAIN_REFUSAL, "the server is on a timeline that left the stored position behind",
      "The server left the timeline of the position at a point before it, or does not\n"
      "descend from it. Kafka then holds events of commits that this server never had.\n",
@@ -228,37 +198,23 @@ const struct explain_page explain_refusals[] = {
      "Connect to the server that descends from the one read last, if there is one.\n"
      "Otherwise the failover has lost commits: decide with the owners of the data what\n"
      "is true, and undo in the consumers what never happened. Then go on knowingly,\n"
-     "once, and from then on without the option:\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry relay shop.yaml --adopt-slot --until now\n"
-     "It goes on from where the slot stands: what was published behind that point\n"
-     "comes again, what lies before it and was not published never does.\n"},
+     "once, and from then on without the option:\n" ADOPT_SLOT "\n"},
     {"server_behind", EXPLAIN_REFUSAL, "the server's WAL ends before the stored position",
      "The database was restored from an older backup or disk image, or conninfo leads\n"
      "to a copy that lags behind.\n",
-     "  SELECT pg_is_in_recovery(), pg_current_wal_flush_lsn();\n"
-     "  walferry status shop.yaml      the slot beside the stored position\n",
+     "  SELECT pg_is_in_recovery(), pg_current_wal_flush_lsn();\n" STATUS,
      "Connect to the right server. If the database was rolled back indeed: Kafka has\n"
      "events that it does not know any more; see what they are. Then go on knowingly,\n"
-     "once, and from then on without the option:\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry relay shop.yaml --adopt-slot --until now\n"
-     "It goes on from where the slot stands: what was published behind that point\n"
-     "comes again, what lies before it and was not published never does.\n"},
+     "once, and from then on without the option:\n" ADOPT_SLOT "\n"},
     {"history_rewritten", EXPLAIN_REFUSAL, "the server does not send the last published transaction again",
      "The slot stands before the transaction that was published last, so the server\n"
      "must send that one first, with the same commit LSN, xid and time. It sent\n"
      "another: the database was rolled back to an older state and has written other\n"
      "rows since.\n",
-     "  walferry status shop.yaml      the slot beside the stored position\n"
-     "  the refusal itself: what was expected, and what came\n",
+     STATUS "  the refusal itself: what was expected, and what came\n",
      "As with server_behind: Kafka has events that this database does not have.\n"
      "Compare the two, and correct what consumers took from them. Then go on\n"
-     "knowingly, once, and from then on without the option:\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry relay shop.yaml --adopt-slot --until now\n"
-     "It goes on from where the slot stands: what was published behind that point\n"
-     "comes again, what lies before it and was not published never does.\n"},
+     "knowingly, once, and from then on without the option:\n" ADOPT_SLOT "\n"},
     {"resume_mismatch", EXPLAIN_REFUSAL, "a half-published transaction comes again, but not as it was",
      "A large transaction was published in parts. On the way through it again, the\n"
      "rows are others, or tables, prefixes or the decoder were changed: the place to\n"
@@ -269,7 +225,7 @@ const struct explain_page explain_refusals[] = {
     {"position_exists", EXPLAIN_REFUSAL, "--adopt-slot was given, but there is a stored position",
      "Adopting a slot is for when there is none. With one, the relay knows by itself\n"
      "where to go on.\n",
-     "  walferry status shop.yaml      the slot beside the stored position\n", "Start without --adopt-slot.\n"},
+     STATUS, "Start without --adopt-slot.\n"},
     {"position_unreadable", EXPLAIN_REFUSAL, "the stored position is not of this version's format",
      "A newer walferry wrote it, or somebody else wrote into the position topic.\n",
      "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop -X isolation.level=read_committed -f '%T %k %s\\n' | "
@@ -328,18 +284,14 @@ const struct explain_page explain_refusals[] = {
      "Stop walferry. Note the rows of that transaction. Move the slot past it, to an\n"
      "LSN behind its commit (here: everything that is in the WAL now):\n"
      "  SELECT pg_replication_slot_advance('walferry_shop', pg_current_wal_lsn());\n"
-     "Then go on knowingly, once, and from then on without the option:\n"
-     "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-     "  walferry relay shop.yaml --adopt-slot --until now\n"
-     "It goes on from where the slot stands: what was published behind that point\n"
-     "comes again, what lies before it and was not published never does. Whatever else\n"
+     "Then go on knowingly, once, and from then on without the option:\n" ADOPT_SLOT " Whatever else\n"
      "was committed in between is skipped too: find it, and insert it again. Keep such\n"
      "rows out from now on:\n"
      "  ALTER TABLE outbox ADD CONSTRAINT payload_size CHECK (octet_length(payload::text) <= 67108864);\n"},
     {"slot_held", EXPLAIN_ERROR, "another instance holds the slot (exit code 4)",
      "Without --until a second instance waits as a standby. With it, or after another\n"
      "instance took over the transactional id, there is nothing to wait for.\n",
-     "  walferry status shop.yaml      the slot beside the stored position\n",
+     STATUS,
      "Stop the other instance, or run this one without --until. If no instance runs\n"
      "and the server still counts one as active, it waits for wal_sender_timeout; this\n"
      "ends it:\n"

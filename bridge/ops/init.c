@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "bridge/base/log.h"
-#include "bridge/base/memory.h"
 #include "bridge/kafka/client.h"
 #include "bridge/ops/init_acl.h"
 #include "bridge/ops/init_sql.h"

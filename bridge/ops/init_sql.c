@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "bridge/postgres/quote.h"
+
 /* Column types of a table made by `init`, by role; the default name where the config gives none. */
 static const struct {
   enum event_field field;
@@ -31,29 +33,8 @@ static const struct {
 };
 #define COLUMN_COUNT (sizeof columns / sizeof columns[0])
 
-static void quoted(struct buffer *sql, const char *text, char quote) {
-  buffer_append_char(sql, quote);
-  for (; *text != '\0'; text++) {
-    if (*text == quote)
-      buffer_append_char(sql, quote);
-    buffer_append_char(sql, *text);
-  }
-  buffer_append_char(sql, quote);
-}
-
-void init_sql_identifier(struct buffer *sql, const char *name) {
-  quoted(sql, name, '"');
-}
-
-/* Backslashes are plain in a literal under standard_conforming_strings, the default since Postgres 9.1. */
-void init_sql_literal(struct buffer *sql, const char *text) {
-  quoted(sql, text, '\'');
-}
-
 static void table_name(struct buffer *sql, const struct table_spec *table) {
-  init_sql_identifier(sql, table->schema);
-  buffer_append_char(sql, '.');
-  init_sql_identifier(sql, table->table);
+  quote_table(sql, table->schema, table->table);
 }
 
 const char *init_column(const struct table_spec *table, enum event_field field) {
@@ -67,17 +48,17 @@ const char *init_column(const struct table_spec *table, enum event_field field) 
 
 void init_sql_table(struct buffer *sql, const struct table_spec *table) {
   buffer_append_text(sql, "CREATE SCHEMA IF NOT EXISTS ");
-  init_sql_identifier(sql, table->schema);
+  quote_identifier(sql, table->schema);
   buffer_append_text(sql, ";\nCREATE TABLE IF NOT EXISTS ");
   table_name(sql, table);
   buffer_append_text(sql, " (\n");
   for (size_t i = 0; i < COLUMN_COUNT; i++) {
     buffer_append_text(sql, "  ");
-    init_sql_identifier(sql, init_column(table, columns[i].field));
+    quote_identifier(sql, init_column(table, columns[i].field));
     buffer_printf(sql, " %s,\n", columns[i].definition);
   }
   buffer_append_text(sql, "  CONSTRAINT payload_size CHECK (octet_length(");
-  init_sql_identifier(sql, init_column(table, FIELD_PAYLOAD));
+  quote_identifier(sql, init_column(table, FIELD_PAYLOAD));
   buffer_printf(sql, "::text) <= %d)\n);\n", INIT_PAYLOAD_MAX_BYTES);
 }
 
@@ -153,13 +134,13 @@ void init_sql_emit(struct buffer *sql, const struct table_spec *table, const boo
   table_name(&body, table);
   for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
     buffer_append_text(&body, i == 0 ? " (" : ", ");
-    init_sql_identifier(&body, init_column(table, required[i]));
+    quote_identifier(&body, init_column(table, required[i]));
   }
   for (size_t i = 0; i < OPTION_COUNT; i++) {
     if (!has[options[i].field])
       continue;
     buffer_append_text(&body, ", ");
-    init_sql_identifier(&body, init_column(table, options[i].field));
+    quote_identifier(&body, init_column(table, options[i].field));
   }
   buffer_append_text(&body, ")\n  VALUES (emit.id, emit.aggregate, emit.type, emit.key, emit.payload");
   for (size_t i = 0; i < OPTION_COUNT; i++) {
@@ -185,7 +166,7 @@ void init_sql_emit_message(struct buffer *sql, const char *prefix) {
   struct buffer body;
   function_head(sql, &body, "emit_message");
   buffer_append_text(&body, "  PERFORM pg_logical_emit_message(true, ");
-  init_sql_literal(&body, prefix);
+  quote_literal(&body, prefix);
   buffer_append_text(&body, ", '{' || concat_ws(',',\n"
                             "    '\"id\":' || to_json(emit_message.id)::text,\n"
                             "    '\"type\":' || to_json(emit_message.type)::text,\n"
@@ -207,26 +188,26 @@ void init_sql_role(struct buffer *sql, const char *role, const struct table_spec
   struct buffer body;
   buffer_init(&body, sql->max);
   buffer_append_text(&body, " BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ");
-  init_sql_literal(&body, role);
+  quote_literal(&body, role);
   buffer_append_text(&body, ") THEN\n    CREATE ROLE ");
-  init_sql_identifier(&body, role);
+  quote_identifier(&body, role);
   buffer_append_text(&body, " LOGIN REPLICATION;\n  END IF;\nEND ");
   buffer_append_text(sql, "DO ");
   dollar_quoted(sql, &body);
   buffer_append_text(sql, ";\n");
   buffer_free(&body);
   buffer_append_text(sql, "GRANT USAGE ON SCHEMA walferry TO ");
-  init_sql_identifier(sql, role);
+  quote_identifier(sql, role);
   buffer_append_text(sql, ";\n");
   for (int i = 0; i < table_count; i++) {
     buffer_append_text(sql, "GRANT USAGE ON SCHEMA ");
-    init_sql_identifier(sql, tables[i].schema);
+    quote_identifier(sql, tables[i].schema);
     buffer_append_text(sql, " TO ");
-    init_sql_identifier(sql, role);
+    quote_identifier(sql, role);
     buffer_append_text(sql, ";\nGRANT SELECT ON ");
     table_name(sql, &tables[i]);
     buffer_append_text(sql, " TO ");
-    init_sql_identifier(sql, role);
+    quote_identifier(sql, role);
     buffer_append_text(sql, ";\n");
   }
 }

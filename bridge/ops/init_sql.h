@@ -8,9 +8,6 @@
 /* The largest payload that the outbox's CHECK lets in: well below what the server can still decode (about 500 MB). */
 #define INIT_PAYLOAD_MAX_BYTES (64 << 20)
 
-void init_sql_identifier(struct buffer *sql, const char *name);
-void init_sql_literal(struct buffer *sql, const char *text);
-
 /* CREATE TABLE IF NOT EXISTS with a column per role and a size check. */
 void init_sql_table(struct buffer *sql, const struct table_spec *table);
 

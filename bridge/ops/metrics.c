@@ -104,7 +104,7 @@ static void write_state(const struct writer *w, const struct progress_snapshot *
   seconds(w, s->failed_us);
 }
 
-static void write_published(const struct writer *w, const struct publisher_totals *p) {
+static void write_published(const struct writer *w, const struct totals *p) {
   counter(w, "walferry_events_published_total", "Records committed in Kafka, quarantine records included.", p->records);
   counter(w, "walferry_events_quarantined_total", "Those of them that went to the quarantine topic.", p->quarantined);
   family(w, "walferry_quarantined_by_code_total", "counter", "The quarantined ones by what was wrong.");

@@ -1,78 +1,37 @@
 /* See pages.h. */
 #include "bridge/ops/pages.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "bridge/base/clock.h"
+#include "bridge/base/jsonobject.h"
 #include "bridge/base/number.h"
 #include "bridge/kafka/client.h"
 #include "bridge/ops/metrics.h"
 
 #define JSON_CONTENT_TYPE "application/json"
 
-/* One object member; a NULL text or an LSN of 0 is null. */
-static void key(struct buffer *out, const char *name) {
-  char last = out->len == 0 ? '{' : out->data[out->len - 1];
-  if (last != '{')
-    buffer_append_char(out, ',');
-  buffer_append_json(out, slice_of(name));
-  buffer_append_char(out, ':');
-}
-
-static void text(struct buffer *out, const char *name, const char *value) {
-  key(out, name);
-  if (value == NULL)
-    buffer_append_text(out, "null");
-  else
-    buffer_append_json(out, slice_of(value));
-}
-
-static void integer(struct buffer *out, const char *name, int64_t value) {
-  key(out, name);
-  buffer_printf(out, "%" PRId64, value);
-}
-
-static void boolean(struct buffer *out, const char *name, bool value) {
-  key(out, name);
-  buffer_append_text(out, value ? "true" : "false");
-}
-
-static void lsn(struct buffer *out, const char *name, lsn_t value) {
-  text(out, name, value == 0 ? NULL : lsn_format(value).text);
-}
-
 static void moment(struct buffer *out, const char *name, int64_t unix_us) {
-  text(out, name, unix_us == 0 ? NULL : clock_rfc3339(unix_us).text);
-}
-
-static void open_object(struct buffer *out, const char *name) {
-  if (name != NULL)
-    key(out, name);
-  buffer_append_char(out, '{');
-}
-
-static void close_object(struct buffer *out) {
-  buffer_append_char(out, '}');
+  jsonobject_text(out, name, unix_us == 0 ? NULL : clock_rfc3339(unix_us).text);
 }
 
 static void write_readiness(const struct progress_snapshot *s, struct buffer *out) {
   struct progress_readiness readiness;
   progress_readiness(s, &readiness);
-  boolean(out, "ready", readiness.ready);
-  text(out, "reason", readiness.reason);
-  text(out, "error", readiness.details[0] == '\0' ? NULL : readiness.details);
-  text(out, "state", progress_state_name(s->state));
-  integer(out, "state_seconds", s->state_ms / 1000);
+  jsonobject_bool(out, "ready", readiness.ready);
+  jsonobject_text(out, "reason", readiness.reason);
+  jsonobject_text(out, "error", readiness.details[0] == '\0' ? NULL : readiness.details);
+  jsonobject_text(out, "state", progress_state_name(s->state));
+  jsonobject_integer(out, "state_seconds", s->state_ms / 1000);
 }
 
 static int write_readyz(const struct progress_snapshot *s, const struct pages_subject *subject, struct buffer *out) {
-  open_object(out, NULL);
-  text(out, "name", subject->name);
+  jsonobject_open(out, NULL);
+  jsonobject_text(out, "name", subject->name);
   write_readiness(s, out);
-  close_object(out);
+  jsonobject_close(out);
   buffer_append_char(out, '\n');
   struct progress_readiness readiness;
   progress_readiness(s, &readiness);
@@ -81,28 +40,28 @@ static int write_readyz(const struct progress_snapshot *s, const struct pages_su
 
 static int write_healthz(const struct progress_snapshot *s, const struct pages_subject *subject, struct buffer *out) {
   bool alive = progress_alive(s);
-  open_object(out, NULL);
-  text(out, "name", subject->name);
-  boolean(out, "alive", alive);
-  integer(out, "relay_thread_step_seconds_ago", s->turned_ago_ms / 1000);
+  jsonobject_open(out, NULL);
+  jsonobject_text(out, "name", subject->name);
+  jsonobject_bool(out, "alive", alive);
+  jsonobject_integer(out, "relay_thread_step_seconds_ago", s->turned_ago_ms / 1000);
   if (s->source_turned_ago_ms >= 0)
-    integer(out, "source_thread_step_seconds_ago", s->source_turned_ago_ms / 1000);
-  close_object(out);
+    jsonobject_integer(out, "source_thread_step_seconds_ago", s->source_turned_ago_ms / 1000);
+  jsonobject_close(out);
   buffer_append_char(out, '\n');
   return alive ? 200 : 503;
 }
 
 static void write_position(const struct progress_snapshot *s, struct buffer *out) {
   if (s->position_ack_lsn == 0) {
-    text(out, "position", NULL);
+    jsonobject_text(out, "position", NULL);
     return;
   }
-  open_object(out, "position");
-  lsn(out, "commit_lsn", s->position_commit_lsn);
-  lsn(out, "end_lsn", s->position_ack_lsn);
+  jsonobject_open(out, "position");
+  jsonobject_lsn(out, "commit_lsn", s->position_commit_lsn);
+  jsonobject_lsn(out, "end_lsn", s->position_ack_lsn);
   moment(out, "commit_time", s->position_commit_time_us);
-  boolean(out, "complete", s->position_complete);
-  close_object(out);
+  jsonobject_bool(out, "complete", s->position_complete);
+  jsonobject_close(out);
 }
 
 static int64_t wal_since(const struct catalog_slot *slot, lsn_t from) {
@@ -111,76 +70,76 @@ static int64_t wal_since(const struct catalog_slot *slot, lsn_t from) {
 
 static void write_slot(const struct progress_snapshot *s, const struct pages_subject *subject, struct buffer *out) {
   const struct catalog_slot *slot = &s->slot;
-  open_object(out, "slot");
-  text(out, "name", subject->slot);
+  jsonobject_open(out, "slot");
+  jsonobject_text(out, "name", subject->slot);
   moment(out, "read_at", s->slot_read_us);
   if (s->slot_read_us != 0)
-    boolean(out, "exists", slot->exists);
+    jsonobject_bool(out, "exists", slot->exists);
   if (s->slot_read_us != 0 && slot->exists) {
-    boolean(out, "active", slot->active);
-    text(out, "wal_status", slot->wal_status[0] == '\0' ? NULL : slot->wal_status);
-    lsn(out, "confirmed_flush_lsn", slot->confirmed_flush_lsn);
-    lsn(out, "restart_lsn", slot->restart_lsn);
-    lsn(out, "server_wal_lsn", slot->wal_lsn);
-    integer(out, "retained_bytes", slot->restart_lsn == 0 ? 0 : wal_since(slot, slot->restart_lsn));
+    jsonobject_bool(out, "active", slot->active);
+    jsonobject_text(out, "wal_status", slot->wal_status[0] == '\0' ? NULL : slot->wal_status);
+    jsonobject_lsn(out, "confirmed_flush_lsn", slot->confirmed_flush_lsn);
+    jsonobject_lsn(out, "restart_lsn", slot->restart_lsn);
+    jsonobject_lsn(out, "server_wal_lsn", slot->wal_lsn);
+    jsonobject_integer(out, "retained_bytes", slot->restart_lsn == 0 ? 0 : wal_since(slot, slot->restart_lsn));
   }
-  close_object(out);
+  jsonobject_close(out);
 }
 
 static void write_lag(const struct progress_snapshot *s, struct buffer *out) {
-  open_object(out, "lag");
+  jsonobject_open(out, "lag");
   if (s->slot_read_us != 0 && s->slot.confirmed_flush_lsn != 0)
-    integer(out, "bytes", wal_since(&s->slot, s->slot.confirmed_flush_lsn));
+    jsonobject_integer(out, "bytes", wal_since(&s->slot, s->slot.confirmed_flush_lsn));
   if (s->state == PROGRESS_STREAMING) {
-    key(out, "seconds");
+    jsonobject_key(out, "seconds");
     buffer_printf(out, "%.3f", (double)s->lag_us / 1e6);
-    integer(out, "unpublished_events", s->unpublished_events);
+    jsonobject_integer(out, "unpublished_events", s->unpublished_events);
   }
-  close_object(out);
+  jsonobject_close(out);
 }
 
 static void write_last_error(const struct progress_snapshot *s, struct buffer *out) {
   if (s->failed_us == 0) {
-    text(out, "last_error", NULL);
+    jsonobject_text(out, "last_error", NULL);
     return;
   }
-  open_object(out, "last_error");
+  jsonobject_open(out, "last_error");
   moment(out, "at", s->failed_us);
-  text(out, "kind", error_kind_name(s->failed_kind));
-  text(out, "code", s->failed_code);
-  text(out, "error", s->failed_message);
-  close_object(out);
+  jsonobject_text(out, "kind", error_kind_name(s->failed_kind));
+  jsonobject_text(out, "code", s->failed_code);
+  jsonobject_text(out, "error", s->failed_message);
+  jsonobject_close(out);
 }
 
-static void write_published(const struct publisher_totals *p, struct buffer *out) {
-  open_object(out, "published");
-  integer(out, "events", (int64_t)p->records);
-  integer(out, "transactions", (int64_t)p->transactions);
-  integer(out, "bytes", (int64_t)p->bytes);
-  close_object(out);
-  open_object(out, "quarantined");
+static void write_published(const struct totals *p, struct buffer *out) {
+  jsonobject_open(out, "published");
+  jsonobject_integer(out, "events", (int64_t)p->records);
+  jsonobject_integer(out, "transactions", (int64_t)p->transactions);
+  jsonobject_integer(out, "bytes", (int64_t)p->bytes);
+  jsonobject_close(out);
+  jsonobject_open(out, "quarantined");
   for (int i = 0; i < p->code_count; i++)
-    integer(out, p->codes[i].code, (int64_t)p->codes[i].count);
-  close_object(out);
+    jsonobject_integer(out, p->codes[i].code, (int64_t)p->codes[i].count);
+  jsonobject_close(out);
 }
 
 static int write_status(const struct progress_snapshot *s, const struct pages_subject *subject, struct buffer *out) {
-  open_object(out, NULL);
-  text(out, "name", subject->name);
+  jsonobject_open(out, NULL);
+  jsonobject_text(out, "name", subject->name);
   write_readiness(s, out);
-  integer(out, "generation", s->generation);
+  jsonobject_integer(out, "generation", s->generation);
   moment(out, "started", subject->started_us);
   write_position(s, out);
   write_slot(s, subject, out);
-  text(out, "publication", subject->publication);
+  jsonobject_text(out, "publication", subject->publication);
   write_lag(s, out);
   write_published(&s->published, out);
   write_last_error(s, out);
-  open_object(out, "versions");
-  text(out, "walferry", WALFERRY_VERSION);
-  text(out, "librdkafka", kafka_library_version());
-  close_object(out);
-  close_object(out);
+  jsonobject_open(out, "versions");
+  jsonobject_text(out, "walferry", WALFERRY_VERSION);
+  jsonobject_text(out, "librdkafka", kafka_library_version());
+  jsonobject_close(out);
+  jsonobject_close(out);
   buffer_append_char(out, '\n');
   return 200;
 }

@@ -49,7 +49,7 @@ static bool read_quarantine(struct status *status, const struct relay_settings *
   status->quarantine_exists = facts.exists;
   status->quarantine_whole = true;
   return !facts.exists || topic_tail_read(&settings->publisher.kafka, status->quarantine_topic, facts.partitions,
-                                          QUARANTINE_OFFSETS_MAX, "wf_error_code", QUARANTINE_TIMEOUT_MS,
+                                          QUARANTINE_OFFSETS_MAX, RECORD_HEADER_ERROR_CODE, QUARANTINE_TIMEOUT_MS,
                                           take_quarantined, status, &status->quarantine_whole, err);
 }
 

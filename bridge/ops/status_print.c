@@ -7,6 +7,7 @@
 
 #include "bridge/base/buffer.h"
 #include "bridge/base/clock.h"
+#include "bridge/base/jsonobject.h"
 
 void status_count_code(struct status *status, struct slice code, int64_t timestamp_ms) {
   char name[sizeof status->codes[0].code];
@@ -178,167 +179,136 @@ void status_print_text(const struct status *s, FILE *out) {
 
 /* The JSON form. What is not known is null. */
 
-static void key(struct buffer *json, const char *name) {
-  char before = json->len > 0 ? json->data[json->len - 1] : '\0';
-  if (before != '{' && before != '[' && before != '\0')
-    buffer_append_char(json, ',');
-  buffer_printf(json, "\"%s\":", name);
-}
-
+/* What is empty is not known. */
 static void put_text(struct buffer *json, const char *name, const char *value) {
-  key(json, name);
-  if (value == NULL || value[0] == '\0')
-    buffer_append_text(json, "null");
-  else
-    buffer_append_json(json, slice_of(value));
-}
-
-static void put_number(struct buffer *json, const char *name, int64_t value) {
-  key(json, name);
-  buffer_printf(json, "%" PRId64, value);
+  jsonobject_text(json, name, value == NULL || value[0] == '\0' ? NULL : value);
 }
 
 /* -1 is unknown. */
 static void put_known(struct buffer *json, const char *name, int64_t value) {
   if (value < 0)
-    put_text(json, name, NULL);
+    jsonobject_text(json, name, NULL);
   else
-    put_number(json, name, value);
-}
-
-static void put_bool(struct buffer *json, const char *name, bool value) {
-  key(json, name);
-  buffer_append_text(json, value ? "true" : "false");
-}
-
-static void put_lsn(struct buffer *json, const char *name, lsn_t lsn) {
-  put_text(json, name, lsn == 0 ? NULL : lsn_format(lsn).text);
+    jsonobject_integer(json, name, value);
 }
 
 static void json_postgres(const struct status *s, struct buffer *json) {
-  key(json, "postgres");
-  buffer_append_char(json, '{');
-  put_bool(json, "read", s->postgres_read);
+  jsonobject_open(json, "postgres");
+  jsonobject_bool(json, "read", s->postgres_read);
   put_text(json, "error", s->postgres_read ? NULL : s->postgres_error.message);
   if (s->postgres_read) {
-    put_number(json, "version", s->server.version);
+    jsonobject_integer(json, "version", s->server.version);
     put_text(json, "database", s->server.database);
-    put_bool(json, "in_recovery", s->server.in_recovery);
-    put_lsn(json, "flush_lsn", s->health.flush_lsn);
+    jsonobject_bool(json, "in_recovery", s->server.in_recovery);
+    jsonobject_lsn(json, "flush_lsn", s->health.flush_lsn);
   }
-  buffer_append_char(json, '}');
+  jsonobject_close(json);
 }
 
 static void json_slot(const struct status *s, struct buffer *json) {
-  key(json, "slot");
   if (!s->postgres_read) {
-    buffer_append_text(json, "null");
+    jsonobject_text(json, "slot", NULL);
     return;
   }
-  buffer_append_char(json, '{');
+  jsonobject_open(json, "slot");
   put_text(json, "name", s->slot_name);
-  put_bool(json, "exists", s->slot.exists);
-  put_bool(json, "active", s->slot.active);
+  jsonobject_bool(json, "exists", s->slot.exists);
+  jsonobject_bool(json, "active", s->slot.active);
   put_known(json, "active_pid", s->slot.active ? s->slot.active_pid : -1);
   put_text(json, "holder", s->slot_use.holder);
   put_text(json, "holder_address", s->slot_use.holder_address);
   put_text(json, "inactive_since", s->slot_use.inactive_since);
   put_text(json, "wal_status", s->slot.wal_status);
   put_text(json, "invalidation_reason", s->slot.invalidation_reason);
-  put_lsn(json, "restart_lsn", s->slot.restart_lsn);
-  put_lsn(json, "confirmed_flush_lsn", s->slot.confirmed_flush_lsn);
+  jsonobject_lsn(json, "restart_lsn", s->slot.restart_lsn);
+  jsonobject_lsn(json, "confirmed_flush_lsn", s->slot.confirmed_flush_lsn);
   put_known(json, "retained_bytes", s->slot_use.retained_bytes);
   put_known(json, "safe_wal_bytes", s->slot_use.safe_bytes);
-  buffer_append_char(json, '}');
+  jsonobject_close(json);
 }
 
 static void json_instances(const struct status *s, struct buffer *json) {
-  key(json, "instances");
   if (!s->postgres_read) {
-    buffer_append_text(json, "null");
+    jsonobject_text(json, "instances", NULL);
     return;
   }
-  buffer_append_char(json, '{');
-  put_number(json, "active", active_count(s));
-  put_number(json, "standby", s->reader_count - active_count(s));
-  key(json, "list");
+  jsonobject_open(json, "instances");
+  jsonobject_integer(json, "active", active_count(s));
+  jsonobject_integer(json, "standby", s->reader_count - active_count(s));
+  jsonobject_key(json, "list");
   buffer_append_char(json, '[');
   for (int i = 0; i < s->reader_count; i++) {
-    buffer_append_text(json, i == 0 ? "{" : ",{");
+    jsonobject_open(json, NULL);
     put_text(json, "state", is_active(s, &s->readers[i]) ? "active" : "standby");
     put_text(json, "address", s->readers[i].address);
     put_text(json, "since", s->readers[i].since);
-    put_number(json, "pid", s->readers[i].pid);
-    buffer_append_char(json, '}');
+    jsonobject_integer(json, "pid", s->readers[i].pid);
+    jsonobject_close(json);
   }
   buffer_append_text(json, "]}");
 }
 
 static void json_kafka(const struct status *s, struct buffer *json) {
   bool read = s->position_read && s->quarantine_read;
-  key(json, "kafka");
-  buffer_append_char(json, '{');
-  put_bool(json, "read", read);
+  jsonobject_open(json, "kafka");
+  jsonobject_bool(json, "read", read);
   put_text(json, "error", read ? NULL : s->kafka_error.message);
-  buffer_append_char(json, '}');
+  jsonobject_close(json);
 }
 
 static void json_position(const struct status *s, struct buffer *json) {
   const struct position *p = &s->position;
-  key(json, "position");
   if (!s->position_read) {
-    buffer_append_text(json, "null");
+    jsonobject_text(json, "position", NULL);
     return;
   }
-  buffer_append_char(json, '{');
+  jsonobject_open(json, "position");
   put_text(json, "state", state_name(p));
   if (p->state == POSITION_SET) {
-    put_lsn(json, "lsn", position_ack_lsn(p));
-    put_lsn(json, "commit_lsn", p->commit_lsn);
-    put_lsn(json, "end_lsn", p->end_lsn);
-    put_lsn(json, "idle_end_lsn", p->idle_end_lsn);
+    jsonobject_lsn(json, "lsn", position_ack_lsn(p));
+    jsonobject_lsn(json, "commit_lsn", p->commit_lsn);
+    jsonobject_lsn(json, "end_lsn", p->end_lsn);
+    jsonobject_lsn(json, "idle_end_lsn", p->idle_end_lsn);
     put_text(json, "commit_time", p->commit_lsn == 0 ? NULL : clock_rfc3339(p->commit_time_us).text);
     put_known(json, "xid", p->commit_lsn == 0 ? -1 : (int64_t)p->xid);
-    put_bool(json, "complete", p->complete);
-    put_number(json, "next_index", (int64_t)p->next_index);
-    put_number(json, "timeline", p->timeline);
+    jsonobject_bool(json, "complete", p->complete);
+    jsonobject_integer(json, "next_index", (int64_t)p->next_index);
+    jsonobject_integer(json, "timeline", p->timeline);
     put_text(json, "system_id", p->system_id);
   }
-  buffer_append_char(json, '}');
+  jsonobject_close(json);
 }
 
 static void json_lag(const struct status *s, struct buffer *json) {
-  key(json, "lag");
-  buffer_append_char(json, '{');
+  jsonobject_open(json, "lag");
   put_known(json, "bytes", lag_bytes(s));
-  key(json, "seconds");
+  jsonobject_key(json, "seconds");
   if (lag_us(s) < 0)
     buffer_append_text(json, "null");
   else
     buffer_printf(json, "%.6f", (double)lag_us(s) / 1e6);
-  buffer_append_char(json, '}');
+  jsonobject_close(json);
 }
 
 static void json_quarantine(const struct status *s, struct buffer *json) {
-  key(json, "quarantine");
   if (!s->quarantine_read) {
-    buffer_append_text(json, "null");
+    jsonobject_text(json, "quarantine", NULL);
     return;
   }
-  buffer_append_char(json, '{');
+  jsonobject_open(json, "quarantine");
   put_text(json, "topic", s->quarantine_topic);
-  put_bool(json, "exists", s->quarantine_exists);
-  put_number(json, "records", s->quarantined);
-  put_bool(json, "at_least", !s->quarantine_whole);
-  key(json, "codes");
+  jsonobject_bool(json, "exists", s->quarantine_exists);
+  jsonobject_integer(json, "records", s->quarantined);
+  jsonobject_bool(json, "at_least", !s->quarantine_whole);
+  jsonobject_key(json, "codes");
   buffer_append_char(json, '[');
   for (int i = 0; i < s->code_count; i++) {
-    buffer_append_text(json, i == 0 ? "{" : ",{");
+    jsonobject_open(json, NULL);
     put_text(json, "code", s->codes[i].code);
-    put_number(json, "records", s->codes[i].records);
+    jsonobject_integer(json, "records", s->codes[i].records);
     put_text(json, "first", time_text(s->codes[i].first_ms).text);
     put_text(json, "last", time_text(s->codes[i].last_ms).text);
-    buffer_append_char(json, '}');
+    jsonobject_close(json);
   }
   buffer_append_text(json, "]}");
 }
@@ -346,9 +316,9 @@ static void json_quarantine(const struct status *s, struct buffer *json) {
 void status_print_json(const struct status *s, FILE *out) {
   struct buffer json;
   buffer_init(&json, BUFFER_MAX_ROW);
-  buffer_append_char(&json, '{');
+  jsonobject_open(&json, NULL);
   put_text(&json, "instance", s->instance);
-  put_bool(&json, "ok", s->postgres_read && s->position_read && s->quarantine_read);
+  jsonobject_bool(&json, "ok", s->postgres_read && s->position_read && s->quarantine_read);
   json_postgres(s, &json);
   json_slot(s, &json);
   json_instances(s, &json);

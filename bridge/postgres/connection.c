@@ -40,10 +40,6 @@ void connection_close(struct connection *conn) {
   free(conn);
 }
 
-bool connection_is_open(const struct connection *conn) {
-  return conn != NULL && PQstatus(conn->pg) == CONNECTION_OK;
-}
-
 static void keep_sqlstate(struct connection *conn, const char *state) {
   size_t len = strnlen(state, sizeof conn->sqlstate - 1);
   memcpy(conn->sqlstate, state, len);
@@ -121,19 +117,4 @@ void rows_free(struct rows *rows) {
     return;
   PQclear(rows->result);
   free(rows);
-}
-
-/* libpq's memory is handed on as a plain malloc block, so that the caller may free() it anywhere. */
-static char *take_quoted(char *quoted) {
-  char *copy = memory_string(quoted == NULL ? "" : quoted);
-  PQfreemem(quoted);
-  return copy;
-}
-
-char *connection_quote_identifier(struct connection *conn, const char *name) {
-  return take_quoted(PQescapeIdentifier(conn->pg, name, strlen(name)));
-}
-
-char *connection_quote_literal(struct connection *conn, const char *text) {
-  return take_quoted(PQescapeLiteral(conn->pg, text, strlen(text)));
 }

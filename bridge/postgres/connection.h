@@ -14,7 +14,6 @@ struct connection;
  * ERROR_RETRY. */
 struct connection *connection_open(const char *conninfo, const char *name, struct error *err);
 void connection_close(struct connection *conn); /* accepts NULL */
-bool connection_is_open(const struct connection *conn);
 
 /* Replaces the statement_timeout of 30 s; the client waits 10 s longer for the answer of a server that hangs. 0 is
  * without limit. A statement that runs into it is ERROR_RETRY. */
@@ -36,9 +35,5 @@ int rows_count(const struct rows *rows);
 const char *rows_text(const struct rows *rows, int row, int column);
 bool rows_bool(const struct rows *rows, int row, int column); /* 't' is true; NULL false */
 void rows_free(struct rows *rows);                            /* accepts NULL */
-
-/* Quotes an identifier or a literal for SQL; malloc'ed. */
-char *connection_quote_identifier(struct connection *conn, const char *name);
-char *connection_quote_literal(struct connection *conn, const char *text);
 
 #endif

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/base/buffer.h"
 #include "bridge/base/clock.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/number.h"
+#include "bridge/postgres/quote.h"
 #include "bridge/postgres/session.h"
 #include "bridge/postgres/timeline.h"
 
@@ -129,17 +129,6 @@ bool replication_timeline_end(struct replication *rep, uint32_t current, uint32_
   return ok;
 }
 
-/* The walsender's grammar knows "..." and '...' with the quote doubled, and no E'...' as PQescapeLiteral may write. */
-static void append_quoted(struct buffer *sql, char quote, const char *text) {
-  buffer_append_char(sql, quote);
-  for (; *text != '\0'; text++) {
-    if (*text == quote)
-      buffer_append_char(sql, quote);
-    buffer_append_char(sql, *text);
-  }
-  buffer_append_char(sql, quote);
-}
-
 static bool mentions(const PGresult *result, const char *words) {
   static const int fields[] = {PG_DIAG_MESSAGE_PRIMARY, PG_DIAG_MESSAGE_DETAIL, PG_DIAG_MESSAGE_HINT};
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
@@ -213,9 +202,9 @@ bool replication_create_slot(struct replication *rep, const char *slot, const ch
   struct buffer sql;
   buffer_init(&sql, COMMAND_MAX);
   buffer_append_text(&sql, "CREATE_REPLICATION_SLOT ");
-  append_quoted(&sql, '"', slot);
+  quote_identifier(&sql, slot);
   buffer_append_text(&sql, " LOGICAL ");
-  append_quoted(&sql, '"', plugin);
+  quote_identifier(&sql, plugin);
   buffer_append_text(&sql, " (SNAPSHOT 'nothing')");
   buffer_append_char(&sql, '\0');
   PGresult *result = sql.overflow ? NULL : session_exec(rep->pg, sql.data, -1, NULL, CREATE_TIMEOUT_MS, err);
@@ -258,9 +247,9 @@ bool replication_copy_slot(struct replication *rep, const char *slot, const char
   struct buffer sql;
   buffer_init(&sql, COMMAND_MAX);
   buffer_append_text(&sql, "SELECT pg_catalog.pg_copy_logical_replication_slot(");
-  append_quoted(&sql, '\'', slot);
+  quote_literal(&sql, slot);
   buffer_append_text(&sql, ", ");
-  append_quoted(&sql, '\'', copy);
+  quote_literal(&sql, copy);
   buffer_append_text(&sql, ", true)");
   buffer_append_char(&sql, '\0');
   PGresult *result = session_exec(rep->pg, sql.data, -1, NULL, COMMAND_TIMEOUT_MS, err);
@@ -296,13 +285,13 @@ bool replication_start(struct replication *rep, const char *slot, int option_cou
   struct buffer sql;
   buffer_init(&sql, COMMAND_MAX);
   buffer_append_text(&sql, "START_REPLICATION SLOT ");
-  append_quoted(&sql, '"', slot);
+  quote_identifier(&sql, slot);
   buffer_append_text(&sql, " LOGICAL 0/0");
   for (int i = 0; i < option_count; i++) {
     buffer_append_text(&sql, i == 0 ? " (" : ", ");
-    append_quoted(&sql, '"', options[2 * i]);
+    quote_identifier(&sql, options[2 * i]);
     buffer_append_char(&sql, ' ');
-    append_quoted(&sql, '\'', options[2 * i + 1]);
+    quote_literal(&sql, options[2 * i + 1]);
   }
   buffer_append_text(&sql, option_count > 0 ? ")" : "");
   buffer_append_char(&sql, '\0');

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bridge/base/buffer.h"
 #include "bridge/base/memory.h"
+#include "bridge/postgres/quote.h"
 #include "decoders/decoder.h"
 
 #define OLDEST_SERVER 150000
@@ -149,26 +149,14 @@ bool facts_check_publication(const struct facts *f, const struct relay_settings 
   return ok;
 }
 
-static void append_identifier(struct buffer *sql, const char *name) {
-  buffer_append_char(sql, '"');
-  for (const char *c = name; *c != '\0'; c++) {
-    if (*c == '"')
-      buffer_append_char(sql, '"');
-    buffer_append_char(sql, *c);
-  }
-  buffer_append_char(sql, '"');
-}
-
 char *facts_publication_sql(const struct relay_settings *settings) {
   struct buffer sql;
   buffer_init(&sql, BUFFER_MAX_ROW);
   buffer_append_text(&sql, "CREATE PUBLICATION ");
-  append_identifier(&sql, settings->publication);
+  quote_identifier(&sql, settings->publication);
   for (int i = 0; i < settings->intake.table_count; i++) {
     buffer_append_text(&sql, i == 0 ? " FOR TABLE " : ", ");
-    append_identifier(&sql, settings->intake.tables[i].schema);
-    buffer_append_char(&sql, '.');
-    append_identifier(&sql, settings->intake.tables[i].table);
+    quote_table(&sql, settings->intake.tables[i].schema, settings->intake.tables[i].table);
   }
   buffer_append_text(&sql, " WITH (publish = 'insert', publish_via_partition_root = true)");
   buffer_append_char(&sql, '\0');

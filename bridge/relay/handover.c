@@ -6,7 +6,6 @@
 #include <sys/eventfd.h>
 #include <time.h>
 
-#include "bridge/base/clock.h"
 #include "bridge/base/memory.h"
 
 struct handover {

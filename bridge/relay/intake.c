@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/base/fnv1a.h"
 #include "bridge/base/memory.h"
 
 struct intake {
@@ -17,7 +18,7 @@ struct intake {
   struct binding *last_binding;
   uint64_t last_serial;
   struct record_builder *builder;
-  struct message_scratch *scratch;
+  struct jsontext_scratch scratch; /* of the last message */
 
   bool in_transaction;
   bool covered;     /* this transaction was published already */
@@ -45,7 +46,6 @@ struct intake *intake_new(const struct intake_rules *rules, const struct positio
   for (int i = 0; i < rules->table_count; i++)
     binding_init(&in->bindings[i], &rules->tables[i]);
   in->builder = record_builder_new(&rules->record);
-  in->scratch = message_scratch_new();
   return in;
 }
 
@@ -62,7 +62,7 @@ void intake_free(struct intake *in) {
     binding_free(&in->bindings[i]);
   free(in->bindings);
   record_builder_free(in->builder);
-  message_scratch_free(in->scratch);
+  jsontext_scratch_free(&in->scratch);
   position_clear(&in->from);
   free(in);
 }
@@ -83,7 +83,7 @@ static bool on_begin(struct intake *in, const struct change *change, struct erro
   in->xid = change->begin.xid;
   in->commit_time_us = change->begin.commit_time_us;
   in->index = 0;
-  in->hash = POSITION_HASH_START;
+  in->hash = FNV1A_START;
   in->covered = position_covers(&in->from, in->commit_lsn);
   in->resumed = false;
   if (in->from.commit_lsn == 0)
@@ -154,8 +154,8 @@ static bool on_commit(struct intake *in, const struct change *change, struct err
 
 /* Counts a change; *skip where the position already holds it. */
 static bool count_change(struct intake *in, const char *origin, struct slice id, bool *skip, struct error *err) {
-  in->hash = position_hash(in->hash, origin, strlen(origin) + 1);
-  in->hash = position_hash(in->hash, id.data, id.len);
+  in->hash = fnv1a(in->hash, origin, strlen(origin) + 1);
+  in->hash = fnv1a(in->hash, id.data, id.len);
   in->index++;
   *skip = in->resumed && in->index <= in->from.next_index;
   if (*skip && in->index == in->from.next_index && in->hash != in->from.hash)
@@ -245,7 +245,7 @@ static bool on_message(struct intake *in, const struct change *change, struct er
   if (skip)
     return true;
   struct problem problem = {.code = NULL};
-  event_from_message(in->scratch, prefix, change->message.content, &event, &problem.code);
+  event_from_message(&in->scratch, prefix, change->message.content, &event, &problem.code);
   if (problem.code != NULL)
     strncpy(problem.message, "the message's content is not an envelope", sizeof problem.message - 1);
   return append_event(in, &event, &problem, err);
@@ -300,15 +300,15 @@ lsn_t intake_decoded_to(const struct intake *in) {
 }
 
 uint64_t intake_fingerprint(const struct intake_rules *rules, const char *plugin) {
-  uint64_t hash = position_hash(POSITION_HASH_START, plugin, strlen(plugin) + 1);
+  uint64_t hash = fnv1a(FNV1A_START, plugin, strlen(plugin) + 1);
   unsigned char counting = POSITION_COUNTING;
-  hash = position_hash(hash, &counting, 1);
+  hash = fnv1a(hash, &counting, 1);
   for (int i = 0; i < rules->table_count; i++) {
-    hash = position_hash(hash, rules->tables[i].schema, strlen(rules->tables[i].schema) + 1);
-    hash = position_hash(hash, rules->tables[i].table, strlen(rules->tables[i].table) + 1);
+    hash = fnv1a(hash, rules->tables[i].schema, strlen(rules->tables[i].schema) + 1);
+    hash = fnv1a(hash, rules->tables[i].table, strlen(rules->tables[i].table) + 1);
   }
-  hash = position_hash(hash, "", 1); /* ends the tables: no schema is empty */
+  hash = fnv1a(hash, "", 1); /* ends the tables: no schema is empty */
   for (int i = 0; i < rules->prefix_count; i++)
-    hash = position_hash(hash, rules->prefixes[i], strlen(rules->prefixes[i]) + 1);
+    hash = fnv1a(hash, rules->prefixes[i], strlen(rules->prefixes[i]) + 1);
   return hash;
 }

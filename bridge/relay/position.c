@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "bridge/base/memory.h"
-#include "bridge/base/number.h"
 
 void position_init(struct position *p) {
   *p = (struct position){.state = POSITION_NONE};
@@ -61,13 +60,6 @@ bool position_same_progress(const struct position *a, const struct position *b) 
   return a->state == b->state && a->commit_lsn == b->commit_lsn && a->end_lsn == b->end_lsn && a->xid == b->xid &&
          a->complete == b->complete && a->next_index == b->next_index && a->idle_end_lsn == b->idle_end_lsn &&
          strcmp(a->system_id, b->system_id) == 0;
-}
-
-uint64_t position_hash(uint64_t hash, const void *data, size_t len) {
-  const unsigned char *bytes = data;
-  for (size_t i = 0; i < len; i++)
-    hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
-  return hash;
 }
 
 static void append_lsn(struct buffer *json, const char *name, lsn_t lsn) {

@@ -53,7 +53,7 @@ struct position {
   int64_t commit_time_us; /* Unix microseconds */
   bool complete;
   uint64_t next_index;  /* while incomplete: index of the next change to publish; > 0 */
-  uint64_t hash;        /* while incomplete: running hash of (table, id) of the changes before next_index */
+  uint64_t hash;        /* while incomplete: running FNV-1a of (table, id) of the changes before next_index */
   uint64_t fingerprint; /* of tables, prefixes, decoder and counting version; matters while incomplete */
 
   lsn_t idle_end_lsn; /* progress without events */
@@ -83,9 +83,5 @@ bool position_same_progress(const struct position *a, const struct position *b);
 void position_encode(const struct position *p, struct buffer *json);
 /* ERROR_REFUSED "position_unreadable" if it is no position of this format. */
 bool position_decode(struct slice json, struct position *out, struct error *err);
-
-/* FNV-1a 64, continued: the running hash of (table, id). Start from POSITION_HASH_START. */
-#define POSITION_HASH_START UINT64_C(0xcbf29ce484222325)
-uint64_t position_hash(uint64_t hash, const void *data, size_t len);
 
 #endif

@@ -18,12 +18,6 @@
 #define WATCH_INTERVAL_MS 3000
 #define WRITE_SLICE 4096 /* PIPE_BUF: what poll promises room for */
 
-static const struct handover_limits handover_limits = {
-    .queue_bytes = 4 << 20,
-    .soft_bytes = 1 << 20,
-    .hard_bytes = 4 << 20,
-};
-
 struct preview {
   const struct preview_settings *settings;
   const struct stop *stop;
@@ -114,7 +108,7 @@ static bool start(struct preview *p, struct error *err) {
   if (!look(p, err) || !start_copy(p, err))
     return false;
   int64_t sender_timeout_ms = replication_sender_timeout_ms(p->rep);
-  p->source = source_start(p->rep, &handover_limits, p->until, p->progress);
+  p->source = source_start(p->rep, p->until, p->progress);
   p->rep = NULL;
   struct intake *intake = intake_new(&s->intake, &p->from, false);
   if (!relay_resolve_partitions(s, &p->facts.publication, p->conn, sender_timeout_ms, intake, &p->partitions, err)) {

@@ -228,7 +228,7 @@ void progress_slot(struct progress *p, const struct catalog_slot *slot) {
   pthread_mutex_unlock(&p->lock);
 }
 
-void progress_published(struct progress *p, const struct publisher_totals *totals, const struct position *position) {
+void progress_published(struct progress *p, const struct totals *totals, const struct position *position) {
   pthread_mutex_lock(&p->lock);
   p->told.published = *totals;
   p->told.position_commit_lsn = position->commit_lsn;

@@ -50,7 +50,7 @@ struct progress_snapshot {
   uint64_t recoveries_start_over;
   uint64_t recoveries_fenced;
 
-  struct publisher_totals published;
+  struct totals published;
 
   /* Only while streaming, else 0; as is the position below. */
   int64_t queue_bytes;
@@ -97,7 +97,7 @@ void progress_talk(struct progress *p, enum progress_peer peer);
 void progress_failed(struct progress *p, const struct error *err); /* enters PROGRESS_RECOVERING */
 void progress_slot(struct progress *p, const struct catalog_slot *slot);
 /* What the publisher has done, and the position that is committed in Kafka: after each Kafka transaction. */
-void progress_published(struct progress *p, const struct publisher_totals *totals, const struct position *position);
+void progress_published(struct progress *p, const struct totals *totals, const struct position *position);
 void progress_kafka_answered(struct progress *p);
 void progress_kafka_silent(struct progress *p, const struct error *err);
 

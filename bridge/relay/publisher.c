@@ -1,7 +1,6 @@
 /* See publisher.h. */
 #include "bridge/relay/publisher.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uthash.h>
@@ -49,7 +48,7 @@ struct publisher {
   struct buffer json;
   struct topic *topics; /* forgotten with each new producer: limits may have changed */
   struct suspects *suspects;
-  struct publisher_totals totals;
+  struct totals totals;
   uint64_t records_logged; /* of its records, as of the last position.committed */
   struct row_log *row_log;
   bool progress_unlogged;
@@ -134,7 +133,7 @@ const struct position *publisher_position(const struct publisher *p) {
   return &p->committed;
 }
 
-const struct publisher_totals *publisher_totals(const struct publisher *p) {
+const struct totals *publisher_totals(const struct publisher *p) {
   return &p->totals;
 }
 
@@ -526,51 +525,6 @@ void publisher_log_progress(struct publisher *p) {
   p->records_logged = p->totals.records;
 }
 
-/* The code of a quarantine record, from its header. */
-static struct slice quarantine_code(const struct record *record) {
-  for (int i = 0; i < record->header_count; i++)
-    if (strcmp(record->headers[i].name, "wf_error_code") == 0)
-      return record->headers[i].value;
-  return slice_of("unknown");
-}
-
-static void count_quarantined(struct publisher_totals *totals, struct slice code) {
-  totals->quarantined++;
-  int i = 0;
-  while (i < totals->code_count && !slice_is(code, totals->codes[i].code))
-    i++;
-  if (i == PUBLISHER_CODES_MAX)
-    i--;
-  struct publisher_code *entry = &totals->codes[i];
-  if (i == totals->code_count) {
-    snprintf(entry->code, sizeof entry->code, "%.*s", SLICE_ARG(code));
-    totals->code_count++;
-  }
-  entry->count++;
-}
-
-static void count_commit(struct publisher_totals *totals, const struct record *const *records, int count,
-                         int64_t commit_us) {
-  totals->kafka_transactions++;
-  histogram_add(&totals->commit, commit_us);
-  totals->records += (uint64_t)count;
-  for (int i = 0; i < count; i++) {
-    totals->bytes += records[i]->key.len + records[i]->value.len;
-    if (records[i]->quarantined)
-      count_quarantined(totals, quarantine_code(records[i]));
-  }
-}
-
-static void count_transactions(struct publisher_totals *totals, const struct segment *batch) {
-  int64_t now_us = clock_wall_us();
-  for (const struct segment *s = batch; s != NULL; s = s->next) {
-    if (!s->ends)
-      continue;
-    totals->transactions++;
-    histogram_add(&totals->end_to_end, now_us - s->commit_time_us);
-  }
-}
-
 /* Begin, records, position, commit. p->next is the position to commit. */
 static bool transact(struct publisher *p, const struct record *const *records, int count, struct error *err) {
   buffer_clear(&p->json);
@@ -593,7 +547,7 @@ static bool transact(struct publisher *p, const struct record *const *records, i
     return false;
   int64_t commit_us = clock_monotonic_us() - commit_began_us;
   FAILPOINT("publisher.after_commit");
-  count_commit(&p->totals, records, count, commit_us);
+  totals_add_commit(&p->totals, records, count, commit_us);
   int64_t now_ms = clock_monotonic_ms();
   for (int i = 0; i < count; i++)
     row_log_note(p->row_log, records[i], now_ms);
@@ -641,7 +595,7 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
     /* Settling may have found a topic with smaller batches, or tried a record alone. */
     ok = ensure_producer(p, err) && transact(p, settled, count, err);
     if (ok)
-      count_transactions(&p->totals, batch);
+      totals_add_transactions(&p->totals, batch);
     else if (p->producer != NULL)
       remember_refused(p, err);
   }

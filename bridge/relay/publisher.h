@@ -4,12 +4,12 @@
 #define WALFERRY_RELAY_PUBLISHER_H
 
 #include "bridge/base/error.h"
-#include "bridge/base/histogram.h"
 #include "bridge/kafka/admin.h"
 #include "bridge/kafka/client.h"
 #include "bridge/relay/position.h"
 #include "bridge/relay/segment.h"
 #include "bridge/relay/stop.h"
+#include "bridge/relay/totals.h"
 
 struct publisher_settings {
   struct kafka_settings kafka;
@@ -54,25 +54,8 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
 /* What is committed in Kafka, as far as this producer knows. */
 const struct position *publisher_position(const struct publisher *p);
 
-/* Since the start of the process, and only what is committed. */
-#define PUBLISHER_CODES_MAX 32
-struct publisher_totals {
-  uint64_t records; /* quarantine records too */
-  uint64_t bytes;   /* their keys and values */
-  uint64_t quarantined;
-  struct publisher_code { /* the same by code; code_count of them, the last for what is beyond */
-    char code[32];
-    uint64_t count;
-  } codes[PUBLISHER_CODES_MAX];
-  int code_count;
-  uint64_t transactions;       /* Postgres transactions that ended with these records */
-  uint64_t kafka_transactions; /* those that hold a position alone too */
-  uint64_t producers_renewed;
-  struct histogram commit;     /* duration of the Kafka commit */
-  struct histogram end_to_end; /* from the Postgres commit until the Kafka commit returned, once a Postgres
-                                  transaction; of two clocks, where the servers are not on one machine */
-};
-const struct publisher_totals *publisher_totals(const struct publisher *p);
+/* Since the start of the process. */
+const struct totals *publisher_totals(const struct publisher *p);
 
 /* Progress is logged ("position.committed") at most once a second while busy; this logs what is not logged yet. */
 void publisher_log_progress(struct publisher *p);

@@ -2,7 +2,6 @@
 #include "bridge/relay/relay.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,7 +9,6 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/failpoint.h"
 #include "bridge/base/log.h"
-#include "bridge/base/memory.h"
 #include "bridge/relay/facts.h"
 #include "bridge/relay/source.h"
 
@@ -27,12 +25,6 @@
 #define PARTITION_LOOKUP_MAX_MS 2000
 
 static const char CODE_SLOT_HELD[] = "slot_held";
-
-static const struct handover_limits handover_limits = {
-    .queue_bytes = 4 << 20,
-    .soft_bytes = 2 << 20,
-    .hard_bytes = 4 << 20,
-};
 
 /* Lives as long as the process: what recovery must remember. */
 struct relay {
@@ -355,7 +347,7 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   int backend_pid = replication_backend_pid(g->rep);
   int64_t sender_timeout_ms = replication_sender_timeout_ms(g->rep);
   r->last_backend_pid = backend_pid;
-  g->source = source_start(g->rep, &handover_limits, r->until, r->progress);
+  g->source = source_start(g->rep, r->until, r->progress);
   g->rep = NULL;
   if (!read_held_slot(r, g, backend_pid, err))
     return false;

@@ -25,6 +25,12 @@
 
 const char SOURCE_KAFKA_STALLED[] = "kafka_stalled";
 
+static const struct handover_limits queue_limits = {
+    .queue_bytes = 4 << 20,
+    .soft_bytes = 2 << 20,
+    .hard_bytes = 4 << 20,
+};
+
 enum feedback_reason {
   FEEDBACK_TIMER = 1, /* also asks the server for a keepalive */
   FEEDBACK_ACK,
@@ -216,14 +222,13 @@ static void *run(void *arg) {
   return NULL;
 }
 
-struct source *source_start(struct replication *rep, const struct handover_limits *limits, lsn_t until,
-                            struct progress *progress) {
+struct source *source_start(struct replication *rep, lsn_t until, struct progress *progress) {
   struct source *s = memory_alloc(sizeof *s);
   s->rep = rep;
   s->progress = progress;
   s->until = until;
   s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  s->handover = handover_new(limits, s->wake_fd, progress_queue(progress));
+  s->handover = handover_new(&queue_limits, s->wake_fd, progress_queue(progress));
   int64_t sender_timeout_ms = replication_sender_timeout_ms(rep);
   s->silence_max_ms = sender_timeout_ms > SILENCE_MAX_MS ? sender_timeout_ms : SILENCE_MAX_MS;
   s->feedback_interval_ms = until != 0 ? FEEDBACK_UNTIL_MS : FEEDBACK_MAX_MS;

@@ -17,8 +17,7 @@ extern const char SOURCE_KAFKA_STALLED[];
 /* Starts the thread, which takes over the replication connection (START_REPLICATION has been sent) and holds: it
  * answers with flush 0 and reads nothing until source_go. until: 0, or the LSN behind which progress is reported at
  * once. progress is borrowed. */
-struct source *source_start(struct replication *rep, const struct handover_limits *limits, lsn_t until,
-                            struct progress *progress);
+struct source *source_start(struct replication *rep, lsn_t until, struct progress *progress);
 
 /* Lets it stream with this decoder and intake, both now the source's. */
 void source_go(struct source *source, struct decoder *decoder, struct intake *intake);

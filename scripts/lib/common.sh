@@ -66,5 +66,31 @@ wait_for_port() {
     return 1
 }
 
+# fetch_once FOLDER WHAT FILL: prints FOLDER, a cache that is filled when it is first needed: FILL WORK has to make
+# WORK/fetched. What it prints is a log, shown when three attempts were in vain.
+fetch_once() {
+    local folder=$1 what=$2 fill=$3 work attempt
+    if [ -f "$folder/complete" ]; then
+        printf '%s\n' "$folder"
+        return 0
+    fi
+    warn "fetching $what (once)"
+    mkdir -p "${folder%/*}" || return 1
+    work=$(mktemp -d "${folder%/*}/fetch.XXXXXX") || return 1
+    for attempt in 1 2 3; do
+        if "$fill" "$work" >"$work/log" 2>&1 </dev/null && touch "$work/fetched/complete"; then
+            # A second fetcher may have been faster; its folder is as good as ours.
+            mv -T "$work/fetched" "$folder" 2>/dev/null
+            rm -rf "$work"
+            [ -f "$folder/complete" ] && printf '%s\n' "$folder"
+            return
+        fi
+        sleep "$attempt"
+    done
+    tail -20 "$work/log" >&2
+    rm -rf "$work"
+    return 1
+}
+
 now_ms() { date +%s%3N; }
 seconds_since() { awk -v a="$1" -v b="$(now_ms)" 'BEGIN { printf "%.1f s", (b - a) / 1000 }'; }

@@ -54,36 +54,18 @@ debezium_java_fetch() {
 }
 
 debezium_fetch() {
-    if [ -f "$DEBEZIUM_CACHE/complete" ]; then
-        printf '%s\n' "$DEBEZIUM_CACHE"
-        return 0
-    fi
-    warn "fetching Debezium Server $DEBEZIUM_VERSION from Maven Central (once, about 550 MB)"
-    mkdir -p "${DEBEZIUM_CACHE%/*}" || return 1
-    local work attempt
-    work=$(mktemp -d "${DEBEZIUM_CACHE%/*}/fetch.XXXXXX") || return 1
-    for attempt in 1 2 3; do
-        # Into a repository of its own: the archive is not kept beside what is unpacked.
-        if mvn -q -B -Dmaven.repo.local="$work/repository" dependency:get -Dtransitive=false \
-            -Dartifact="io.debezium:debezium-server-dist:$DEBEZIUM_VERSION:tar.gz" >"$work/mvn.log" 2>&1 </dev/null &&
-            debezium_unpack "$work"; then
-            mv -T "$work/debezium-server" "$DEBEZIUM_CACHE" 2>/dev/null
-            rm -rf "$work"
-            [ -f "$DEBEZIUM_CACHE/complete" ] && printf '%s\n' "$DEBEZIUM_CACHE"
-            return
-        fi
-        sleep "$attempt"
-    done
-    tail -20 "$work/mvn.log" >&2
-    rm -rf "$work"
-    return 1
+    fetch_once "$DEBEZIUM_CACHE" "Debezium Server $DEBEZIUM_VERSION from Maven Central, about 550 MB" debezium_fill
 }
 
-# The server and its libraries, without the connectors that are kept apart.
-debezium_unpack() {
-    tar -xzf "$1/repository/io/debezium/debezium-server-dist/$DEBEZIUM_VERSION/debezium-server-dist-$DEBEZIUM_VERSION.tar.gz" \
-        -C "$1" --wildcards 'debezium-server/debezium-server-dist-*-runner.jar' 'debezium-server/lib/*' &&
-        touch "$1/debezium-server/complete"
+# The server and its libraries, without the connectors that are kept apart. Into a repository of its own: the archive is not
+# kept beside what is unpacked.
+debezium_fill() {
+    local dist=debezium-server-dist
+    mvn -q -B -Dmaven.repo.local="$1/repository" dependency:get -Dtransitive=false \
+        -Dartifact="io.debezium:$dist:$DEBEZIUM_VERSION:tar.gz" &&
+        mkdir -p "$1/fetched" &&
+        tar -xzf "$1/repository/io/debezium/$dist/$DEBEZIUM_VERSION/$dist-$DEBEZIUM_VERSION.tar.gz" -C "$1/fetched" \
+            --strip-components=1 --wildcards "debezium-server/$dist-*-runner.jar" 'debezium-server/lib/*'
 }
 
 debezium_exec() {

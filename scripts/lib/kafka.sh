@@ -14,16 +14,10 @@
 KAFKA_VERSION=${WALFERRY_KAFKA_VERSION:-3.9.1}
 KAFKA_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/walferry/kafka-$KAFKA_VERSION
 
-kafka_fetch() {
-    if [ -f "$KAFKA_CACHE/complete" ]; then
-        printf '%s\n' "$KAFKA_CACHE"
-        return 0
-    fi
-    warn "fetching Kafka $KAFKA_VERSION from Maven Central (once, about 50 MB)"
-    mkdir -p "${KAFKA_CACHE%/*}" || return 1
-    local work attempt
-    work=$(mktemp -d "${KAFKA_CACHE%/*}/fetch.XXXXXX") || return 1
-    cat >"$work/pom.xml" <<POM
+kafka_fetch() { fetch_once "$KAFKA_CACHE" "Kafka $KAFKA_VERSION from Maven Central, about 50 MB" kafka_fill; }
+
+kafka_fill() {
+    cat >"$1/pom.xml" <<POM
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>walferry</groupId><artifactId>test-broker</artifactId><version>1</version>
@@ -33,20 +27,7 @@ kafka_fetch() {
   </dependencies>
 </project>
 POM
-    for attempt in 1 2 3; do
-        if mvn -q -B -f "$work/pom.xml" dependency:copy-dependencies -DincludeScope=runtime \
-            -DoutputDirectory="$work/libs" >"$work/mvn.log" 2>&1 </dev/null; then
-            touch "$work/complete"
-            # A second fetcher may have been faster; its folder is as good as ours.
-            mv -T "$work" "$KAFKA_CACHE" 2>/dev/null || rm -rf "$work"
-            printf '%s\n' "$KAFKA_CACHE"
-            return 0
-        fi
-        sleep "$attempt"
-    done
-    tail -20 "$work/mvn.log" >&2
-    rm -rf "$work"
-    return 1
+    mvn -q -B -f "$1/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$1/fetched/libs"
 }
 
 kafka_prepare() {

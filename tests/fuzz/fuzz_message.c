@@ -50,10 +50,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
 
   struct route_spec route = {.type = "*", .topic = "${aggregate}.events"};
   struct router *router = router_new(&route, 1, NULL);
-  struct message_scratch *scratch = message_scratch_new();
+  struct jsontext_scratch scratch = {.data = NULL};
   struct event event = {.commit_lsn = 1, .xid = 2, .commit_time_us = 3};
   const char *problem = NULL;
-  event_from_message(scratch, "walferry", content, &event, &problem);
+  event_from_message(&scratch, "walferry", content, &event, &problem);
   static const enum envelope_layout layouts[] = {ENVELOPE_STANDARD, ENVELOPE_CONTRACT, ENVELOPE_ACTOR,
                                                  ENVELOPE_CLOUDEVENTS, ENVELOPE_PAYLOAD};
   for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
@@ -64,7 +64,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
                                  .quarantine_topic = "quarantine"};
     build_record(&event, problem, &rules);
   }
-  message_scratch_free(scratch);
+  jsontext_scratch_free(&scratch);
   router_free(router);
   return 0;
 }

@@ -126,12 +126,6 @@ def shop(make_shop):
     return make_shop()
 
 
-@pytest.fixture
-def proxied_shop(make_shop):
-    """Its relay reaches both servers through the proxies (shop.kafka.proxy, the fixture postgres_proxy)."""
-    return make_shop(pg_proxy=True, kafka_proxy=True)
-
-
 @pytest.fixture(scope="session")
 def session_secure_kafka():
     """walferry, plain and certified may do everything; ferry needs ACLs; the password of changing may be changed."""

@@ -52,10 +52,6 @@ class Postgres(system.Server):
         self._signal({"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
         self._wait_gone(timeout)
 
-    def begin_stop(self, mode="fast"):
-        """Sends the signal of stop() and returns at once."""
-        self._signal({"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
-
     def kill9(self):
         """Postmaster and every backend at once, like an OOM kill of the whole container."""
         if not self.running:

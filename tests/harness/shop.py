@@ -166,8 +166,6 @@ class Shop:
                 record["event"] = None
         return records
 
-    committed_events = events
-
     def event_topics(self):
         """The topics of this instance that exist, without position and quarantine."""
         return sorted(t for t in self.kafka.topics() if t.startswith(self.name + ".") and t != self.quarantine_topic)

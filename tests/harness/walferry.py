@@ -151,9 +151,6 @@ class Walferry:
     def sigcont(self):
         self._signal(signal.SIGCONT)
 
-    def sighup(self):
-        self._signal(signal.SIGHUP)
-
     def close(self):
         """Whatever state it is in: gone. For the end of a test."""
         if self.running:

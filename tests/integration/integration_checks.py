@@ -61,6 +61,13 @@ def wait_acked(shop, lsn, timeout=30):
         raise AssertionError(f"confirmed_flush {shop.confirmed_flush():X} has not reached {lsn:X} in {timeout} s") from None
 
 
+def assert_ends_whole(shop, run):
+    """The relay ends in good order, and once another has published what was left, every row is one record."""
+    assert run.terminate() == 0
+    shop.drain()
+    shop.assert_exactly_once()
+
+
 def find_key(value, *names):
     """The first value under any of the names, however deep in a JSON value."""
     if isinstance(value, dict):

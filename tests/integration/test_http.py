@@ -12,7 +12,7 @@ import pytest
 
 from harness import system
 from harness.servers import lsn_number
-from integration_checks import said, wait_acked, wait_records
+from integration_checks import assert_ends_whole, said, wait_acked, wait_records
 
 DASHBOARDS = system.ROOT / "config" / "dashboards"
 
@@ -223,9 +223,7 @@ def test_pages_while_events_flow_and_generations_change(shop):
     values = metrics(run)
     recoveries = [v for k, v in values.items() if k.startswith("walferry_recoveries_total")]
     assert values["walferry_generations_total"] == 2 and sum(recoveries) == 1
-    assert run.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, run)
 
 
 # Requests that are not taken
@@ -391,9 +389,7 @@ def test_a_frozen_broker_idle_and_busy(make_shop, kafka):
         kafka.sigcont()
     wait_ready(run, 60)
     wait_records(shop, 5)
-    assert run.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, run)
 
 
 def test_a_broker_that_is_cut_off_while_nothing_is_published(make_shop, kafka):

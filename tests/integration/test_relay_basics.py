@@ -15,8 +15,8 @@ import pytest
 from harness import system
 from harness.servers import lsn_number, lsn_text
 from harness.shop import quote
-from integration_checks import (assert_ack_behind_position, ids, murmur2, partition_of, position_lsn, ready, wait_acked,
-                                wait_records)
+from integration_checks import (assert_ack_behind_position, assert_ends_whole, ids, murmur2, partition_of, position_lsn,
+                                ready, wait_acked, wait_records)
 
 EVERY_COLUMN = ["occurred_at", "version", "source", "correlation_id", "causation_id", "trace_id", "traceparent",
                 "tenant_id", "actor_id", "actor_type", "topic", "partition", "headers", "content_type"]
@@ -520,9 +520,7 @@ def test_restarts_resume_without_repeats(shop):
     relay = shop.relay()
     shop.insert(5)
     wait_records(shop, len(shop.outbox_ids()))
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
     assert_ack_behind_position(shop)
 
 
@@ -536,9 +534,7 @@ def test_a_crash_of_postgres_resends_what_is_not_repeated(shop):
     shop.postgres.start()
     shop.insert(3)
     wait_records(shop, 23, 60)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

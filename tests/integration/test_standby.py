@@ -2,7 +2,7 @@
 import threading
 import time
 
-from integration_checks import assert_ack_behind_position, wait_acked, wait_records
+from integration_checks import assert_ack_behind_position, assert_ends_whole, wait_acked, wait_records
 
 
 def active_pid(shop):
@@ -32,9 +32,7 @@ def test_a_standby_takes_over_from_a_killed_instance(shop):
     third.wait_streaming(30)
     shop.insert(5)
     wait_records(shop, 20)
-    assert third.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, third)
     assert_ack_behind_position(shop)
 
 
@@ -60,9 +58,7 @@ def test_a_standby_takes_over_while_events_pour_in(shop):
         for writer in writers:
             writer.join()
     wait_records(shop, len(shop.outbox_ids()))
-    assert second.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, second)
 
 
 def test_a_standby_stops_on_request(shop):
@@ -112,9 +108,7 @@ def test_a_fast_shutdown_of_postgres_does_not_wait_for_us(shop):
     relay.wait_streaming(30, after=mark)
     shop.insert(5)
     wait_records(shop, 15)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
 
 
 def test_a_fast_shutdown_of_postgres_under_load(shop):
@@ -123,9 +117,7 @@ def test_a_fast_shutdown_of_postgres_under_load(shop):
     assert fast_shutdown(shop) < 10
     shop.postgres.start()
     wait_records(shop, 50_000, 60)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
 
 
 def test_a_fast_shutdown_of_postgres_while_kafka_is_frozen(shop):
@@ -144,9 +136,7 @@ def test_a_fast_shutdown_of_postgres_while_kafka_is_frozen(shop):
     wait_records(shop, 10, 90)
     shop.insert(5)
     wait_records(shop, 15)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
 
 
 def test_a_fast_shutdown_of_postgres_while_kafka_is_gone(shop):
@@ -158,9 +148,7 @@ def test_a_fast_shutdown_of_postgres_while_kafka_is_gone(shop):
     shop.postgres.start()
     shop.kafka.start()
     wait_records(shop, 30_000, 90)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
 
 
 def test_an_ended_walsender_is_started_over(shop):
@@ -171,9 +159,7 @@ def test_an_ended_walsender_is_started_over(shop):
         mark = relay.mark()
         shop.postgres.terminate_slot_user(shop.slot)
         relay.wait_streaming(30, after=mark)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
 
 
 # Kafka goes
@@ -190,9 +176,7 @@ def test_a_broker_that_was_down_is_resumed_with(shop):
     assert relay.running
     shop.kafka.start()
     wait_records(shop, 15, 60)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
     assert_ack_behind_position(shop)
 
 
@@ -206,9 +190,7 @@ def test_a_frozen_broker_is_resumed_with(shop):
     shop.insert(5)
     shop.kafka.sigcont()
     wait_records(shop, 15, 60)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
 
 
 def test_an_idle_broker_restart_does_not_cost_the_slot(shop):
@@ -223,9 +205,7 @@ def test_an_idle_broker_restart_does_not_cost_the_slot(shop):
     assert active_pid(shop) == pid
     shop.insert(5)
     wait_records(shop, 10, 60)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
 
 
 def test_a_cut_idle_connection_to_the_broker_does_not_cost_the_slot(make_shop):
@@ -242,9 +222,7 @@ def test_a_cut_idle_connection_to_the_broker_does_not_cost_the_slot(make_shop):
         wait_records(shop, 5 + 2 * (n + 1), 60)
         wait_acked(shop, shop.postgres.flush_lsn())
     assert active_pid(shop) == pid
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)
 
 
 def test_a_relay_without_kafka_for_a_minute_releases_the_slot(make_shop):
@@ -269,6 +247,4 @@ def test_a_relay_without_kafka_for_a_minute_releases_the_slot(make_shop):
     elsewhere.kill9()
     shop.insert(5)
     wait_records(shop, 20, 60)
-    assert relay.terminate() == 0
-    shop.drain()
-    shop.assert_exactly_once()
+    assert_ends_whole(shop, relay)

@@ -7,14 +7,12 @@ static char *name(const char *text) {
   return (char *)(uintptr_t)text; /* struct relation owns its names, so they are not const */
 }
 
-static void each_role_is_found_by_its_name(void **state) {
+static void each_role_has_a_name(void **state) {
   (void)state;
   for (int f = 0; f < FIELD_COUNT; f++)
-    assert_int_equal(event_field_find(event_field_name((enum event_field)f)), f);
+    assert_non_null(event_field_name((enum event_field)f));
   assert_string_equal(event_field_name(FIELD_KEY), "key");
   assert_string_equal(event_field_name(FIELD_CONTENT_TYPE), "content_type");
-  assert_int_equal(event_field_find("aggregateid"), -1);
-  assert_int_equal(event_field_find(NULL), -1);
   assert_null(event_field_name(FIELD_COUNT));
 }
 
@@ -289,7 +287,7 @@ static void a_row_of_an_unbound_description_is_fatal(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(each_role_is_found_by_its_name),
+      cmocka_unit_test(each_role_has_a_name),
       cmocka_unit_test(columns_are_bound_by_default_names),
       cmocka_unit_test(a_configured_column_beats_the_default),
       cmocka_unit_test(a_new_description_moves_the_columns),

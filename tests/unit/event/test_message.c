@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static const char *read_message(struct message_scratch *scratch, struct slice content, struct event *event) {
+static const char *read_message(struct jsontext_scratch *scratch, struct slice content, struct event *event) {
   const char *problem = "untouched";
   memset(event, 0x5A, sizeof *event);
   event->commit_time_us = FIXTURE_COMMIT_US;
@@ -152,13 +152,13 @@ static void a_large_message_leaves_no_memory_behind(void **state) {
 }
 
 static int setup(void **state) {
-  *state = message_scratch_new();
+  static struct jsontext_scratch scratch;
+  *state = &scratch;
   return 0;
 }
 
 static int teardown(void **state) {
-  message_scratch_free(*state);
-  message_scratch_free(NULL);
+  jsontext_scratch_free(*state);
   return 0;
 }
 

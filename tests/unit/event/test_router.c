@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "bridge/event/record.h"
 #include "bridge/event/router.h"
 
 /* The topic, or "!" and why. */
@@ -152,22 +151,6 @@ static void the_topics_known_without_an_event_are_listed_once(void **state) {
   router_free(NULL);
 }
 
-static void topic_names_are_judged_as_kafka_does(void **state) {
-  (void)state;
-  char name[251];
-  memset(name, 'a', sizeof name);
-  assert_true(topic_name_legal(slice_from(name, 249)));
-  assert_false(topic_name_legal(slice_from(name, 250)));
-  static const char *const legal[] = {"a", "A.b_c-9", "...", "-"};
-  static const char *const illegal[] = {"", ".", "..", "a b", "a/b", "\u00fc", "a$", "a\n"};
-  for (size_t i = 0; i < COUNT_OF(legal); i++)
-    assert_true(topic_name_legal(slice_of(legal[i])));
-  for (size_t i = 0; i < COUNT_OF(illegal); i++)
-    assert_false(topic_name_legal(slice_of(illegal[i])));
-  assert_false(topic_name_legal(SLICE_ABSENT));
-  assert_false(topic_name_legal(slice_from("a\0b", 3)));
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(only_a_route_that_says_so_is_spread),
@@ -178,7 +161,6 @@ int main(void) {
       cmocka_unit_test(a_field_that_is_absent_or_empty_makes_no_topic),
       cmocka_unit_test(a_bad_route_is_named_with_what_is_wrong),
       cmocka_unit_test(the_topics_known_without_an_event_are_listed_once),
-      cmocka_unit_test(topic_names_are_judged_as_kafka_does),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,20 +7,6 @@
 #include "bridge/kafka/admin.h"
 #include "tests/unit/kafka/mock_cluster.h"
 
-static struct mock_cluster mock;
-
-static int start(void **state) {
-  (void)state;
-  mock_start(&mock);
-  return 0;
-}
-
-static int stop(void **state) {
-  (void)state;
-  mock_stop(&mock);
-  return 0;
-}
-
 static void a_broker_that_answers_is_reachable(void **state) {
   (void)state;
   struct error err = {0};
@@ -84,5 +70,5 @@ int main(void) {
       cmocka_unit_test(configs_that_cannot_be_described_leave_the_facts_alone),
       cmocka_unit_test(impossible_topics_are_a_matter_of_the_config),
   };
-  return cmocka_run_group_tests(tests, start, stop);
+  return cmocka_run_group_tests(tests, mock_start, mock_stop);
 }

@@ -1,6 +1,5 @@
 /* Looking back from the end of a log for the newest record of a key. What transactions do to it is tested against a
  * real broker: the mock cluster writes no markers. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,20 +8,6 @@
 #include "bridge/kafka/position_log.h"
 #include "bridge/kafka/producer.h"
 #include "tests/unit/kafka/mock_cluster.h"
-
-static struct mock_cluster mock;
-
-static int start(void **state) {
-  (void)state;
-  mock_start(&mock);
-  return 0;
-}
-
-static int stop(void **state) {
-  (void)state;
-  mock_stop(&mock);
-  return 0;
-}
 
 /* One record of "current" (NULL: a tombstone), followed by `others` of another key. */
 static void write_log(const char *topic, const char *value, int others) {
@@ -126,5 +111,5 @@ int main(void) {
       cmocka_unit_test(an_empty_topic_reads_as_none),
       cmocka_unit_test(brokers_that_are_away_end_the_read_at_its_deadline),
   };
-  return cmocka_run_group_tests(tests, start, stop);
+  return cmocka_run_group_tests(tests, mock_start, mock_stop);
 }

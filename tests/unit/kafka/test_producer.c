@@ -1,5 +1,4 @@
 /* What becomes of librdkafka's errors, and where keys are placed. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,20 +6,6 @@
 #include "bridge/base/log.h"
 #include "bridge/kafka/producer.h"
 #include "tests/unit/kafka/mock_cluster.h"
-
-static struct mock_cluster mock;
-
-static int start(void **state) {
-  (void)state;
-  mock_start(&mock);
-  return 0;
-}
-
-static int stop(void **state) {
-  (void)state;
-  mock_stop(&mock);
-  return 0;
-}
 
 static struct producer *ready_producer(void) {
   struct error err;
@@ -110,7 +95,7 @@ static void a_record_refused_for_what_it_is_comes_back_with_its_tag(void **state
     struct error err = {0};
     const struct producer_failure *failures;
     int tag;
-    mock_fail_next(&mock, API_PRODUCE, codes[i]);
+    mock_fail_next(API_PRODUCE, codes[i]);
     assert_true(send_text(p, "a", "one", &tag, &err));
     assert_false(producer_commit(p, 10000, NULL, NULL, &err));
     assert_int_equal(err.kind, ERROR_START_OVER);
@@ -127,7 +112,7 @@ static void a_refusal_that_is_not_about_the_record_is_no_failure_and_names_the_t
   struct producer *p = ready_producer();
   struct error err = {0};
   const struct producer_failure *failures;
-  mock_fail_next(&mock, API_PRODUCE, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+  mock_fail_next(API_PRODUCE, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
   assert_true(send_text(p, "secret", "one", NULL, &err));
   assert_false(producer_flush(p, 5000, NULL, &err));
   assert_int_equal(err.kind, ERROR_START_OVER);
@@ -169,7 +154,7 @@ static void fencing_is_told_from_other_errors(void **state) {
   for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
     struct producer *p = ready_producer();
     struct error err = {0};
-    mock_fail_next(&mock, API_END_TXN, codes[i]);
+    mock_fail_next(API_END_TXN, codes[i]);
     assert_true(send_text(p, "a", "one", NULL, &err));
     assert_false(producer_commit(p, 10000, NULL, NULL, &err));
     assert_int_equal(err.kind, ERROR_FENCED);
@@ -187,7 +172,7 @@ static void a_connection_lost_in_a_commit_that_succeeds_is_counted(void **state)
   assert_true(send_text(p, "a", "one", NULL, &err));
   assert_true(producer_flush(p, 5000, NULL, &err));
   assert_int_equal(producer_trouble_since_begin(p), 0);
-  mock_fail_next(&mock, API_END_TXN, RD_KAFKA_RESP_ERR__TRANSPORT); /* the mock closes the connection */
+  mock_fail_next(API_END_TXN, RD_KAFKA_RESP_ERR__TRANSPORT); /* the mock closes the connection */
   if (!producer_commit(p, 20000, NULL, NULL, &err))
     fail_msg("commit: %s", err.message);
   assert_true(producer_trouble_since_begin(p) > 0);
@@ -200,7 +185,7 @@ static void a_forbidden_transactional_id_is_named(void **state) {
   (void)state;
   struct error err = {0};
   struct producer *p = producer_new(&mock.settings, NULL, &err);
-  mock_fail_next(&mock, API_INIT_PRODUCER_ID, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+  mock_fail_next(API_INIT_PRODUCER_ID, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
   assert_false(producer_init(p, 10000, NULL, &err));
   assert_int_equal(err.kind, ERROR_RETRY);
   assert_non_null(strstr(err.message, "walferry.t"));
@@ -279,5 +264,5 @@ int main(void) {
       cmocka_unit_test(a_message_larger_than_the_queue_enters_when_it_is_alone),
       cmocka_unit_test(the_batch_size_is_the_smaller_of_limit_and_property),
   };
-  return cmocka_run_group_tests(tests, start, stop);
+  return cmocka_run_group_tests(tests, mock_start, mock_stop);
 }

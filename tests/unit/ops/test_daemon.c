@@ -12,7 +12,6 @@
 
 #include <cmocka.h>
 
-#include "bridge/base/clock.h"
 #include "bridge/ops/daemon.h"
 
 static struct daemon_message message;

@@ -161,8 +161,8 @@ static void failures_and_quarantine_are_told_by_code(void **state) {
                                 .generation = 3};
   s.published.quarantined = 9;
   s.published.code_count = 2;
-  s.published.codes[0] = (struct publisher_code){.code = "missing_id", .count = 4};
-  s.published.codes[1] = (struct publisher_code){.code = "unroutable", .count = 5};
+  s.published.codes[0] = (struct totals_code){.code = "missing_id", .count = 4};
+  s.published.codes[1] = (struct totals_code){.code = "unroutable", .count = 5};
   char *text = page(&s);
   assert_line(text, "walferry_generations_total{name=\"shop\"} 3");
   assert_line(text, "walferry_recoveries_total{name=\"shop\",kind=\"retry\"} 2");

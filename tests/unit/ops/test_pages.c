@@ -119,7 +119,7 @@ static void the_status_tells_position_slot_and_last_error(void **state) {
       .exists = true, .wal_lsn = 0x500, .restart_lsn = 0x100, .confirmed_flush_lsn = 0x180, .wal_status = "reserved"};
   s.lag_us = 1234567;
   s.published.code_count = 1;
-  s.published.codes[0] = (struct publisher_code){.code = "missing_id", .count = 4};
+  s.published.codes[0] = (struct totals_code){.code = "missing_id", .count = 4};
   int status;
   json_t *page = json_of("/status", &s, &status);
   assert_string_equal(string_at(json_object_get(page, "position"), "end_lsn"), "0/180");

@@ -1,7 +1,6 @@
 /* bridge/relay/admit.h: each refusal of a start has a case that is bent in one place from one that is let in. */
 #include "tests/unit/relay/relay_fixture.h"
 
-#include "bridge/base/memory.h"
 #include "bridge/relay/admit.h"
 
 /* The position: transaction 0x1000 with end 0x1100 is in Kafka, idle up to 0x1800; the slot stands at 0x1100. */

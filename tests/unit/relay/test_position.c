@@ -370,16 +370,6 @@ static void pins_are_found_by_the_whole_name(void **state) {
   assert_int_equal(position_partitions(&p, "a"), 0);
 }
 
-/* Vectors: http://www.isthe.com/chongo/tech/comp/fnv/, FNV-1a 64. */
-static void hash_is_fnv_1a_and_continues(void **state) {
-  (void)state;
-  assert_true(position_hash(POSITION_HASH_START, "", 0) == UINT64_C(0xcbf29ce484222325));
-  assert_true(position_hash(POSITION_HASH_START, "a", 1) == UINT64_C(0xaf63dc4c8601ec8c));
-  assert_true(position_hash(POSITION_HASH_START, "foobar", 6) == UINT64_C(0x85944171f73967e8));
-  uint64_t hash = position_hash(POSITION_HASH_START, "foo", 3);
-  assert_true(position_hash(hash, "bar", 3) == UINT64_C(0x85944171f73967e8));
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(position_survives_encoding),
@@ -393,7 +383,6 @@ int main(void) {
       cmocka_unit_test(same_progress_sees_progress_and_cluster_but_not_pins),
       cmocka_unit_test(a_copy_stands_on_its_own),
       cmocka_unit_test(pins_are_found_by_the_whole_name),
-      cmocka_unit_test(hash_is_fnv_1a_and_continues),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,7 +167,7 @@ static void what_is_committed_counts_as_reached(void **state) {
   position_init(&position);
   position.commit_lsn = 480;
   position.end_lsn = 500;
-  struct publisher_totals totals = {.records = 7};
+  struct totals totals = {.records = 7};
   progress_published(p, &totals, &position);
   progress_enter(p, PROGRESS_STREAMING);
   clock_sleep_ms(5);

@@ -1,0 +1,23 @@
+/* Writes JSON objects member by member: a comma stands where what comes before asks for one. For texts of fixed members
+ * that others read; jsontext.h is for reading. */
+#ifndef WALFERRY_BASE_JSONOBJECT_H
+#define WALFERRY_BASE_JSONOBJECT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bridge/base/buffer.h"
+#include "bridge/base/lsn.h"
+
+/* A member's name and colon; its value is appended next, in whatever way. */
+void jsonobject_key(struct buffer *json, const char *name);
+/* A member that is an object, or one that stands by itself or in an array (NULL); then its own members follow. */
+void jsonobject_open(struct buffer *json, const char *name);
+void jsonobject_close(struct buffer *json);
+
+void jsonobject_text(struct buffer *json, const char *name, const char *value); /* NULL is null */
+void jsonobject_integer(struct buffer *json, const char *name, int64_t value);
+void jsonobject_bool(struct buffer *json, const char *name, bool value);
+void jsonobject_lsn(struct buffer *json, const char *name, lsn_t value); /* 0 is null */
+
+#endif

@@ -1,0 +1,58 @@
+/* Objects written member by member. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bridge/base/jsonobject.h"
+
+static void commas_stand_between_members_and_elements_only(void **state) {
+  (void)state;
+  struct buffer json;
+  buffer_init(&json, 4096);
+  jsonobject_open(&json, NULL);
+  jsonobject_text(&json, "text", "a \"b\" {");
+  jsonobject_text(&json, "none", NULL);
+  jsonobject_open(&json, "empty");
+  jsonobject_close(&json);
+  jsonobject_open(&json, "inner");
+  jsonobject_bool(&json, "yes", true);
+  jsonobject_integer(&json, "n", INT64_MIN);
+  jsonobject_close(&json);
+  jsonobject_key(&json, "list");
+  buffer_append_char(&json, '[');
+  for (int i = 0; i < 2; i++) {
+    jsonobject_open(&json, NULL);
+    jsonobject_lsn(&json, "lsn", (lsn_t)i);
+    jsonobject_close(&json);
+  }
+  buffer_append_char(&json, ']');
+  jsonobject_bool(&json, "last", false);
+  jsonobject_close(&json);
+  buffer_append_char(&json, '\0');
+  assert_string_equal(json.data, "{\"text\":\"a \\\"b\\\" {\",\"none\":null,\"empty\":{},"
+                                 "\"inner\":{\"yes\":true,\"n\":-9223372036854775808},"
+                                 "\"list\":[{\"lsn\":null},{\"lsn\":\"0/1\"}],\"last\":false}");
+  buffer_free(&json);
+}
+
+static void names_are_escaped(void **state) {
+  (void)state;
+  struct buffer json;
+  buffer_init(&json, 4096);
+  jsonobject_open(&json, NULL);
+  jsonobject_integer(&json, "a\"b", 1);
+  jsonobject_close(&json);
+  assert_true(slice_is(buffer_slice(&json), "{\"a\\\"b\":1}"));
+  buffer_free(&json);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(commas_stand_between_members_and_elements_only),
+      cmocka_unit_test(names_are_escaped),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
