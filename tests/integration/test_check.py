@@ -207,6 +207,17 @@ def test_a_default_column_that_is_not_there(shop):
     report.expect("columns of", "fail", "payload")
 
 
+def test_the_optional_columns_that_count_are_named(shop):
+    """Also those that a table has by chance: they decide what becomes of its rows."""
+    shop.psql("drop table outbox; create table outbox (id uuid primary key, aggregatetype text, aggregateid text, type text, "
+              "payload jsonb, note text)")
+    report = check(shop)
+    assert "used as well" not in report.line("columns of")["message"]
+    shop.psql("alter table outbox add topic text, add headers text")
+    report = check(shop)
+    assert report.line("columns of")["message"].endswith("; used as well: topic, headers")
+
+
 @pytest.mark.decoder("wal2json")
 def test_a_plugin_that_reads_no_publication(shop):
     check(shop).expect("publication", "ok", "wal2json needs none")
