@@ -55,6 +55,10 @@ def test_the_printed_role_and_acls_are_enough(least):
                              from pg_roles where rolname = '{least.role}'""")
     assert rights == [{"much": False, "write": False, "make": False}]
     assert {acl.resource for acl in wire.acls(least.kafka.port, PRINCIPAL)} == {"TransactionalId", "Topic"}
+    least.run("status").expect_exit(0)
+    # and as docs/operations.md takes them away again
+    least.apply_acls(printed.replace(" --add ", " --remove --force "))
+    system.wait_for(lambda: not wire.acls(least.kafka.port, PRINCIPAL), 10, "no ACL left")
     least.assert_no_secret_said()
 
 
