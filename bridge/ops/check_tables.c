@@ -35,6 +35,20 @@ static bool payload_type_is_fit(const char *type) {
   return false;
 }
 
+/* Optional columns count wherever they are, also in a table that was made for something else. */
+static char *optional_columns(const struct table_spec *spec, const struct health_table *table) {
+  char *text = memory_format("%s", "");
+  for (enum event_field field = FIELD_OCCURRED_AT; field < FIELD_COUNT; field++) {
+    const char *name = init_column(spec, field);
+    if (find_column(table, name) == NULL)
+      continue;
+    char *longer = memory_format("%s%s%s", text, text[0] == '\0' ? "; used as well: " : ", ", name);
+    free(text);
+    text = longer;
+  }
+  return text;
+}
+
 static void check_columns(struct check *c, const struct table_spec *spec, const struct health_table *table,
                           const char *name) {
   struct error err;
@@ -50,8 +64,12 @@ static void check_columns(struct check *c, const struct table_spec *spec, const 
   else if (!id->not_null)
     check_warn(&c->report, name, "ALTER TABLE ... ALTER COLUMN ... SET NOT NULL",
                "the id %s may be NULL: such rows go to quarantine", id->name);
-  else
-    check_ok(&c->report, name, "id: %s %s; payload: %s %s", id->name, id->type, payload->name, payload->type);
+  else {
+    char *optional = optional_columns(spec, table);
+    check_ok(&c->report, name, "id: %s %s; payload: %s %s%s", id->name, id->type, payload->name, payload->type,
+             optional);
+    free(optional);
+  }
 }
 
 static void check_size(struct check *c, const struct table_spec *spec, const struct health_table *table,

@@ -43,6 +43,42 @@ static bool run_sql(struct connection *conn, struct buffer *sql, struct error *e
   return connection_run(conn, sql->data, err);
 }
 
+static bool function_exists(struct connection *conn, const char *name, bool *exists, struct error *err) {
+  const char *params[] = {name};
+  struct rows *rows = connection_query(conn,
+                                       "SELECT 1 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace "
+                                       "WHERE n.nspname = 'walferry' AND p.proname = $1",
+                                       1, params, err);
+  if (rows == NULL)
+    return false;
+  *exists = rows_count(rows) > 0;
+  rows_free(rows);
+  return true;
+}
+
+static bool is_denied(const struct connection *conn) {
+  return strcmp(connection_sqlstate(conn), "42501") == 0;
+}
+
+/* A relay's role may neither make nor replace functions; where an administrator has run what --print prints, it need
+ * not. *left: the one that is there was left as it is. */
+static bool make_function(struct connection *conn, struct buffer *sql, const char *name, bool *left,
+                          struct error *err) {
+  *left = false;
+  struct error why;
+  if (run_sql(conn, sql, &why))
+    return true;
+  struct error ignored;
+  if (is_denied(conn) && function_exists(conn, name, left, &ignored) && *left)
+    return true;
+  *err = why;
+  return false;
+}
+
+static const char *was_left(bool left) {
+  return left ? "; left as it was" : "";
+}
+
 static bool make_table(struct connection *conn, const struct table_spec *table, bool emit, FILE *out,
                        struct error *err) {
   bool exists;
@@ -61,9 +97,10 @@ static bool make_table(struct connection *conn, const struct table_spec *table, 
     fprintf(out, "ok  table %s.%s\n", table->schema, table->table);
   if (ok && emit) {
     init_sql_emit(&sql, table, has);
-    ok = run_sql(conn, &sql, err);
+    bool left;
+    ok = make_function(conn, &sql, "emit", &left, err);
     if (ok)
-      fprintf(out, "ok  function walferry.emit (writes %s.%s)\n", table->schema, table->table);
+      fprintf(out, "ok  function walferry.emit (writes %s.%s%s)\n", table->schema, table->table, was_left(left));
   }
   buffer_free(&sql);
   return ok || error_wrap(err, "table %s.%s", table->schema, table->table);
@@ -75,9 +112,10 @@ static bool make_functions_and_role(const struct init_settings *settings, struct
   struct buffer sql;
   buffer_init(&sql, BUFFER_MAX_ROW);
   init_sql_emit_message(&sql, emit_prefix(relay));
-  bool ok = run_sql(conn, &sql, err);
+  bool left;
+  bool ok = make_function(conn, &sql, "emit_message", &left, err);
   if (ok)
-    fprintf(out, "ok  function walferry.emit_message (prefix %s)\n", emit_prefix(relay));
+    fprintf(out, "ok  function walferry.emit_message (prefix %s%s)\n", emit_prefix(relay), was_left(left));
   if (ok && settings->admin_conninfo != NULL && settings->role != NULL) {
     buffer_clear(&sql);
     init_sql_role(&sql, settings->role, relay->intake.tables, relay->intake.table_count);
@@ -114,6 +152,12 @@ static bool make_database_objects(const struct init_settings *settings, FILE *ou
   for (int i = 0; ok && i < relay->intake.table_count; i++)
     ok = make_table(conn, &relay->intake.tables[i], i == 0, out, err);
   ok = ok && make_functions_and_role(settings, conn, out, err) && make_publication(settings, conn, out, err);
+  if (!ok && err->kind == ERROR_CONFIG && err->remedy[0] == '\0')
+    error_remedy(err,
+                 settings->admin_conninfo != NULL
+                     ? "--admin takes the connection string of a role that may make all of this"
+                     : "run it with --admin and the connection string of a role that may make all of this, or have an "
+                       "administrator run what `walferry init --print` prints, then run it again");
   connection_close(conn);
   return ok;
 }

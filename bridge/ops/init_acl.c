@@ -86,6 +86,8 @@ static void append_topics(struct buffer *out, const struct relay_settings *relay
     append_command(out, relay, operations, "--topic", topics[i], false);
   append_templates(out, relay, operations);
   append_command(out, relay, operations, "--topic", relay->publisher.quarantine_topic, false);
+  buffer_append_text(out, "-- The relay does without the next: `walferry status` counts what is in quarantine.\n");
+  append_command(out, relay, "Read", "--topic", relay->publisher.quarantine_topic, false);
 }
 
 void init_acls(struct buffer *out, const struct relay_settings *relay) {

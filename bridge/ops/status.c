@@ -76,10 +76,11 @@ bool status_run(const struct relay_settings *settings, const struct stop *stop, 
   status.postgres_read = read_postgres(&status, settings, &status.postgres_error);
   (json ? status_print_json : status_print_text)(&status, out);
   bool kafka_read = status.position_read && status.quarantine_read;
-  if (!status.postgres_read)
-    error_set(err, ERROR_RETRY, "Postgres: %s", status.postgres_error.message);
-  else if (!kafka_read)
-    error_set(err, ERROR_RETRY, "Kafka: %s", status.kafka_error.message);
+  const struct error *missing = !status.postgres_read ? &status.postgres_error : &status.kafka_error;
+  if (!status.postgres_read || !kafka_read) {
+    error_set(err, ERROR_RETRY, "%s: %s", status.postgres_read ? "Kafka" : "Postgres", missing->message);
+    error_remedy(err, "%s", missing->remedy);
+  }
   free(status.readers);
   position_clear(&status.position);
   return status.postgres_read && kafka_read;

@@ -84,6 +84,12 @@ static void __attribute__((format(printf, 3, 4))) row(FILE *out, const char *key
   va_end(args);
 }
 
+static void print_missing(const char *what, const struct error *err, FILE *out) {
+  row(out, what, "MISSING: %s", err->message);
+  if (err->remedy[0] != '\0')
+    row(out, "", "%s", err->remedy);
+}
+
 static const char *place(const char *address) {
   return address[0] != '\0' ? address : "this machine";
 }
@@ -109,7 +115,7 @@ static void print_slot(const struct status *s, FILE *out) {
 
 static void print_postgres(const struct status *s, FILE *out) {
   if (!s->postgres_read) {
-    row(out, "postgres", "MISSING: %s", s->postgres_error.message);
+    print_missing("postgres", &s->postgres_error, out);
     return;
   }
   row(out, "postgres", "%d.%d, database %s%s, WAL up to %s", s->server.version / 10000, s->server.version % 10000,
@@ -156,8 +162,8 @@ static void print_lag(const struct status *s, FILE *out) {
 }
 
 static void print_quarantine(const struct status *s, FILE *out) {
-  row(out, "quarantine", "%s: %s%" PRId64 " records%s", s->quarantine_topic, s->quarantine_whole ? "" : "at least ",
-      s->quarantined, s->quarantine_exists ? "" : ", not created yet");
+  row(out, "quarantine", "%s: %s%" PRId64 " record%s%s", s->quarantine_topic, s->quarantine_whole ? "" : "at least ",
+      s->quarantined, s->quarantined == 1 ? "" : "s", s->quarantine_exists ? "" : ", not created yet");
   for (int i = 0; i < s->code_count; i++) {
     const struct status_code *code = &s->codes[i];
     fprintf(out, "  %-20s %6" PRId64 "  %.19sZ to %.19sZ\n", code->code, code->records, time_text(code->first_ms).text,
@@ -173,8 +179,10 @@ void status_print_text(const struct status *s, FILE *out) {
   print_lag(s, out);
   if (s->quarantine_read)
     print_quarantine(s, out);
-  if (!s->position_read || !s->quarantine_read)
-    row(out, "kafka", "MISSING: %s", s->kafka_error.message);
+  if (!s->position_read)
+    print_missing("kafka", &s->kafka_error, out);
+  else if (!s->quarantine_read)
+    print_missing("quarantine", &s->kafka_error, out);
 }
 
 /* The JSON form. What is not known is null. */

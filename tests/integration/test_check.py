@@ -2,6 +2,7 @@
 line says. What a start refuses, check must have seen; and it changes nothing."""
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -205,6 +206,83 @@ def test_a_default_column_that_is_not_there(shop):
     report = check(shop, exit_code=3, config=shop.changed(relay={"tables": [{"table": "public.outbox"}]}))
     assert report.codes() == {"column_missing"}
     report.expect("columns of", "fail", "payload")
+
+
+def test_the_optional_columns_that_count_are_named(shop):
+    """Also those that a table has by chance: they decide what becomes of its rows."""
+    shop.psql("drop table outbox; create table outbox (id uuid primary key, aggregatetype text, aggregateid text, type text, "
+              "payload jsonb, note text)")
+    report = check(shop)
+    assert "used as well" not in report.line("columns of")["message"]
+    shop.psql("alter table outbox add topic text, add headers text")
+    report = check(shop)
+    assert report.line("columns of")["message"].endswith("; used as well: topic, headers")
+
+
+@pytest.mark.decoder("wal2json")
+@pytest.mark.parametrize("libraries", ["test_decoding", '"pgoutput, test_decoding, wal2json"'], ids=["left out", "one string"])
+def test_a_server_that_does_not_let_the_plugin_be_loaded(fresh_postgres, make_shop, libraries):
+    """Seen also by a role that may not read the setting: the server itself is asked."""
+    server = fresh_postgres()
+    if server.value("select count(*) from pg_settings where name = 'output_plugin_libraries'") != "1":
+        pytest.skip("this Postgres loads any output plugin")
+    shop = ready(make_shop(postgres=server))
+    server.configure({"output_plugin_libraries": libraries})
+    server.reload()
+    system.wait_for(lambda: server.value("show output_plugin_libraries") == libraries, 10, "reload")
+    server.psql("create role few login replication")
+    for role in ("postgres", "few"):
+        report = check(shop, exit_code=3, config=shop.changed(postgres={"conninfo": server.conninfo(shop.db, role)}))
+        assert report.codes() == {"plugin_not_allowed"}
+        report.expect("output plugin", "fail", shop.decoder, "ALTER SYSTEM SET output_plugin_libraries = pgoutput,")
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t id, struct timespec *ts) {
+  long result = syscall(SYS_clock_gettime, id, ts);
+  if (id == CLOCK_REALTIME && getenv("SHIM_SECONDS") != NULL)
+    ts->tv_sec += atol(getenv("SHIM_SECONDS"));
+  return (int)result;
+}
+#ifdef VERSION
+int rd_kafka_version(void) { return VERSION; }
+#endif
+"""
+
+
+def shim(tmp_path, *options):
+    """The environment of a walferry with another clock, or another librdkafka as far as its version goes."""
+    library = tmp_path / "shim.so"
+    subprocess.run(["cc", "-shared", "-fPIC", *options, "-x", "c", "-", "-o", library], input=SHIM.encode(), check=True)
+    return {"LD_PRELOAD": library, "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+
+@pytest.mark.parametrize("seconds, words", [(90, "behind"), (-90, "ahead of")])
+def test_clocks_that_differ(shop, tmp_path, seconds, words):
+    ready(shop)
+    report = Report(shop.run("check", "--json", env=shim(tmp_path) | {"SHIM_SECONDS": seconds}).expect_exit(0))
+    line = report.expect("clock", "warn", words, "NTP")
+    assert 80_000 < int(line["message"].split("is ")[1].split(" ms")[0]) < 100_000, line
+
+
+@pytest.mark.parametrize("version, status", [("0x020500ff", "fail"), ("0x020a00ff", "fail"), ("0x020001ff", "fail"),
+                                             ("0x020300ff", "warn"), ("0x020600ff", "ok")])
+def test_versions_of_librdkafka_that_have_known_bugs(shop, tmp_path, version, status):
+    ready(shop)
+    environment = shim(tmp_path, f"-DVERSION={version}")
+    if status == "fail":  # before any server is asked
+        for command in ("check", "relay"):
+            failed = shop.run(command, env=environment).expect_exit(2).find(f"{command}.failed")
+            assert "librdkafka" in failed["error"] and "another version" in failed["remedy"]
+        return
+    Report(shop.run("check", "--json", env=environment).expect_exit(0)).expect("librdkafka", status)
+    run = shop.run("relay", "--until", "now", env=environment).expect_exit(0)
+    assert bool(run.find("kafka.library")) == (status == "warn")
 
 
 @pytest.mark.decoder("wal2json")

@@ -206,9 +206,29 @@ def test_without_the_rights_init_says_so(bare):
     try:
         run = bare.run("init", config=bare.changed(postgres={"conninfo": bare.postgres.conninfo(bare.db, role)}))
         run.expect_exit(2)
-        assert "--admin" in "\n".join(run.lines) or "permission" in "\n".join(run.lines)
+        failed = run.find("init.failed")
+        assert "permission denied" in failed["error"]
+        assert "--admin" in failed["remedy"] and "--print" in failed["remedy"]
         assert bare.postgres.slot(bare.slot) is None
     finally:
+        bare.postgres.psql(f"drop role {role}")
+
+
+def test_init_by_the_relays_own_role_behind_the_printed_sql(bare):
+    """An administrator has run what --print prints: the role may make nothing of it, and makes slot, position and topics."""
+    role = f"relay_{bare.name}"
+    bare.config["postgres"]["conninfo"] = bare.postgres.conninfo(bare.db, role)
+    bare.config["postgres"]["create"] = False
+    try:
+        bare.psql(bare.init("--print").stdout.decode())
+        done = bare.init()
+        assert "left as it was" in done.stdout.decode()
+        assert bare.postgres.slot(bare.slot) is not None
+        bare.psql("select walferry.emit('orders', 'T', 'k', '{}')")
+        bare.drain()
+        bare.assert_exactly_once()
+    finally:
+        bare.postgres.drop_database(bare.db)
         bare.postgres.psql(f"drop role {role}")
 
 

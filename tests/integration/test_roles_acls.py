@@ -1,6 +1,7 @@
 """A relay with no more rights than `init --print` prints: a real role behind SCRAM, a real authorizer. Each right is taken
 away in turn; what is missing is named, and when it is given back everything goes on without loss."""
 import json
+import re
 import shlex
 
 import pytest
@@ -54,6 +55,10 @@ def test_the_printed_role_and_acls_are_enough(least):
                              from pg_roles where rolname = '{least.role}'""")
     assert rights == [{"much": False, "write": False, "make": False}]
     assert {acl.resource for acl in wire.acls(least.kafka.port, PRINCIPAL)} == {"TransactionalId", "Topic"}
+    least.run("status").expect_exit(0)
+    # and as docs/operations.md takes them away again
+    least.apply_acls(printed.replace(" --add ", " --remove --force "))
+    system.wait_for(lambda: not wire.acls(least.kafka.port, PRINCIPAL), 10, "no ACL left")
     least.assert_no_secret_said()
 
 
@@ -163,6 +168,32 @@ def test_a_position_topic_that_may_not_be_made_is_named(granted):
     wire.create_acl(granted.kafka.port, acl)
     relay.wait_streaming()
     assert relay.terminate() == 0
+
+
+def test_check_and_status_with_the_rights_of_a_relay(granted):
+    """Under an authorizer they read what they may, and name what they may not."""
+    granted.drain()
+    granted.psql("insert into outbox (aggregatetype, aggregateid, type) values ('orders', 'k', '')")
+    granted.drain()
+    checks = {line["name"]: line for line in json.loads(granted.run("check", "--json").expect_exit(0).stdout)["checks"]}
+    assert checks["rights"]["status"] == "skipped" and "fence" in checks["rights"]["message"]
+    assert checks["position"]["status"] == "ok"
+
+    reads = wire.Acl("Topic", granted.quarantine_topic, "literal", PRINCIPAL, "Read")
+    run = granted.run("status")
+    run.expect_exit(1)
+    text = run.stdout.decode()
+    assert re.search(rf"^quarantine +MISSING: .*\n +grant Read .*{granted.quarantine_topic}", text, re.M), text
+    assert re.search(r"^position +[0-9A-F]+/", text, re.M) and "\nkafka" not in text
+    assert "grant Read" in run.find("status.failed")["remedy"]
+    wire.create_acl(granted.kafka.port, reads)
+    system.wait_for(lambda: granted.run("status").exit_code == 0, 10, "ACL in force")
+    assert f"{granted.quarantine_topic}: 1 record\n" in granted.run("status").expect_exit(0).stdout.decode()
+
+    acl = find_acl(granted, "position", "Read")
+    take(granted, acl)
+    failed = [line for line in json.loads(granted.run("check", "--json").expect_exit(1).stdout)["checks"] if line["status"] == "fail"]
+    assert [line["name"] for line in failed] == ["stored position"] and "grant Read" in failed[0]["remedy"]
 
 
 def test_without_describe_configs_it_runs_and_says_what_it_cannot_check(granted):

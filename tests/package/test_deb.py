@@ -34,7 +34,7 @@ def test_it_holds_no_config_that_an_upgrade_would_ask_about(deb):
     assert files["/usr/bin/walferry"] == "-rwxr-xr-x"
     assert files["/lib/systemd/system/walferry@.service"] == "-rw-r--r--"
     assert {"/usr/share/doc/walferry/copyright", "/usr/share/doc/walferry/changelog.Debian.gz",
-            "/usr/share/doc/walferry/examples/shop.yaml", "/usr/share/man/man1/walferry.1.gz"} <= set(files)
+            "/usr/share/doc/walferry/config/examples/shop.yaml", "/usr/share/man/man1/walferry.1.gz"} <= set(files)
 
 
 def test_it_depends_on_the_package_of_each_library_that_the_program_is_linked_with(deb, installed):
@@ -66,7 +66,7 @@ def test_it_installs_runs_and_leaves_nothing_behind_on_a_system_with_nothing_els
         (root.dir / "tmp/walferry.deb").write_bytes(deb.read_bytes())
         root.install("/tmp/walferry.deb")
         assert root.run("walferry", "--version", uid=roots.UID).stdout.startswith(f"walferry {field(deb, 'Version').split('-')[0]} ")
-        example = root.run("walferry", "init", "/usr/share/doc/walferry/examples/shop.yaml", "--print", uid=roots.UID)
+        example = root.run("walferry", "init", "/usr/share/doc/walferry/config/examples/shop.yaml", "--print", uid=roots.UID)
         assert "CREATE PUBLICATION" in example.stdout
         assert (root.dir / "etc/walferry").is_dir()
         root.install("--reinstall", "/tmp/walferry.deb")  # as an upgrade does: the maintainer scripts run again

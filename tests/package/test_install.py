@@ -29,20 +29,28 @@ def section(manual, name):
 
 def test_everything_lands_where_it_is_looked_for(installed):
     found = {str(p.relative_to(installed)) for p in installed.rglob("*") if p.is_file()}
-    pages = {f"share/doc/walferry/docs/{p.name}" for p in (system.ROOT / "docs").glob("*.md")}
-    config = {f"share/doc/walferry/{p.relative_to(system.ROOT / 'config')}" for folder in ("examples", "dashboards")
+    pages = {f"share/doc/walferry/docs/{p.name}" for p in (system.ROOT / "docs").iterdir() if p.is_file()}
+    config = {f"share/doc/walferry/{p.relative_to(system.ROOT)}" for folder in ("examples", "dashboards")
               for p in (system.ROOT / "config" / folder).rglob("*") if p.is_file()}
     assert found == pages | config | {
         "bin/walferry",
         "lib/systemd/system/walferry@.service",
         "share/bash-completion/completions/walferry",
         "share/doc/walferry/CHANGELOG.md",
+        "share/doc/walferry/CONTRIBUTING.md",
         "share/doc/walferry/LICENSE",
         "share/doc/walferry/README.md",
         "share/fish/vendor_completions.d/walferry.fish",
         "share/man/man1/walferry.1",
         "share/zsh/site-functions/_walferry",
     }
+
+
+def test_the_links_of_the_documentation_lead_to_what_is_installed(installed):
+    pages = list((installed / "share/doc/walferry").rglob("*.md"))
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()) if ":" not in link]
+    assert {link for _, link in links} >= {"docs/operations.md", "from-debezium.sql", "config/examples/shop.yaml"}
+    assert [(page.name, link) for page, link in links if not (page.parent / link).is_file()] == []
 
 
 def test_the_program_and_the_unit_know_nothing_of_the_folder_they_were_built_in(installed):

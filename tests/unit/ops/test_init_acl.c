@@ -62,7 +62,8 @@ static void each_resource_gets_what_the_relay_does_with_it(void **state) {
   assert_has(text, HEAD "User:ferry" TARGET " --operation Create --topic fleet\n");
   assert_has(text, HEAD "User:ferry" TARGET " --operation Create --topic shop. --resource-pattern-type prefixed\n");
   assert_has(text, HEAD "User:ferry" TARGET " --operation Create --topic shop.quarantine\n");
-  assert_int_equal(count_of(text, "kafka-acls.sh"), 5);
+  assert_has(text, HEAD "User:ferry --operation Read --topic shop.quarantine\n");
+  assert_int_equal(count_of(text, "kafka-acls.sh"), 6);
   free(text);
 }
 
@@ -81,7 +82,7 @@ static void a_topic_without_a_fixed_beginning_is_any_topic_and_said_to_be(void *
   assert_has(text, TARGET " --operation Create --topic '*'\n");
   assert_has(text, "-- A route's topic begins with a field");
   assert_has(text, "no sasl.username");
-  assert_int_equal(count_of(text, "--allow-principal User:walferry "), 4);
+  assert_int_equal(count_of(text, "--allow-principal User:walferry "), 5);
   free(text);
 }
 
