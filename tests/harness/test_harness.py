@@ -13,6 +13,7 @@ from harness.shop import yaml
 from harness.servers import SqlError, lsn_number, lsn_text
 from harness.walferry import Walferry
 
+pytestmark = pytest.mark.decoder("pgoutput")  # what is tested here knows of none
 
 def test_postgres_is_set_up_for_logical_decoding(postgres):
     assert postgres.value("show wal_level") == "logical"
@@ -153,14 +154,14 @@ def test_a_client_of_the_proxy_stays_on_it(kafka):
 def test_a_proxy_cuts_delays_swallows_refuses_and_heals(shop, postgres_proxy):
     through = shop.postgres.conninfo(shop.db, port=postgres_proxy.port)
 
-    def ask(timeout=5):
+    def ask(timeout=20):
         return subprocess.run(["psql", "-XAtqc", "select 1", through], capture_output=True, text=True, timeout=timeout)
     assert ask().stdout == "1\n"
 
     sleeping = subprocess.Popen(["psql", "-XAtqc", "select pg_sleep(60)", through], stderr=subprocess.PIPE)
-    system.wait_for(lambda: postgres_proxy.connections == 1, 5, "connected")
+    system.wait_for(lambda: postgres_proxy.connections == 1, 20, "connected")
     postgres_proxy.cut()
-    assert sleeping.wait(5) != 0
+    assert sleeping.wait(20) != 0
     sleeping.stderr.close()
 
     postgres_proxy.delay = 0.2
