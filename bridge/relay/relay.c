@@ -314,9 +314,9 @@ static void kafka_answered(struct relay *r, struct generation *g) {
   g->probe_due_ms = clock_monotonic_ms() + PROBE_INTERVAL_MS;
 }
 
-static bool find_partition(void *ctx, const struct relation *relation, lsn_t commit_lsn, int *table,
+static bool find_partition(void *ctx, const struct relation *relation, lsn_t commit_lsn, uint32_t xid, int *table,
                            struct error *err) {
-  return partitions_find(ctx, relation, commit_lsn, table, err);
+  return partitions_find(ctx, relation, commit_lsn, xid, table, err);
 }
 
 bool relay_resolve_partitions(const struct relay_settings *s, const struct catalog_publication *tables,
