@@ -48,6 +48,7 @@ struct publisher {
   struct buffer json;
   struct topic *topics; /* forgotten with each new producer: limits may have changed */
   struct suspects *suspects;
+  struct suspects *suspect_substitutes; /* the quarantine records made in place of those */
   struct totals totals;
   uint64_t records_logged; /* of its records, as of the last position.committed */
   struct row_log *row_log;
@@ -81,6 +82,7 @@ struct publisher *publisher_new(const struct publisher_settings *settings, const
   position_init(&p->next);
   buffer_init(&p->json, BUFFER_MAX_ROW);
   p->suspects = suspects_new();
+  p->suspect_substitutes = suspects_new();
   p->row_log = row_log_new();
   return p;
 }
@@ -120,6 +122,7 @@ void publisher_free(struct publisher *p) {
   position_clear(&p->next);
   buffer_free(&p->json);
   suspects_free(p->suspects);
+  suspects_free(p->suspect_substitutes);
   row_log_free(p->row_log);
   free(p->position_topic);
   free(p);
@@ -313,28 +316,15 @@ static bool send_record(struct publisher *p, const struct record *record, struct
   return producer_send(p->producer, &message, SEND_TIMEOUT_MS, &p->stop->now, err);
 }
 
-static bool is_substitute(const struct publisher *p, const struct record *record) {
-  const struct record *one = p->substitutes;
-  while (one != NULL && one != record)
-    one = one->next;
-  return one != NULL;
-}
-
-/* Remembers what the broker refused for what it is, so that the recovery can try each alone. A quarantine record that
- * was made for such a one, and is refused too, is the end of what can be done. */
-static void remember_refused(struct publisher *p, struct error *err) {
+/* Remembers what the broker refused for what it is, so that the recovery can try each alone. */
+static void remember_refused(struct publisher *p) {
   const struct producer_failure *failures;
   int count = producer_failures(p->producer, &failures);
   for (int i = 0; i < count; i++) {
     const struct record *record = failures[i].tag;
     if (record == NULL)
       continue;
-    suspects_add(p->suspects, record->commit_lsn, record->index);
-    if (count == 1 && is_substitute(p, record)) {
-      error_refuse(err, "quarantine_refused", "%s id %.*s at %s: the brokers refuse its quarantine record too: %s",
-                   record->origin, SLICE_ARG(record->id), lsn_format(record->commit_lsn).text, failures[i].reason);
-      error_remedy(err, "correct topic %s: not compacted, and max.message.bytes of at least 1 MB", record->topic);
-    }
+    suspects_add(record->substitute ? p->suspect_substitutes : p->suspects, record->commit_lsn, record->index);
   }
 }
 
@@ -465,12 +455,16 @@ static const struct record *settle_record(struct publisher *p, const struct reco
   if (reason == NULL)
     return record;
   const char *code = strstr(reason, "SIZE_TOO_LARGE") != NULL ? "record_too_large" : "record_refused";
-  const struct record *substitute = quarantine(p, record, code, "the broker refuses it:", reason, err);
-  suspects_settle(p->suspects, record->commit_lsn, record->index);
-  return substitute;
+  return quarantine(p, record, code, "the broker refuses it:", reason, err);
 }
 
-/* Tries those records of a batch that were refused in the company of others. */
+/* It was their batch that was too large. */
+static void halve_batches(struct publisher *p) {
+  if (p->batch_start_bytes / 2 >= BATCH_BYTES_MIN)
+    p->batch_bytes = p->batch_start_bytes / 2;
+}
+
+/* Tries those records of a batch that were refused in the company of others, and not yet alone. */
 static bool settle_suspects(struct publisher *p, const struct segment *batch, int count, struct error *err) {
   const struct record **suspects = memory_alloc((size_t)count * sizeof *suspects);
   int found = 0;
@@ -478,7 +472,8 @@ static bool settle_suspects(struct publisher *p, const struct segment *batch, in
   for (const struct segment *s = batch; ok && s != NULL; s = s->next)
     for (const struct record *r = s->first; ok && r != NULL; r = r->next) {
       struct refusal refusal;
-      if (!suspects_has(p->suspects, r->commit_lsn, r->index))
+      if (!suspects_has(p->suspects, r->commit_lsn, r->index) ||
+          suspects_refusal(p->suspects, r->commit_lsn, r->index) != NULL)
         continue;
       ok = check_locally(p, r, &refusal, err);
       if (refusal.code == NULL)
@@ -488,11 +483,49 @@ static bool settle_suspects(struct publisher *p, const struct segment *batch, in
     ok = try_suspects(p, suspects, found, &any_refused, err);
     p->replace = "refused records were tried";
   }
-  /* None of them is at fault: it was their batch that was too large. */
-  if (ok && found > 0 && !any_refused && p->batch_start_bytes / 2 >= BATCH_BYTES_MIN)
-    p->batch_bytes = p->batch_start_bytes / 2;
+  if (ok && found > 0 && !any_refused)
+    halve_batches(p);
   free(suspects);
   return ok;
+}
+
+static bool refuse_substitute(const struct record *record, const char *reason, struct error *err) {
+  error_refuse(err, "quarantine_refused", "%s id %.*s at %s: the brokers refuse its quarantine record too: %s",
+               record->origin, SLICE_ARG(record->id), lsn_format(record->commit_lsn).text, reason);
+  return error_remedy(err, "correct topic %s: not compacted, and max.message.bytes of at least 1 MB", record->topic);
+}
+
+/* A quarantine record that was made in place of a refused one, and is refused too, is the end of what can be done. Here
+ * too others may only have been in bad company. */
+static bool settle_substitutes(struct publisher *p, const struct record *const *settled, int count, struct error *err) {
+  const struct record **suspects = memory_alloc((size_t)count * sizeof *suspects);
+  int found = 0;
+  for (int i = 0; i < count; i++)
+    if (settled[i]->substitute && suspects_has(p->suspect_substitutes, settled[i]->commit_lsn, settled[i]->index))
+      suspects[found++] = settled[i];
+  bool taken = true;
+  char reason[64] = "";
+  bool ok = found == 0 || probe(p, suspects, found, &taken, reason, sizeof reason, err);
+  bool together = taken;
+  for (int i = 0; ok && !together && i < found; i++) {
+    ok = probe(p, suspects + i, 1, &taken, reason, sizeof reason, err);
+    if (ok && !taken)
+      ok = refuse_substitute(suspects[i], reason, err);
+  }
+  if (ok && found > 0) {
+    p->replace = "refused records were tried";
+    halve_batches(p);
+  }
+  free(suspects);
+  return ok;
+}
+
+/* Decided, for good. */
+static void forget_suspects(struct publisher *p, const struct record *const *settled, int count) {
+  for (int i = 0; i < count; i++) {
+    suspects_settle(p->suspects, settled[i]->commit_lsn, settled[i]->index);
+    suspects_settle(p->suspect_substitutes, settled[i]->commit_lsn, settled[i]->index);
+  }
 }
 
 static void advance(struct position *next, const struct segment *batch) {
@@ -589,15 +622,18 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
     count += s->count;
   position_copy(&p->next, &p->committed);
   const struct record **settled = memory_alloc((size_t)count * sizeof *settled);
-  bool ok = ensure_producer(p, err) && settle_suspects(p, batch, count, err) && settle_batch(p, batch, settled, err);
+  bool ok = ensure_producer(p, err) && settle_suspects(p, batch, count, err) && settle_batch(p, batch, settled, err) &&
+            settle_substitutes(p, settled, count, err);
   if (ok) {
     advance(&p->next, batch);
     /* Settling may have found a topic with smaller batches, or tried a record alone. */
     ok = ensure_producer(p, err) && transact(p, settled, count, err);
-    if (ok)
+    if (ok) {
+      forget_suspects(p, settled, count);
       totals_add_transactions(&p->totals, batch);
-    else if (p->producer != NULL)
-      remember_refused(p, err);
+    } else if (p->producer != NULL) {
+      remember_refused(p);
+    }
   }
   free(settled);
   return ok;
