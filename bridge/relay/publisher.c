@@ -49,6 +49,8 @@ struct publisher {
   struct topic *topics; /* forgotten with each new producer: limits may have changed */
   struct suspects *suspects;
   struct suspects *suspect_substitutes; /* the quarantine records made in place of those */
+  void (*step)(void *ctx);              /* NULL: nobody wants to know */
+  void *step_ctx;
   struct totals totals;
   uint64_t records_logged; /* of its records, as of the last position.committed */
   struct row_log *row_log;
@@ -85,6 +87,11 @@ struct publisher *publisher_new(const struct publisher_settings *settings, const
   p->suspect_substitutes = suspects_new();
   p->row_log = row_log_new();
   return p;
+}
+
+void publisher_set_step(struct publisher *p, void (*step)(void *ctx), void *ctx) {
+  p->step = step;
+  p->step_ctx = ctx;
 }
 
 static void forget_topics(struct publisher *p) {
@@ -334,6 +341,8 @@ static void remember_refused(struct publisher *p) {
  * be read in between: nothing of this producer is ever committed. */
 static bool probe(struct publisher *p, const struct record *const *records, int count, bool *taken, char *reason,
                   size_t reason_size, struct error *err) {
+  if (p->step != NULL)
+    p->step(p->step_ctx);
   if (producer_trouble_since_begin(p->producer) > 0 && !fence(p, err))
     return false;
   if (!producer_begin(p->producer, err))
