@@ -347,6 +347,7 @@ static bool probe(struct publisher *p, const struct record *const *records, int 
     return false;
   if (!producer_begin(p->producer, err))
     return false;
+  producer_set_quiet(p->producer, true); /* it would log every refusal, and there may be thousands */
   struct error refused;
   bool sent = true;
   for (int i = 0; i < count && sent; i++)
@@ -358,8 +359,10 @@ static bool probe(struct publisher *p, const struct record *const *records, int 
     *err = refused;
     return false;
   }
-  if (*taken)
+  if (*taken) {
+    producer_set_quiet(p->producer, false);
     return producer_abort(p->producer, ADMIN_TIMEOUT_MS, err);
+  }
   snprintf(reason, reason_size, "%s", failures[0].reason);
   struct error ignored; /* fencing ends the transaction as well, but has to wait for it */
   producer_abort(p->producer, ADMIN_TIMEOUT_MS, &ignored);
