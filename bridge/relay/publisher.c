@@ -39,6 +39,7 @@ struct publisher {
   char *position_topic;
   struct kafka_admin *admin; /* made when first needed */
   bool accepted;             /* the brokers have let us in once */
+  bool opened;               /* and there was a producer, and a position was read */
   struct producer *producer; /* NULL between generations */
   int64_t batch_bytes;       /* the smallest topic limit seen, at most BATCH_BYTES */
   int64_t batch_start_bytes; /* the same when the batch in hand was taken */
@@ -147,21 +148,26 @@ const struct totals *publisher_totals(const struct publisher *p) {
   return &p->totals;
 }
 
+/* What was good enough before in this run will be again: a certificate is renewed, a password is being changed. */
+static bool not_config(bool was_good, struct error *err) {
+  if (was_good && err->kind == ERROR_CONFIG)
+    err->kind = ERROR_RETRY;
+  return false;
+}
+
 static bool have_admin(struct publisher *p, struct error *err) {
   if (p->admin == NULL)
     p->admin = kafka_admin_new(&p->settings.kafka, err);
-  return p->admin != NULL;
+  return p->admin != NULL || not_config(p->accepted, err);
 }
 
 bool publisher_reachable(struct publisher *p, int timeout_ms, struct error *err) {
   if (!have_admin(p, err))
     return false;
-  bool reachable = kafka_admin_reachable(p->admin, timeout_ms, err);
-  /* What was good enough before in this run will be again: a certificate is renewed, a password is being changed. */
-  if (!reachable && p->accepted && err->kind == ERROR_CONFIG)
-    err->kind = ERROR_RETRY;
-  p->accepted = p->accepted || reachable;
-  return reachable;
+  if (!kafka_admin_reachable(p->admin, timeout_ms, err))
+    return not_config(p->accepted, err);
+  p->accepted = true;
+  return true;
 }
 
 bool publisher_check_position_topic(struct publisher *p, struct error *err) {
@@ -235,7 +241,7 @@ static bool read_position(struct publisher *p, struct position *position, struct
   size_t len = 0;
   if (!position_log_read(&p->settings.kafka, p->position_topic, POSITION_KEY, POSITION_READ_TIMEOUT_MS, &value, &len,
                          err))
-    return false;
+    return not_config(p->opened, err);
   bool ok = true;
   position_clear(position);
   if (value != NULL)
@@ -249,7 +255,8 @@ static bool fence(struct publisher *p, struct error *err) {
   p->replace = NULL;
   struct producer_limits limits = {.batch_bytes = p->batch_bytes};
   p->producer = producer_new(&p->settings.kafka, &limits, err);
-  return p->producer != NULL && producer_init(p->producer, INIT_TIMEOUT_MS, &p->stop->requested, err);
+  return (p->producer != NULL && producer_init(p->producer, INIT_TIMEOUT_MS, &p->stop->requested, err)) ||
+         not_config(p->opened, err);
 }
 
 static bool new_producer(struct publisher *p, struct position *position, struct error *err) {
@@ -270,6 +277,7 @@ bool publisher_open(struct publisher *p, struct position *position, struct error
   publisher_close(p);
   if (!new_producer(p, position, err))
     return false;
+  p->opened = true;
   position_copy(&p->committed, position);
   return true;
 }
