@@ -47,6 +47,7 @@ struct record *record_assemble(const struct record_draft *d) {
                             .timestamp_ms = d->timestamp_ms,
                             .partition = d->partition,
                             .quarantined = d->quarantined,
+                            .substitute = d->substitute,
                             .bare = d->bare,
                             .trace_dropped = d->trace_dropped,
                             .commit_lsn = d->commit_lsn,

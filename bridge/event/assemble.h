@@ -17,6 +17,7 @@ struct record_draft {
   int64_t timestamp_ms;
   int32_t partition;
   bool quarantined;
+  bool substitute;
   bool bare; /* as in struct record, like what follows */
   bool trace_dropped;
   const char *origin;

@@ -272,6 +272,7 @@ struct record *record_quarantine(const struct record *refused, const char *quara
       .timestamp_ms = 0,
       .partition = RECORD_PARTITION_BY_KEY,
       .quarantined = true,
+      .substitute = true,
       .origin = refused->origin,
       .id = refused->id,
       .commit_lsn = refused->commit_lsn,

@@ -24,6 +24,7 @@ struct record {
   int64_t timestamp_ms; /* Unix */
   int32_t partition;    /* RECORD_PARTITION_BY_KEY or _ROUND_ROBIN, or the explicit one */
   bool quarantined;     /* already a quarantine record: topic is the quarantine topic */
+  bool substitute;      /* such a one, in place of a record that the brokers refused */
   bool bare;            /* the value is the payload alone */
   bool trace_dropped;   /* the row's traceparent was ill-formed and was left out */
 

@@ -18,7 +18,8 @@ enum kafka_role {
 /* What the callbacks of one handle write to; the handle's opaque. Must outlive the handle. */
 struct kafka_link {
   enum kafka_role role;
-  _Atomic(bool) quiet;     /* no logging: a handle made only to check the settings, or one being dropped */
+  _Atomic(bool) quiet;     /* no logging: a handle made only to check the settings, one being dropped, or one
+                              whose failures are expected */
   void *owner;             /* for dr_msg_cb */
   _Atomic(int) trouble;    /* connections closed that had carried data of ours; broker threads add */
   _Atomic(int64_t) window; /* rate limit of the log: start of the current window, lines in it, lines left out */

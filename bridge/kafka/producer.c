@@ -61,6 +61,10 @@ void producer_free(struct producer *p) {
   free(p);
 }
 
+void producer_set_quiet(struct producer *p, bool quiet) {
+  atomic_store(&p->link.quiet, quiet);
+}
+
 static bool is_fenced(rd_kafka_resp_err_t code) {
   return code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED ||
          code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;

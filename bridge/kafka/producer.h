@@ -68,6 +68,9 @@ struct producer_failure {
 };
 int producer_failures(const struct producer *p, const struct producer_failure **failures);
 
+/* Whether librdkafka's complaints are logged; at first they are. */
+void producer_set_quiet(struct producer *p, bool quiet);
+
 /* Connections lost since the last begin. */
 int producer_trouble_since_begin(const struct producer *p);
 int64_t producer_batch_bytes(const struct producer *p);

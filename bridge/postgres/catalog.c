@@ -331,13 +331,51 @@ bool catalog_ancestors(struct connection *conn, const char *schema, const char *
   return true;
 }
 
-bool catalog_wal_end(struct connection *conn, lsn_t *end, struct error *err) {
-  static const char sql[] = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() "
-                            "THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END";
+/* Without its epoch: what the stream tells of has none either. */
+static bool row_xid(const struct rows *rows, int row, int column, uint32_t *xid) {
+  uint64_t full;
+  const char *text = rows_text(rows, row, column);
+  if (text == NULL || !number_parse_u64(slice_of(text), UINT64_MAX, &full))
+    return false;
+  *xid = (uint32_t)full;
+  return true;
+}
+
+/* The snapshot is older than the WAL position. On a standby it names no running transactions, and need not: what is
+ * replayed is visible. */
+bool catalog_horizon(struct connection *conn, struct catalog_horizon *out, struct error *err) {
+  static const char sql[] =
+      "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() "
+      "  ELSE pg_catalog.pg_current_wal_insert_lsn() END, pg_catalog.pg_snapshot_xmax(s.seen), r.xid "
+      "FROM (SELECT pg_catalog.pg_current_snapshot() AS seen) s "
+      "LEFT JOIN LATERAL pg_catalog.pg_snapshot_xip(s.seen) AS r (xid) ON true";
   struct rows *rows = connection_query(conn, sql, 0, NULL, err);
   if (rows == NULL)
     return error_wrap(err, "reading the server's WAL position");
-  bool ok = rows_count(rows) == 1 && cell_lsn(rows, 0, end);
+  int count = rows_count(rows);
+  struct catalog_horizon found = {.running = memory_alloc((size_t)(count > 0 ? count : 1) * sizeof *found.running)};
+  bool ok = count > 0 && cell_lsn(rows, 0, &found.wal_end) && row_xid(rows, 0, 1, &found.xid_max);
+  for (int row = 0; ok && row < count; row++)
+    if (rows_text(rows, row, 2) != NULL)
+      ok = row_xid(rows, row, 2, &found.running[found.running_count++]);
   rows_free(rows);
+  if (ok)
+    *out = found;
+  else
+    catalog_horizon_free(&found);
   return ok || fail_answer("its WAL", err);
+}
+
+bool catalog_horizon_covers(const struct catalog_horizon *horizon, lsn_t commit_lsn, uint32_t xid) {
+  if (commit_lsn >= horizon->wal_end || (int32_t)(xid - horizon->xid_max) >= 0)
+    return false;
+  for (int i = 0; i < horizon->running_count; i++)
+    if (horizon->running[i] == xid)
+      return false;
+  return true;
+}
+
+void catalog_horizon_free(struct catalog_horizon *horizon) {
+  free(horizon->running);
+  *horizon = (struct catalog_horizon){.running = NULL};
 }

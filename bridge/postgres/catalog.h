@@ -83,8 +83,18 @@ bool catalog_partitions(struct connection *conn, const char *schema, const char 
 bool catalog_ancestors(struct connection *conn, const char *schema, const char *table, bool *exists,
                        struct catalog_names *out, struct error *err);
 void catalog_names_free(struct catalog_names *names);
-/* Up to where the server has written WAL, or replayed it. What a statement sees that begins afterwards holds all that
- * was committed before. */
-bool catalog_wal_end(struct connection *conn, lsn_t *end, struct error *err);
+
+/* Which transactions a statement sees that begins afterwards: those that committed before wal_end and were not under
+ * way. A commit is in the WAL, and streamed from there, before the transaction stops to be under way; while it waits
+ * for a synchronous standby, long before. */
+struct catalog_horizon {
+  lsn_t wal_end;     /* written by the server, or replayed */
+  uint32_t xid_max;  /* not completed, like all from it on */
+  uint32_t *running; /* those not completed of lower ones */
+  int running_count;
+};
+bool catalog_horizon(struct connection *conn, struct catalog_horizon *out, struct error *err);
+bool catalog_horizon_covers(const struct catalog_horizon *horizon, lsn_t commit_lsn, uint32_t xid);
+void catalog_horizon_free(struct catalog_horizon *horizon);
 
 #endif

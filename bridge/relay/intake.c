@@ -200,7 +200,7 @@ static bool find_binding(struct intake *in, const struct relation *relation, str
       table = i;
   }
   if (table < 0 && in->resolver.find != NULL &&
-      !in->resolver.find(in->resolver.ctx, relation, in->commit_lsn, &table, err))
+      !in->resolver.find(in->resolver.ctx, relation, in->commit_lsn, in->xid, &table, err))
     return false;
   *found = table < 0 ? NULL : &in->bindings[table];
   if (*found == NULL)

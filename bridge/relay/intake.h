@@ -21,7 +21,8 @@ struct intake_rules {
 
 /* Finds the configured table that rows of another relation belong to, as partitions_find does. */
 struct intake_resolver {
-  bool (*find)(void *ctx, const struct relation *relation, lsn_t commit_lsn, int *table, struct error *err);
+  bool (*find)(void *ctx, const struct relation *relation, lsn_t commit_lsn, uint32_t xid, int *table,
+               struct error *err);
   void *ctx;
 };
 

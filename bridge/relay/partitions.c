@@ -1,26 +1,36 @@
 /* See partitions.h. */
 #include "bridge/relay/partitions.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/base/clock.h"
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
 
 #define uthash_malloc(size) memory_alloc(size)
 #include <uthash.h>
 
+#define VISIBLE_POLL_MS 5
 #define ENTRIES_MAX 10000 /* of all tables of the database; beyond, those that are no partitions are forgotten */
 
 struct entry {
   char *key; /* of schema and table */
   int table; /* index of the configured table, or -1 */
   /* Where it is none: */
-  uint64_t serial;  /* of the relation that this was found out about */
-  bool look_alike;  /* it could be one by its columns */
-  lsn_t checked_to; /* then: it was none when the server's WAL stood here */
-  bool told;        /* in the log */
+  uint64_t serial;                /* of the relation that this was found out about */
+  bool look_alike;                /* it could be one by its columns */
+  struct catalog_horizon checked; /* then: it was none for the transactions of this horizon */
+  bool told;                      /* in the log */
   UT_hash_handle hh;
+};
+
+/* One to be put down to a table. */
+struct row {
+  const struct relation *relation;
+  lsn_t commit_lsn;
+  uint32_t xid;
 };
 
 struct partitions {
@@ -55,6 +65,7 @@ static void forget(struct partitions *p, bool all) {
     if (!all && e->table >= 0)
       continue;
     HASH_DEL(p->entries, e);
+    catalog_horizon_free(&e->checked);
     free(e->key);
     free(e);
   }
@@ -165,26 +176,41 @@ static int configured_ancestor(const struct partitions *p, const struct catalog_
   return -1;
 }
 
-/* The WAL position first: what was committed before it is seen by the look that follows. So a table that is no
- * partition then was none for any transaction that committed before that position. */
-static bool look_up(struct partitions *p, const struct relation *relation, int like, struct entry *e,
-                    struct error *err) {
+/* Waits until the catalogs show what the transaction did: it may have attached the partition itself. */
+static bool wait_visible(struct partitions *p, const struct row *row, struct catalog_horizon *horizon,
+                         struct error *err) {
+  for (int64_t end = clock_monotonic_ms() + p->timeout_ms;; clock_sleep_ms(VISIBLE_POLL_MS)) {
+    catalog_horizon_free(horizon);
+    if (!catalog_horizon(p->conn, horizon, err))
+      return false;
+    if (catalog_horizon_covers(horizon, row->commit_lsn, row->xid))
+      return true;
+    if (clock_monotonic_ms() >= end)
+      return error_set(err, ERROR_RETRY,
+                       "xid %" PRIu32 " is in the WAL, but not visible yet: most likely it waits for a synchronous "
+                       "standby. Only then can be seen whose partition table %s.%s is",
+                       row->xid, row->relation->schema, row->relation->table);
+  }
+}
+
+/* The horizon first: what it covers is seen by the look that follows. So a table that is no partition then was none for
+ * any of its transactions. */
+static bool look_up(struct partitions *p, const struct row *row, int like, struct entry *e, struct error *err) {
+  const struct relation *relation = row->relation;
   if (p->conn == NULL) {
     p->conn = connection_open(p->conninfo, p->name, err);
     if (p->conn == NULL || !connection_set_timeout(p->conn, p->timeout_ms, err))
       return false;
   }
-  lsn_t wal_end;
   bool exists;
   struct catalog_names ancestors = {.count = 0};
-  if (!catalog_wal_end(p->conn, &wal_end, err) ||
+  if (!wait_visible(p, row, &e->checked, err) ||
       !catalog_ancestors(p->conn, relation->schema, relation->table, &exists, &ancestors, err))
     return false;
   e->table = configured_ancestor(p, &ancestors);
   catalog_names_free(&ancestors);
   if (!exists)
     return refuse_unknown(p, relation, like, err);
-  e->checked_to = wal_end;
   if (e->table < 0 && !e->told)
     log_info("relay.table_passed_over", log_string("schema", relation->schema), log_string("table", relation->table),
              log_string("reason", "it has the columns of a configured table, but is no partition of it"));
@@ -192,8 +218,9 @@ static bool look_up(struct partitions *p, const struct relation *relation, int l
   return true;
 }
 
-bool partitions_find(struct partitions *p, const struct relation *relation, lsn_t commit_lsn, int *table,
+bool partitions_find(struct partitions *p, const struct relation *relation, lsn_t commit_lsn, uint32_t xid, int *table,
                      struct error *err) {
+  struct row row = {.relation = relation, .commit_lsn = commit_lsn, .xid = xid};
   *table = -1;
   if (!p->any)
     return true;
@@ -203,8 +230,8 @@ bool partitions_find(struct partitions *p, const struct relation *relation, lsn_
   if (e->table < 0) {
     int like = known && !e->look_alike ? -1 : looks_like(p, relation);
     e->look_alike = like >= 0;
-    bool checked = known && commit_lsn < e->checked_to;
-    if (e->look_alike && !checked && !look_up(p, relation, like, e, err))
+    bool checked = known && catalog_horizon_covers(&e->checked, commit_lsn, xid);
+    if (e->look_alike && !checked && !look_up(p, &row, like, e, err))
       return error_wrap(err, "transaction %s", lsn_format(commit_lsn).text);
   }
   *table = e->table;

@@ -20,10 +20,11 @@ void partitions_free(struct partitions *partitions); /* accepts NULL */
 
 /* *table is the index of the configured table whose partition the relation is, or -1. A partition that was once seen
  * stays one. A table that merely looks like one (it has all columns that the configured table must have) is looked up
- * again for each transaction that committed after the last look: it may have been attached since. commit_lsn: of the
+ * again for each transaction that the last look did not see: it may have been attached since. commit_lsn, xid: of the
  * transaction. ERROR_REFUSED "partition_unknown" for one that looks like a partition and is no longer there: it may
- * have been dropped before its rows were published. */
-bool partitions_find(struct partitions *partitions, const struct relation *relation, lsn_t commit_lsn, int *table,
-                     struct error *err);
+ * have been dropped before its rows were published. ERROR_RETRY where the transaction is streamed, but not visible to
+ * others within timeout_ms. */
+bool partitions_find(struct partitions *partitions, const struct relation *relation, lsn_t commit_lsn, uint32_t xid,
+                     int *table, struct error *err);
 
 #endif

@@ -39,6 +39,7 @@ struct publisher {
   char *position_topic;
   struct kafka_admin *admin; /* made when first needed */
   bool accepted;             /* the brokers have let us in once */
+  bool opened;               /* and there was a producer, and a position was read */
   struct producer *producer; /* NULL between generations */
   int64_t batch_bytes;       /* the smallest topic limit seen, at most BATCH_BYTES */
   int64_t batch_start_bytes; /* the same when the batch in hand was taken */
@@ -48,6 +49,9 @@ struct publisher {
   struct buffer json;
   struct topic *topics; /* forgotten with each new producer: limits may have changed */
   struct suspects *suspects;
+  struct suspects *suspect_substitutes; /* the quarantine records made in place of those */
+  void (*step)(void *ctx);              /* NULL: nobody wants to know */
+  void *step_ctx;
   struct totals totals;
   uint64_t records_logged; /* of its records, as of the last position.committed */
   struct row_log *row_log;
@@ -81,8 +85,14 @@ struct publisher *publisher_new(const struct publisher_settings *settings, const
   position_init(&p->next);
   buffer_init(&p->json, BUFFER_MAX_ROW);
   p->suspects = suspects_new();
+  p->suspect_substitutes = suspects_new();
   p->row_log = row_log_new();
   return p;
+}
+
+void publisher_set_step(struct publisher *p, void (*step)(void *ctx), void *ctx) {
+  p->step = step;
+  p->step_ctx = ctx;
 }
 
 static void forget_topics(struct publisher *p) {
@@ -120,6 +130,7 @@ void publisher_free(struct publisher *p) {
   position_clear(&p->next);
   buffer_free(&p->json);
   suspects_free(p->suspects);
+  suspects_free(p->suspect_substitutes);
   row_log_free(p->row_log);
   free(p->position_topic);
   free(p);
@@ -137,21 +148,26 @@ const struct totals *publisher_totals(const struct publisher *p) {
   return &p->totals;
 }
 
+/* What was good enough before in this run will be again: a certificate is renewed, a password is being changed. */
+static bool not_config(bool was_good, struct error *err) {
+  if (was_good && err->kind == ERROR_CONFIG)
+    err->kind = ERROR_RETRY;
+  return false;
+}
+
 static bool have_admin(struct publisher *p, struct error *err) {
   if (p->admin == NULL)
     p->admin = kafka_admin_new(&p->settings.kafka, err);
-  return p->admin != NULL;
+  return p->admin != NULL || not_config(p->accepted, err);
 }
 
 bool publisher_reachable(struct publisher *p, int timeout_ms, struct error *err) {
   if (!have_admin(p, err))
     return false;
-  bool reachable = kafka_admin_reachable(p->admin, timeout_ms, err);
-  /* What was good enough before in this run will be again: a certificate is renewed, a password is being changed. */
-  if (!reachable && p->accepted && err->kind == ERROR_CONFIG)
-    err->kind = ERROR_RETRY;
-  p->accepted = p->accepted || reachable;
-  return reachable;
+  if (!kafka_admin_reachable(p->admin, timeout_ms, err))
+    return not_config(p->accepted, err);
+  p->accepted = true;
+  return true;
 }
 
 bool publisher_check_position_topic(struct publisher *p, struct error *err) {
@@ -225,7 +241,7 @@ static bool read_position(struct publisher *p, struct position *position, struct
   size_t len = 0;
   if (!position_log_read(&p->settings.kafka, p->position_topic, POSITION_KEY, POSITION_READ_TIMEOUT_MS, &value, &len,
                          err))
-    return false;
+    return not_config(p->opened, err);
   bool ok = true;
   position_clear(position);
   if (value != NULL)
@@ -239,7 +255,8 @@ static bool fence(struct publisher *p, struct error *err) {
   p->replace = NULL;
   struct producer_limits limits = {.batch_bytes = p->batch_bytes};
   p->producer = producer_new(&p->settings.kafka, &limits, err);
-  return p->producer != NULL && producer_init(p->producer, INIT_TIMEOUT_MS, &p->stop->requested, err);
+  return (p->producer != NULL && producer_init(p->producer, INIT_TIMEOUT_MS, &p->stop->requested, err)) ||
+         not_config(p->opened, err);
 }
 
 static bool new_producer(struct publisher *p, struct position *position, struct error *err) {
@@ -260,6 +277,7 @@ bool publisher_open(struct publisher *p, struct position *position, struct error
   publisher_close(p);
   if (!new_producer(p, position, err))
     return false;
+  p->opened = true;
   position_copy(&p->committed, position);
   return true;
 }
@@ -313,28 +331,15 @@ static bool send_record(struct publisher *p, const struct record *record, struct
   return producer_send(p->producer, &message, SEND_TIMEOUT_MS, &p->stop->now, err);
 }
 
-static bool is_substitute(const struct publisher *p, const struct record *record) {
-  const struct record *one = p->substitutes;
-  while (one != NULL && one != record)
-    one = one->next;
-  return one != NULL;
-}
-
-/* Remembers what the broker refused for what it is, so that the recovery can try each alone. A quarantine record that
- * was made for such a one, and is refused too, is the end of what can be done. */
-static void remember_refused(struct publisher *p, struct error *err) {
+/* Remembers what the broker refused for what it is, so that the recovery can try each alone. */
+static void remember_refused(struct publisher *p) {
   const struct producer_failure *failures;
   int count = producer_failures(p->producer, &failures);
   for (int i = 0; i < count; i++) {
     const struct record *record = failures[i].tag;
     if (record == NULL)
       continue;
-    suspects_add(p->suspects, record->commit_lsn, record->index);
-    if (count == 1 && is_substitute(p, record)) {
-      error_refuse(err, "quarantine_refused", "%s id %.*s at %s: the brokers refuse its quarantine record too: %s",
-                   record->origin, SLICE_ARG(record->id), lsn_format(record->commit_lsn).text, failures[i].reason);
-      error_remedy(err, "correct topic %s: not compacted, and max.message.bytes of at least 1 MB", record->topic);
-    }
+    suspects_add(record->substitute ? p->suspect_substitutes : p->suspects, record->commit_lsn, record->index);
   }
 }
 
@@ -344,10 +349,13 @@ static void remember_refused(struct publisher *p, struct error *err) {
  * be read in between: nothing of this producer is ever committed. */
 static bool probe(struct publisher *p, const struct record *const *records, int count, bool *taken, char *reason,
                   size_t reason_size, struct error *err) {
+  if (p->step != NULL)
+    p->step(p->step_ctx);
   if (producer_trouble_since_begin(p->producer) > 0 && !fence(p, err))
     return false;
   if (!producer_begin(p->producer, err))
     return false;
+  producer_set_quiet(p->producer, true); /* it would log every refusal, and there may be thousands */
   struct error refused;
   bool sent = true;
   for (int i = 0; i < count && sent; i++)
@@ -359,8 +367,10 @@ static bool probe(struct publisher *p, const struct record *const *records, int 
     *err = refused;
     return false;
   }
-  if (*taken)
+  if (*taken) {
+    producer_set_quiet(p->producer, false);
     return producer_abort(p->producer, ADMIN_TIMEOUT_MS, err);
+  }
   snprintf(reason, reason_size, "%s", failures[0].reason);
   struct error ignored; /* fencing ends the transaction as well, but has to wait for it */
   producer_abort(p->producer, ADMIN_TIMEOUT_MS, &ignored);
@@ -465,12 +475,16 @@ static const struct record *settle_record(struct publisher *p, const struct reco
   if (reason == NULL)
     return record;
   const char *code = strstr(reason, "SIZE_TOO_LARGE") != NULL ? "record_too_large" : "record_refused";
-  const struct record *substitute = quarantine(p, record, code, "the broker refuses it:", reason, err);
-  suspects_settle(p->suspects, record->commit_lsn, record->index);
-  return substitute;
+  return quarantine(p, record, code, "the broker refuses it:", reason, err);
 }
 
-/* Tries those records of a batch that were refused in the company of others. */
+/* It was their batch that was too large. */
+static void halve_batches(struct publisher *p) {
+  if (p->batch_start_bytes / 2 >= BATCH_BYTES_MIN)
+    p->batch_bytes = p->batch_start_bytes / 2;
+}
+
+/* Tries those records of a batch that were refused in the company of others, and not yet alone. */
 static bool settle_suspects(struct publisher *p, const struct segment *batch, int count, struct error *err) {
   const struct record **suspects = memory_alloc((size_t)count * sizeof *suspects);
   int found = 0;
@@ -478,7 +492,8 @@ static bool settle_suspects(struct publisher *p, const struct segment *batch, in
   for (const struct segment *s = batch; ok && s != NULL; s = s->next)
     for (const struct record *r = s->first; ok && r != NULL; r = r->next) {
       struct refusal refusal;
-      if (!suspects_has(p->suspects, r->commit_lsn, r->index))
+      if (!suspects_has(p->suspects, r->commit_lsn, r->index) ||
+          suspects_refusal(p->suspects, r->commit_lsn, r->index) != NULL)
         continue;
       ok = check_locally(p, r, &refusal, err);
       if (refusal.code == NULL)
@@ -488,11 +503,49 @@ static bool settle_suspects(struct publisher *p, const struct segment *batch, in
     ok = try_suspects(p, suspects, found, &any_refused, err);
     p->replace = "refused records were tried";
   }
-  /* None of them is at fault: it was their batch that was too large. */
-  if (ok && found > 0 && !any_refused && p->batch_start_bytes / 2 >= BATCH_BYTES_MIN)
-    p->batch_bytes = p->batch_start_bytes / 2;
+  if (ok && found > 0 && !any_refused)
+    halve_batches(p);
   free(suspects);
   return ok;
+}
+
+static bool refuse_substitute(const struct record *record, const char *reason, struct error *err) {
+  error_refuse(err, "quarantine_refused", "%s id %.*s at %s: the brokers refuse its quarantine record too: %s",
+               record->origin, SLICE_ARG(record->id), lsn_format(record->commit_lsn).text, reason);
+  return error_remedy(err, "correct topic %s: not compacted, and max.message.bytes of at least 1 MB", record->topic);
+}
+
+/* A quarantine record that was made in place of a refused one, and is refused too, is the end of what can be done. Here
+ * too others may only have been in bad company. */
+static bool settle_substitutes(struct publisher *p, const struct record *const *settled, int count, struct error *err) {
+  const struct record **suspects = memory_alloc((size_t)count * sizeof *suspects);
+  int found = 0;
+  for (int i = 0; i < count; i++)
+    if (settled[i]->substitute && suspects_has(p->suspect_substitutes, settled[i]->commit_lsn, settled[i]->index))
+      suspects[found++] = settled[i];
+  bool taken = true;
+  char reason[64] = "";
+  bool ok = found == 0 || probe(p, suspects, found, &taken, reason, sizeof reason, err);
+  bool together = taken;
+  for (int i = 0; ok && !together && i < found; i++) {
+    ok = probe(p, suspects + i, 1, &taken, reason, sizeof reason, err);
+    if (ok && !taken)
+      ok = refuse_substitute(suspects[i], reason, err);
+  }
+  if (ok && found > 0) {
+    p->replace = "refused records were tried";
+    halve_batches(p);
+  }
+  free(suspects);
+  return ok;
+}
+
+/* Decided, for good. */
+static void forget_suspects(struct publisher *p, const struct record *const *settled, int count) {
+  for (int i = 0; i < count; i++) {
+    suspects_settle(p->suspects, settled[i]->commit_lsn, settled[i]->index);
+    suspects_settle(p->suspect_substitutes, settled[i]->commit_lsn, settled[i]->index);
+  }
 }
 
 static void advance(struct position *next, const struct segment *batch) {
@@ -589,15 +642,18 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
     count += s->count;
   position_copy(&p->next, &p->committed);
   const struct record **settled = memory_alloc((size_t)count * sizeof *settled);
-  bool ok = ensure_producer(p, err) && settle_suspects(p, batch, count, err) && settle_batch(p, batch, settled, err);
+  bool ok = ensure_producer(p, err) && settle_suspects(p, batch, count, err) && settle_batch(p, batch, settled, err) &&
+            settle_substitutes(p, settled, count, err);
   if (ok) {
     advance(&p->next, batch);
     /* Settling may have found a topic with smaller batches, or tried a record alone. */
     ok = ensure_producer(p, err) && transact(p, settled, count, err);
-    if (ok)
+    if (ok) {
+      forget_suspects(p, settled, count);
       totals_add_transactions(&p->totals, batch);
-    else if (p->producer != NULL)
-      remember_refused(p, err);
+    } else if (p->producer != NULL) {
+      remember_refused(p);
+    }
   }
   free(settled);
   return ok;

@@ -27,6 +27,8 @@ struct topic_shape publisher_position_shape(const struct publisher_settings *set
 struct publisher;
 struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop);
 void publisher_free(struct publisher *p); /* accepts NULL */
+/* Is called whenever publishing has got on by a step and will go on: with many refused records it takes minutes. */
+void publisher_set_step(struct publisher *p, void (*step)(void *ctx), void *ctx);
 
 /* true when a broker answers within timeout_ms. Credentials and certificates that are refused are ERROR_CONFIG;
  * ERROR_RETRY once they were accepted in this run. */

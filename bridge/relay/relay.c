@@ -314,9 +314,9 @@ static void kafka_answered(struct relay *r, struct generation *g) {
   g->probe_due_ms = clock_monotonic_ms() + PROBE_INTERVAL_MS;
 }
 
-static bool find_partition(void *ctx, const struct relation *relation, lsn_t commit_lsn, int *table,
+static bool find_partition(void *ctx, const struct relation *relation, lsn_t commit_lsn, uint32_t xid, int *table,
                            struct error *err) {
-  return partitions_find(ctx, relation, commit_lsn, table, err);
+  return partitions_find(ctx, relation, commit_lsn, xid, table, err);
 }
 
 bool relay_resolve_partitions(const struct relay_settings *s, const struct catalog_publication *tables,
@@ -537,10 +537,16 @@ static bool run_generation(struct relay *r, bool *done, struct error *err) {
   return ok;
 }
 
+/* Kafka has answered, and is asked the next thing. */
+static void publisher_stepped(void *ctx) {
+  progress_talk(ctx, PROGRESS_KAFKA);
+}
+
 bool relay_run(const struct relay_settings *settings, const struct stop *stop, struct progress *progress,
                struct error *err) {
   struct relay r = {.settings = settings, .stop = stop, .progress = progress};
   r.publisher = publisher_new(&settings->publisher, stop);
+  publisher_set_step(r.publisher, publisher_stepped, progress);
   if (settings->until == RELAY_UNTIL_LSN)
     r.until = settings->until_lsn;
   struct backoff backoff;

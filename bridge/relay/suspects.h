@@ -13,7 +13,7 @@ struct suspects *suspects_new(void);
 void suspects_free(struct suspects *s);
 void suspects_add(struct suspects *s, lsn_t commit_lsn, uint64_t index);
 bool suspects_has(const struct suspects *s, lsn_t commit_lsn, uint64_t index);
-/* Tried alone, and refused again; no matter where it is no suspect. */
+/* Tried alone, and refused again: it need not be tried any more. No matter where it is no suspect. */
 void suspects_refuse(struct suspects *s, lsn_t commit_lsn, uint64_t index, const char *reason);
 /* Why it was refused alone, borrowed until it is settled; NULL where it was not. */
 const char *suspects_refusal(const struct suspects *s, lsn_t commit_lsn, uint64_t index);

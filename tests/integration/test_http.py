@@ -12,7 +12,7 @@ import pytest
 
 from harness import system
 from harness.servers import lsn_number
-from integration_checks import assert_ends_whole, said, wait_acked, wait_records
+from integration_checks import assert_ends_whole, ready, said, wait_acked, wait_records
 
 DASHBOARDS = system.ROOT / "config" / "dashboards"
 
@@ -390,6 +390,24 @@ def test_a_frozen_broker_idle_and_busy(make_shop, kafka):
     wait_ready(run, 60)
     wait_records(shop, 5)
     assert_ends_whole(shop, run)
+
+
+@pytest.mark.decoder("pgoutput")
+def test_a_relay_that_looks_for_refused_records_is_ready_and_makes_steps(shop):
+    """Each of them is refused alone, which takes a new producer; Kafka answers all the while."""
+    shop.kafka.create_topic(shop.topic(), 1, message_timestamp_after_max_ms=3600000)
+    shop.psql("alter table outbox add column occurred_at timestamptz")
+    ready(shop)
+    shop.psql("insert into outbox (aggregatetype, aggregateid, type, payload, occurred_at) "
+              "select 'orders', 'k', 'T', '{}', now() + interval '1 day' from generate_series(1, 600)")
+    run = shop.relay(config=served(shop))
+    wait_ready(run)
+    deadline = time.monotonic() + 60
+    while metrics(run)["walferry_events_quarantined_total"] < 600:
+        status, page = get_json(run, "/readyz")
+        assert status == 200 or page["state"] == "recovering", page  # after the first refusal
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_a_broker_that_is_cut_off_while_nothing_is_published(make_shop, kafka):

@@ -1,5 +1,8 @@
 """A partitioned outbox, whose partitions come and go while the relay runs: every row under the root's name, whichever
 decoder tells of it. pgoutput does that by itself; for wal2json the catalogs are asked."""
+import threading
+import time
+
 import pytest
 
 from integration_checks import assert_refused, ready, wait_records
@@ -89,6 +92,36 @@ def test_a_table_that_only_looks_like_a_partition_is_passed_over_until_it_is_one
     wait_records(shop, 3)
     assert relay.terminate() == 0
     shop.assert_exactly_once(wanted)
+
+
+@pytest.mark.parametrize("how", ["attached", "made"])
+def test_a_partition_of_the_transaction_that_waits_for_a_synchronous_standby(shop, how):
+    """Its commit is streamed, but nobody else sees it yet: the catalogs do not tell of the partition."""
+    ddl = "create table outbox_z partition of outbox for values in ('Z')"
+    if how == "attached":
+        shop.psql(f"create table outbox_z ({COLUMNS})")
+        ddl = "alter table outbox attach partition outbox_z for values in ('Z')"
+    relay = shop.relay()
+    wanted = insert(shop, "A")
+    wait_records(shop, 1)
+    shop.psql("alter system set synchronous_standby_names = 'nobody'")
+    shop.psql("select pg_reload_conf()")
+    row = "insert into outbox (aggregatetype, aggregateid, type, payload) values ('orders', 'k', 'Z', '{}')"
+    commit = threading.Thread(target=shop.psql, args=(f"begin; {ddl}; {row}; commit",))
+    try:
+        commit.start()
+        if shop.decoder == "wal2json":
+            relay.wait_event("relay.recovering", timeout=30)
+        else:
+            time.sleep(1)
+    finally:
+        shop.psql("alter system reset synchronous_standby_names")
+        shop.psql("select pg_reload_conf()")
+        commit.join(30)
+    wait_records(shop, 2)
+    assert relay.terminate() == 0
+    shop.assert_exactly_once()
+    assert set(wanted) < shop.outbox_ids()
 
 
 def test_a_preview_prints_rows_of_partitions_too(shop):

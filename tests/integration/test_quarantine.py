@@ -151,6 +151,17 @@ def test_a_record_without_key_for_a_compacted_topic_is_quarantined(make_shop):
     assert_stays_once(shop)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_quarantine_records_that_the_broker_refuses_too_end_the_run(make_shop, rows):
+    """However many there are: they share a batch, and each brings the others down."""
+    shop = loose(make_shop)
+    shop.kafka.create_topic(shop.config["relay"]["quarantine_topic"], 1, cleanup_policy="compact")
+    insert(shop, {"id": "good"}, *[{"id": f"bad-{n}", "aggregateid": None} for n in range(rows)])
+    world = World(shop)
+    assert_refused(shop.run("relay"), "bad-0", codes=("quarantine_refused",))
+    world.assert_unchanged()
+
+
 @pytest.mark.parametrize("rows, bad", [(4000, range(1234, 1235)), (200, range(0, 200, 2))], ids=["one", "every other"])
 def test_records_that_the_broker_refuses_are_found_among_many(shop, rows, bad):
     """A time that the topic does not allow: the broker refuses the whole batch of such a record, and its neighbours."""
@@ -169,6 +180,7 @@ def test_records_that_the_broker_refuses_are_found_among_many(shop, rows, bad):
     assert {e["error"]["code"] for e in quarantined} == {"record_refused"}
     assert {e["original_partition"] for e in quarantined} == {0}
     assert len([line for line in run.lines if "relay.recovering" in line]) < 5
+    assert run.count("kafka.log") < 20  # not one for each of them
 
 
 # Wrong in itself

@@ -186,6 +186,25 @@ def test_brokers_that_let_it_in_before_are_waited_for(kafka_shop):
     kafka_shop.assert_exactly_once(ids)
 
 
+def test_a_certificate_file_that_is_away_is_waited_for_by_a_relay_that_runs(kafka_shop):
+    """While it is replaced, say: it was there when the relay began."""
+    authority = kafka_shop.dir / "authority.pem"
+    text = kafka_shop.kafka.certificates["ca.pem"].read_text()
+    authority.write_text(text)
+    kafka_shop.use_kafka("tls", "security.protocol=ssl", f"ssl.ca.location={authority}")
+    relay = kafka_shop.relay()
+    authority.unlink()
+    kafka_shop.psql("select pg_terminate_backend(pid) from pg_stat_replication")
+    event = relay.wait_event("relay.recovering", error=lambda text: "ssl.ca.location" in (text or ""))
+    assert event["kind"] == "retry"
+    fails(kafka_shop, "ssl.ca.location")  # at a start it is the config
+    authority.write_text(text)
+    ids = kafka_shop.insert(2)
+    wait_records(kafka_shop, 2, timeout=60)
+    assert relay.terminate() == 0
+    kafka_shop.assert_exactly_once(ids)
+
+
 @pytest.mark.parametrize("listener, properties", [
     ("wronghost", ["ssl.endpoint.identification.algorithm=none"]),
     ("expired", ["enable.ssl.certificate.verification=false"])])

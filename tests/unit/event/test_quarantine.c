@@ -197,6 +197,7 @@ static void a_refused_record_is_kept_with_its_envelope(void **state) {
   event.fields[FIELD_PARTITION] = slice_of("2");
   struct record *refused = publish(state, &event);
   struct record *record = record_quarantine(refused, "q", &refusal);
+  assert_true(record->quarantined && record->substitute && !refused->substitute);
   record_free(refused);
   assert_text(
       record->value,

@@ -196,9 +196,11 @@ static void changes_of_no_interest_are_passed_over(void **state) {
 #define CONTENT(id) "{\"id\":\"" id "\",\"type\":\"Reserved\",\"aggregate\":\"Rental\",\"key\":\"k\",\"payload\":{}}"
 
 /* public.audit is a partition of public.outbox when it is asked first and second, then it is none, then it is gone. */
-static bool find_audit(void *ctx, const struct relation *relation, lsn_t commit_lsn, int *table, struct error *err) {
+static bool find_audit(void *ctx, const struct relation *relation, lsn_t commit_lsn, uint32_t xid, int *table,
+                       struct error *err) {
   int *asked = ctx;
   assert_lsn(commit_lsn, 0x200);
+  assert_int_equal(xid, 5);
   assert_string_equal(relation->table, "audit");
   if (++*asked == 4)
     return error_refuse(err, "partition_unknown", "gone");
