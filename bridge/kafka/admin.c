@@ -277,11 +277,14 @@ static bool created(const char *topic, rd_kafka_resp_err_t code, const char *tex
     return true;
   if (kafka_error_is_authorization(code))
     return unauthorised(topic, "Create", "Create", err);
-  /* About the name, as a policy is taken to be: it may come from a row. What the brokers have against partitions,
-   * replicas or settings is no row's fault. */
-  bool config = code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION || code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION;
-  return error_set(err, config ? ERROR_CONFIG : ERROR_RETRY, "topic %s: cannot be created: %s", topic,
-                   text != NULL ? text : rd_kafka_err2str(code));
+  /* About the name, which may come from a row. What the brokers have against partitions, replicas or settings is no
+   * row's fault; a policy may be about either, and would send all rows to the quarantine if it were taken for theirs.
+   */
+  error_set(err, code == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION ? ERROR_CONFIG : ERROR_RETRY,
+            "topic %s: cannot be created: %s", topic, text != NULL ? text : rd_kafka_err2str(code));
+  if (code == RD_KAFKA_RESP_ERR_POLICY_VIOLATION)
+    error_remedy(err, "a policy of the brokers refuses it: change kafka.topics, or create the topic by hand");
+  return false;
 }
 
 static bool request_creation(struct kafka_admin *admin, rd_kafka_NewTopic_t *new_topic, const char *topic,

@@ -21,6 +21,7 @@
 #define PROBE_TIMEOUT_MS 2000
 #define UNREACHABLE_MAX_MS 60000 /* with an `until` */
 #define REACHABLE_TIMEOUT_MS 10000
+#define STEADY_MS 30000 /* an attempt that lasted for so long is no part of a row of failures */
 #define DECODE_FAILURES_MAX 3
 #define PARTITION_LOOKUP_MAX_MS 2000
 
@@ -562,7 +563,7 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
       ok = err->kind == ERROR_STOPPED;
       break;
     }
-    if (r.unreachable_since_ms == 0 || clock_monotonic_ms() - started_ms > 30000)
+    if (clock_monotonic_ms() - started_ms > STEADY_MS)
       backoff_reset(&backoff);
     int64_t delay_ms = at_most(backoff_next_ms(&backoff), patience_ms(&r));
     log_error_event(LOG_WARN, "relay.recovering", err);
