@@ -80,7 +80,7 @@ static bool ends_by_itself(enum command command) {
 }
 
 static bool run_command(const struct cli *cli, const struct config *config, struct error *err) {
-  struct stop stop = {.requested = false};
+  static struct stop stop; /* the thread that waits for signals outlives every frame */
   signals_start(&stop, ends_by_itself(cli->command) ? 1 : 0);
   struct settings settings;
   if (!settings_init(&settings, config, err))
