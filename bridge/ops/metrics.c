@@ -148,10 +148,6 @@ static void write_stream(const struct writer *w, const struct progress_snapshot 
                 "Commit time of the transaction published last, since the Unix epoch.", s->position_commit_time_us);
 }
 
-static int64_t wal_since(const struct catalog_slot *slot, lsn_t lsn) {
-  return slot->wal_lsn > lsn ? (int64_t)(slot->wal_lsn - lsn) : 0;
-}
-
 static void write_slot(const struct writer *w, const struct progress_snapshot *s) {
   const struct catalog_slot *slot = &s->slot;
   if (s->slot_read_us == 0)
@@ -166,12 +162,12 @@ static void write_slot(const struct writer *w, const struct progress_snapshot *s
     gauge(w, "walferry_slot_confirmed_flush_lsn", "Up to here the server knows it as published.",
           (int64_t)slot->confirmed_flush_lsn);
     gauge(w, "walferry_lag_bytes", "WAL behind that, of all databases and tables.",
-          wal_since(slot, slot->confirmed_flush_lsn));
+          catalog_wal_since(slot, slot->confirmed_flush_lsn));
   }
   if (slot->restart_lsn != 0) {
     gauge(w, "walferry_slot_restart_lsn", "From here on the server keeps WAL for the slot.",
           (int64_t)slot->restart_lsn);
-    gauge(w, "walferry_slot_retained_bytes", "WAL kept for the slot.", wal_since(slot, slot->restart_lsn));
+    gauge(w, "walferry_slot_retained_bytes", "WAL kept for the slot.", catalog_wal_since(slot, slot->restart_lsn));
   }
   if (slot->wal_keep_bytes_max >= 0)
     gauge(w, "walferry_slot_wal_keep_limit_bytes", "max_slot_wal_keep_size; absent where there is no limit.",

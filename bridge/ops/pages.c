@@ -17,7 +17,8 @@ static void moment(struct buffer *out, const char *name, int64_t unix_us) {
   jsonobject_text(out, name, unix_us == 0 ? NULL : clock_rfc3339(unix_us).text);
 }
 
-static void write_readiness(const struct progress_snapshot *s, struct buffer *out) {
+/* Returns whether it is ready. */
+static bool write_readiness(const struct progress_snapshot *s, struct buffer *out) {
   struct progress_readiness readiness;
   progress_readiness(s, &readiness);
   jsonobject_bool(out, "ready", readiness.ready);
@@ -25,17 +26,16 @@ static void write_readiness(const struct progress_snapshot *s, struct buffer *ou
   jsonobject_text(out, "error", readiness.details[0] == '\0' ? NULL : readiness.details);
   jsonobject_text(out, "state", progress_state_name(s->state));
   jsonobject_integer(out, "state_seconds", s->state_ms / 1000);
+  return readiness.ready;
 }
 
 static int write_readyz(const struct progress_snapshot *s, const struct pages_subject *subject, struct buffer *out) {
   jsonobject_open(out, NULL);
   jsonobject_text(out, "name", subject->name);
-  write_readiness(s, out);
+  bool ready = write_readiness(s, out);
   jsonobject_close(out);
   buffer_append_char(out, '\n');
-  struct progress_readiness readiness;
-  progress_readiness(s, &readiness);
-  return readiness.ready ? 200 : 503;
+  return ready ? 200 : 503;
 }
 
 static int write_healthz(const struct progress_snapshot *s, const struct pages_subject *subject, struct buffer *out) {
@@ -64,10 +64,6 @@ static void write_position(const struct progress_snapshot *s, struct buffer *out
   jsonobject_close(out);
 }
 
-static int64_t wal_since(const struct catalog_slot *slot, lsn_t from) {
-  return slot->wal_lsn > from ? (int64_t)(slot->wal_lsn - from) : 0;
-}
-
 static void write_slot(const struct progress_snapshot *s, const struct pages_subject *subject, struct buffer *out) {
   const struct catalog_slot *slot = &s->slot;
   jsonobject_open(out, "slot");
@@ -81,7 +77,7 @@ static void write_slot(const struct progress_snapshot *s, const struct pages_sub
     jsonobject_lsn(out, "confirmed_flush_lsn", slot->confirmed_flush_lsn);
     jsonobject_lsn(out, "restart_lsn", slot->restart_lsn);
     jsonobject_lsn(out, "server_wal_lsn", slot->wal_lsn);
-    jsonobject_integer(out, "retained_bytes", slot->restart_lsn == 0 ? 0 : wal_since(slot, slot->restart_lsn));
+    jsonobject_integer(out, "retained_bytes", slot->restart_lsn == 0 ? 0 : catalog_wal_since(slot, slot->restart_lsn));
   }
   jsonobject_close(out);
 }
@@ -89,7 +85,7 @@ static void write_slot(const struct progress_snapshot *s, const struct pages_sub
 static void write_lag(const struct progress_snapshot *s, struct buffer *out) {
   jsonobject_open(out, "lag");
   if (s->slot_read_us != 0 && s->slot.confirmed_flush_lsn != 0)
-    jsonobject_integer(out, "bytes", wal_since(&s->slot, s->slot.confirmed_flush_lsn));
+    jsonobject_integer(out, "bytes", catalog_wal_since(&s->slot, s->slot.confirmed_flush_lsn));
   if (s->state == PROGRESS_STREAMING) {
     jsonobject_key(out, "seconds");
     buffer_printf(out, "%.3f", (double)s->lag_us / 1e6);

@@ -37,6 +37,10 @@ struct catalog_slot {
   int64_t wal_keep_bytes_max;   /* max_slot_wal_keep_size; -1: no limit */
   char invalidation_reason[40]; /* "" where none or unknown (before 17: "conflicting" is named so) */
 };
+/* Bytes of WAL that the server has written behind `from`. */
+static inline int64_t catalog_wal_since(const struct catalog_slot *slot, lsn_t from) {
+  return slot->wal_lsn > from ? (int64_t)(slot->wal_lsn - from) : 0;
+}
 /* Reads the row by name; exists false when there is none. Columns that an older server lacks stay at their zero. */
 bool catalog_slot(struct connection *conn, const char *slot, struct catalog_slot *out, struct error *err);
 

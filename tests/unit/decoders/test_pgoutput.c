@@ -13,32 +13,13 @@
 #include "bridge/base/memory.h"
 #include "decoders/decoder.h"
 #include "tests/unit/decoders/frames.h"
+#include "tests/unit/decoders/stream.h"
 
 #define TABLE 7u
 #define SECRET "SECRET-OF-A-ROW"
 
-struct stream {
-  struct decoder *dec;
-  char *block; /* the frame that change borrows from */
-  struct change change;
-  struct error err;
-};
-
 static struct stream open_stream(void) {
-  return (struct stream){.dec = decoder_new(decoder_class_find("pgoutput"))};
-}
-
-static void close_stream(struct stream *s) {
-  decoder_free(s->dec);
-  free(s->block);
-}
-
-static bool feed_bytes(struct stream *s, const char *bytes, size_t len) {
-  free(s->block);
-  s->block = memory_resize(NULL, len);
-  memcpy(s->block, bytes, len);
-  error_clear(&s->err);
-  return decoder_decode(s->dec, slice_from(s->block, len), &s->change, &s->err);
+  return stream_of("pgoutput");
 }
 
 static bool feed(struct stream *s, struct frame f) {

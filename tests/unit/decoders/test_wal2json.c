@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "bridge/base/memory.h"
-#include "decoders/decoder.h"
+#include "tests/unit/decoders/stream.h"
 
 #define SECRET "SECRET-OF-A-ROW"
 #define TIME "\"timestamp\":\"2026-11-21 11:53:41.276897+00\""
@@ -21,28 +21,8 @@
 #define COLUMN(name, oid, value) "{\"name\":\"" name "\",\"typeoid\":" oid ",\"value\":" value "}"
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
-struct stream {
-  struct decoder *dec;
-  char *block; /* the frame that change borrows from */
-  struct change change;
-  struct error err;
-};
-
 static struct stream open_stream(void) {
-  return (struct stream){.dec = decoder_new(decoder_class_find("wal2json"))};
-}
-
-static void close_stream(struct stream *s) {
-  decoder_free(s->dec);
-  free(s->block);
-}
-
-static bool feed_bytes(struct stream *s, const char *bytes, size_t len) {
-  free(s->block);
-  s->block = memory_resize(NULL, len);
-  memcpy(s->block, bytes, len);
-  error_clear(&s->err);
-  return decoder_decode(s->dec, slice_from(s->block, len), &s->change, &s->err);
+  return stream_of("wal2json");
 }
 
 static void must(struct stream *s, const char *frame, enum change_kind kind) {
