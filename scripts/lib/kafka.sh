@@ -8,6 +8,8 @@
 #   kafka_start DIR                             starts it, waits until it listens, leaves its pid in DIR/kafka.pid
 #   kafka_stop DIR                              by process id
 #
+# $WALFERRY_KAFKA_JVM takes the place of the JVM options that suit a test: a small heap, a compiler that starts fast.
+#
 # The listener DIRECT is for everybody. PROXY is a second one whose advertised port (ADVERT) may be a TCP proxy's: a client
 # that bootstraps there keeps being sent there.
 
@@ -80,7 +82,8 @@ kafka_exec_java() {
     local dir=$1
     shift
     cd "$dir" || return 1
-    exec java -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData \
+    # shellcheck disable=SC2086 # a list of options
+    exec java ${WALFERRY_KAFKA_JVM--Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1} -XX:-UsePerfData \
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.showDateTime=true \
         -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS -cp "$KAFKA_CACHE/libs/*" "$@"
 }

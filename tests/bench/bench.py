@@ -1,0 +1,68 @@
+"""Bench: the servers that all parts share, set up as in production and not as in tests, and what is around them."""
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from harness import system
+from harness.kafka import Kafka
+from harness.postgres import Postgres
+from harness.walferry import binary
+
+POSTGRES_SETTINGS = {
+    "fsync": "on", "shared_buffers": "256MB", "wal_sender_timeout": "60s", "track_commit_timestamp": "on",
+    "max_wal_size": "16GB", "checkpoint_timeout": "30min",  # none in the middle of a run: one is made before each
+    "autovacuum": "off",  # nor that
+    "max_replication_slots": "100", "max_wal_senders": "40",
+    "log_replication_commands": "on", "log_line_prefix": "%n [%p] %q%a ",  # %n: seconds since 1970, with ms
+}
+KAFKA_SETTINGS = {"broker.session.timeout.ms": 30000, "message.max.bytes": 100_000_000, "socket.request.max.bytes": 200_000_000}
+# What Kafka's own scripts start a broker with, and nothing for Debezium Server, whose script says nothing.
+JVM = {"WALFERRY_KAFKA_JVM": "-Xms1g -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35",
+       "WALFERRY_DEBEZIUM_JVM": ""}
+
+
+class Bench:
+    """options: what __main__.py parsed. postgres, kafka: running servers of tests/harness."""
+
+    def __init__(self, options):
+        self.options = options
+        self.postgres = self.kafka = None
+        self._began = time.monotonic()
+        os.environ |= JVM
+
+    def __enter__(self):
+        self.progress("starting Postgres and Kafka")
+        self.dir = system.temp_dir("bench")
+        self.postgres = Postgres(POSTGRES_SETTINGS).start()
+        self.kafka = Kafka(KAFKA_SETTINGS).start()
+        return self
+
+    def __exit__(self, *_):
+        for server in (self.postgres, self.kafka):
+            if server and self.options.keep:
+                server.kill9()
+                kept = Path(f"{server.dir}.kept")
+                shutil.move(server.dir, kept)
+                self.progress(f"kept {kept}")
+            if server:
+                server.destroy()
+        system.remove_dir(self.dir)
+
+    def progress(self, text):
+        print(f"{time.monotonic() - self._began:7.1f} s  {text}", file=sys.stderr, flush=True)
+
+    def program(self, name):
+        """The path of a program of this folder: tests/bench/<name>.c is bench_<name>."""
+        path = Path(binary()).parent / "tests" / f"bench_{name}"
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: scripts/build release makes it")
+        return path
+
+    def rows(self, share):
+        """A workload's size, as a share of the main one's."""
+        return max(1000, round(self.options.rows * share / 1000) * 1000)
+
+    def wanted(self, contestant):
+        return contestant in self.options.contestants
