@@ -21,7 +21,7 @@ QUICK_MARK = "QUICK: these figures mean nothing."
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="scripts/bench", allow_abbrev=False)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"all, {', '.join(PARTS)}")
-    parser.add_argument("--contestants", default=",".join(contestants.NAMES))
+    parser.add_argument("--contestants")
     parser.add_argument("--repeat", type=int)
     parser.add_argument("--rows", type=int)
     parser.add_argument("--minutes", type=float)
@@ -34,8 +34,8 @@ def parse(arguments):
             parser.error(f"no such part: {part} (there are {', '.join(PARTS)}, all)")
     asked = options.parts or ["all"]
     options.parts = [part for part in PARTS if part in asked or "all" in asked and part in ALL]
-    options.contestants = options.contestants.split(",")
-    for name in options.contestants:
+    options.contestants = options.contestants.split(",") if options.contestants else None
+    for name in options.contestants or []:
         if name not in contestants.NAMES:
             parser.error(f"no such contestant: {name} (there are {', '.join(contestants.NAMES)})")
     options.repeat = options.repeat or (1 if options.quick else 3)

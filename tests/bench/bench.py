@@ -1,6 +1,8 @@
 """Bench: the servers that all parts share, set up as in production and not as in tests, and what is around them."""
+import json
 import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +19,7 @@ POSTGRES_SETTINGS = {
     "max_replication_slots": "100", "max_wal_senders": "40",
     "log_replication_commands": "on", "log_line_prefix": "%n [%p] %q%a ",  # %n: seconds since 1970, with ms
 }
-KAFKA_SETTINGS = {"broker.session.timeout.ms": 30000, "message.max.bytes": 100_000_000, "socket.request.max.bytes": 200_000_000}
+KAFKA_SETTINGS = {"broker.session.timeout.ms": 9000, "broker.heartbeat.interval.ms": 2000}  # its own defaults
 # What Kafka's own scripts start a broker with, and nothing for Debezium Server, whose script says nothing.
 JVM = {"WALFERRY_KAFKA_JVM": "-Xms1g -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35",
        "WALFERRY_DEBEZIUM_JVM": ""}
@@ -29,6 +31,7 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.postgres = self.kafka = None
+        self.measured = {}  # drain.py: what each workload came to
         self._began = time.monotonic()
         os.environ |= JVM
 
@@ -64,5 +67,8 @@ class Bench:
         """A workload's size, as a share of the main one's."""
         return max(1000, round(self.options.rows * share / 1000) * 1000)
 
-    def wanted(self, contestant):
-        return contestant in self.options.contestants
+    def found(self, topic):
+        """What a read_committed consumer finds in a topic: the last line of bench_records as a dict."""
+        done = subprocess.run([self.program("records"), self.kafka.brokers, topic], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=300, check=True)
+        return json.loads(done.stdout.splitlines()[-1])

@@ -2,6 +2,7 @@
 time of its own, on a machine that has two cores for everybody."""
 import dataclasses
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -15,6 +16,7 @@ class Usage:
     exit_code: int  # negative for a signal
     cpu_s: float  # user and system
     peak_kb: int  # of the resident memory
+    ended_ms: float  # wall clock
 
 
 def status_kb(pid, field):
@@ -27,9 +29,9 @@ def status_kb(pid, field):
 
 
 class Process:
-    """Starts at once. started: wall clock just before the exec, in ms."""
+    """Starts at once. started_ms: wall clock just before the exec."""
 
-    SAMPLE_S = 0.05
+    SAMPLE_S = 0.02
 
     def __init__(self, command, log_path, env=None, sample=None):
         """sample(pid): called now and then while it runs."""
@@ -40,8 +42,9 @@ class Process:
         self._sample = sample
         self.usage = None
         with open(log_path, "ab") as log:
-            self.started = time.time() * 1000
+            self.started_ms = time.time() * 1000
             self._process = system.spawn(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        self._pidfd = os.pidfd_open(self.pid)
         self._over = threading.Event()
         self._sampler = threading.Thread(target=self._watch, daemon=True)
         self._sampler.start()
@@ -64,20 +67,20 @@ class Process:
     def wait(self, timeout):
         """Its Usage; TimeoutError, and it is gone, when it took longer."""
         if self.usage is None:
-            deadline = time.monotonic() + timeout
-            late = False
-            while system.alive(self.pid):
-                if time.monotonic() > deadline:
-                    late = True
-                    self.signal(signal.SIGKILL)
-                time.sleep(0.01)
+            gone = select.poll()
+            gone.register(self._pidfd, select.POLLIN)
+            in_time = gone.poll(timeout * 1000)
+            ended_ms = time.time() * 1000
+            if not in_time:
+                os.kill(self.pid, signal.SIGKILL)
             _, status, rusage = os.wait4(self.pid, 0)
+            os.close(self._pidfd)
             self._over.set()
             self._sampler.join()
             self._process.returncode = os.waitstatus_to_exitcode(status)
             system.forget(self._process)
-            self.usage = Usage(self._process.returncode, rusage.ru_utime + rusage.ru_stime, self._peak_kb)
-            if late:
+            self.usage = Usage(self._process.returncode, rusage.ru_utime + rusage.ru_stime, self._peak_kb, ended_ms)
+            if not in_time:
                 raise TimeoutError(f"still running after {timeout} s: {' '.join(self.command)}\n{system.tail(self.log_path)}")
         return self.usage
 

@@ -70,7 +70,7 @@ def judged(rows):
         told = dataclasses.asdict(row) | {"median": None, "ratio": None, "goals": []}
         if row.values:
             told["median"] = stats.median(row.values)
-            told["ratio"] = stats.ratio(row.values, others.get(row.anchor)) if row.anchor else None
+            told["ratio"] = stats.ratio(row.values, others.get(row.anchor)) if row.anchor not in (None, row.contestant) else None
             for goal in row.goals:
                 figure, reached = goal.judge(row.values, others) or (None, None)
                 told["goals"].append(dataclasses.asdict(goal) | {"figure": figure, "reached": reached})
