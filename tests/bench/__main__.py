@@ -6,7 +6,9 @@ import os
 import platform
 import subprocess
 import sys
+import traceback
 
+from harness import system
 from harness.walferry import binary
 
 from . import bench as servers
@@ -49,22 +51,38 @@ def parse(arguments):
 def about(options, began):
     def first_line(*command):
         return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[0]
+
+    def version(library, variable):
+        return first_line(*system.shell_library(library, f'echo "${variable}"'))
     return {
         "began": began.isoformat(timespec="seconds"), "parts": options.parts, "quick": options.quick,
         "repetitions": options.repeat, "rows_of_main_workload": options.rows,
         "machine": {"cores": len(os.sched_getaffinity(0)), "kernel": platform.release()},
         "walferry": first_line(binary(), "--version"), "pg_recvlogical": first_line("pg_recvlogical", "--version"),
+        "kafka": version("kafka", "KAFKA_VERSION"), "debezium_server": version("debezium", "DEBEZIUM_VERSION"),
         "postgres_settings": servers.POSTGRES_SETTINGS, "kafka_settings": servers.KAFKA_SETTINGS, "jvm": servers.JVM,
     }
 
 
 def headline(told):
     settings = " ".join(f"{k}={v}" for k, v in told["postgres_settings"].items())
-    return "\n".join(([QUICK_MARK, ""] if told["quick"] else []) + [
-        f"{told['walferry']}, {told['pg_recvlogical']}; {told['machine']['cores']} cores, Linux {told['machine']['kernel']}; "
-        f"{told['repetitions']} repetitions, main workload {told['rows_of_main_workload']:,} rows; {told['began']}",
+    return "\n".join([
+        f"{told['walferry']}, {told['pg_recvlogical']}, Kafka {told['kafka']}, Debezium Server {told['debezium_server']}; "
+        f"{told['machine']['cores']} cores, Linux {told['machine']['kernel']}; {told['began']}",
+        f"{told['repetitions']} repetitions, {told['rows_of_main_workload']:,} rows in the main workload. A ratio is the median "
+        "of those of runs in the same repetition.",
         f"Postgres: {settings}",
-        f"Kafka: {told['jvm']['WALFERRY_KAFKA_JVM']}", ""])
+        f"Kafka's JVM: {told['jvm']['WALFERRY_KAFKA_JVM']}; Debezium's: {told['jvm']['WALFERRY_DEBEZIUM_JVM'] or 'its defaults'}",
+        ""])
+
+
+def measured(bench, part, options):
+    """The part's rows. One that fails is a void row: what the others found is not lost with it."""
+    try:
+        return importlib.import_module(f".{part}", __package__).run(bench, options)
+    except Exception as e:  # whatever it is
+        traceback.print_exc()
+        return [report.Row(part, "all", "all", "all", "", void=f"{type(e).__name__}: {e}".splitlines()[0])]
 
 
 def main():
@@ -74,15 +92,15 @@ def main():
     with servers.Bench(options) as bench:
         for part in options.parts:
             bench.progress(f"== {part}")
-            rows += importlib.import_module(f".{part}", __package__).run(bench, options)
+            rows += measured(bench, part, options)
         bench.progress("done")
     if options.json:
         with open(options.json, "w") as file:
             file.write(report.as_json(rows, told))
-    print(headline(told) + report.table(rows), end="")
-    if options.quick:
-        print(f"\n{QUICK_MARK}")
+    mark = f"{QUICK_MARK}\n" if options.quick else ""
+    print(mark + headline(told) + report.table(rows) + mark, end="")
     return 1 if any(row.void for row in rows) else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,6 @@
 """Bench: the servers that all parts share, set up as in production and not as in tests, and what is around them."""
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -43,15 +42,18 @@ class Bench:
         return self
 
     def __exit__(self, *_):
-        for server in (self.postgres, self.kafka):
-            if server and self.options.keep:
-                server.kill9()
-                kept = Path(f"{server.dir}.kept")
-                shutil.move(server.dir, kept)
-                self.progress(f"kept {kept}")
-            if server:
+        servers = [server for server in (self.postgres, self.kafka) if server]
+        for server in servers:
+            if self.options.keep:
+                server.stop()
+            else:
                 server.destroy()
-        system.remove_dir(self.dir)
+        if not self.options.keep:
+            system.remove_dir(self.dir)
+            return
+        for kept in (self.dir, *(server.dir for server in servers)):
+            system.keep_dir(kept)
+            self.progress(f"kept {kept}")
 
     def progress(self, text):
         print(f"{time.monotonic() - self._began:7.1f} s  {text}", file=sys.stderr, flush=True)
@@ -67,8 +69,20 @@ class Bench:
         """A workload's size, as a share of the main one's."""
         return max(1000, round(self.options.rows * share / 1000) * 1000)
 
+    def wanted(self, contestant):
+        return not self.options.contestants or contestant in self.options.contestants
+
     def found(self, topic):
         """What a read_committed consumer finds in a topic: the last line of bench_records as a dict."""
         done = subprocess.run([self.program("records"), self.kafka.brokers, topic], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=300, check=True)
         return json.loads(done.stdout.splitlines()[-1])
+
+    def stored_bytes(self, topic):
+        """In the broker's log, transaction markers included."""
+        return sum(path.stat().st_size for path in (self.kafka.dir / "data").glob(f"{topic}-*/*.log"))
+
+    def follow(self, topic, count):
+        """bench_records as a process that waits for count records: a line on its stdout for the first, one in the end."""
+        return system.spawn([self.program("records"), self.kafka.brokers, topic, str(count)], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, text=True)

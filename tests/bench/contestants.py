@@ -112,6 +112,7 @@ class Walferry(Run):
         if not properties:
             del shop.config["kafka"]["properties"]
         shop.config["relay"]["routes"] = [{"type": "*", "topic": self.topic}]
+        self.instance = shop.name
         self.position_topic = f"walferry.position.{shop.name}"
         here = outbox.postgres.slot(self.slot)["confirmed_flush_lsn"]
         usage = Process([*self.command(here), "--adopt-slot"], self.log_path).wait(60)

@@ -1,4 +1,4 @@
-"""A backlog is carried: how fast, with how much CPU time and memory. The parts cpu and memory show these runs, too."""
+"""A backlog is carried: how fast. The parts cpu and memory show what the same runs used."""
 import dataclasses
 import time
 
@@ -57,7 +57,7 @@ class Drained:
     rate: float = None  # events a second
     cpu_s: float = None  # for a million events
     peak_mb: float = None
-    value_bytes: int = None
+    stored: float = None  # bytes in the broker's log, for an event
     void: str = None
 
 
@@ -84,31 +84,31 @@ def drain(run, end, count):
     bench = run.bench
     try:
         void = carried(run, end, count, timeout=120 + count / 2000)
-    except TimeoutError as e:
+    except (TimeoutError, RuntimeError) as e:
         void = str(e).splitlines()[0]
     if void:
         return Drained(void=void)
     usage, starts = run.process.usage, run.started_ms()
-    ended_ms, value_bytes = usage.ended_ms, None
+    ended_ms, stored = usage.ended_ms, None
     if run.topic:
         found = bench.found(run.topic)
-        ended_ms, value_bytes = found["last_ms"], found["value_bytes"]
+        ended_ms, stored = found["last_ms"], bench.stored_bytes(run.topic) / count
         if (found["records"], found["distinct"]) != (count, count):
             void = f"{count} events, but {found['records']} records, {found['distinct']} of them distinct"
     if len(starts) > 1 and not isinstance(run, contestants.Debezium):
         void = void or f"started over {len(starts) - 1} times, see {run.log_path}"
-    return Drained(count * 1000 / (ended_ms - starts[0]), usage.cpu_s * 1e6 / count, usage.peak_kb / 1024, value_bytes, void)
+    return Drained(count * 1000 / (ended_ms - starts[0]), usage.cpu_s * 1e6 / count, usage.peak_kb / 1024, stored, void)
 
 
 def measure(bench, workload):
     """{label: [Drained of each repetition]}, or why there is none as a text. Measured once, however many parts ask."""
-    if workload.name in bench.measured:
-        return bench.measured[workload.name]
+    if workload in bench.measured:
+        return bench.measured[workload]
     options, count = bench.options, bench.rows(workload.share)
     bench.progress(f"{workload.name}: {count:,} events")
     result = {label: contestants.missing(name) or [] for label, name, _ in workload.entrants(options)}
     entrants = [e for e in workload.entrants(options) if not contestants.missing(e[1])]
-    with Outbox(bench, f"w{len(bench.measured)}", workload.bytes, workload.payload, workload.messages) as outbox:
+    with Outbox(bench, f"drain{len(bench.measured)}", workload.bytes, workload.payload, workload.messages) as outbox:
         rounds = [[(label, contestants.enter(name, outbox, **kwargs)) for label, name, kwargs in entrants]
                   for _ in range(options.repeat)]
         outbox.write(count, workload.per_transaction or count)
@@ -121,12 +121,12 @@ def measure(bench, workload):
                 result[label].append(drained)
                 bench.progress(f"  {label}: " + (f"VOID: {drained.void}" if drained.void else
                                f"{drained.rate:,.0f}/s, {drained.cpu_s:.2f} s CPU per million, {drained.peak_mb:.0f} MB"))
-    bench.measured[workload.name] = result
+    bench.measured[workload] = result
     return result
 
 
-def rows_of(part, workload, result, metric, unit, value, goals, anchor=contestants.anchor):
-    """A Row for each contestant. value: of a Drained; goals: by contestant."""
+def rows_of(part, workload, result, metric, unit, value, goals=lambda name: [], anchor=contestants.anchor):
+    """A Row for each contestant. value: of a Drained; goals and anchor: of a contestant."""
     rows = []
     for label, runs in result.items():
         name = label.split(" ")[0]
@@ -150,25 +150,14 @@ def rate_goals(workload):
     return goals
 
 
-def cpu_goals(name):
-    return [at_most(CPU_S)] if name == "walferry-pgoutput" else []
-
-
 def memory_goals(name):
     return [at_most(MEMORY_MB)] if name.startswith("walferry") else []
 
 
-def rate_rows(bench, workload):
-    result = measure(bench, workload)
-    if workload.codecs:
-        first = f"walferry-pgoutput {workload.codecs[0]}"
-        return rows_of("drain", workload, result, "rate", "events/s", lambda d: d.rate, lambda name: [], lambda name: first)
-    return rows_of("drain", workload, result, "rate", "events/s", lambda d: d.rate, rate_goals(workload))
-
-
 def cpu_rows(bench, workload):
+    goal = [at_most(CPU_S)] if workload is MAIN else []
     rows = rows_of("cpu", workload, measure(bench, workload), "user+sys", "s per million", lambda d: d.cpu_s,
-                   cpu_goals if workload.bytes == 500 else lambda name: [])
+                   lambda name: goal if name.startswith("walferry") else [])
     for row in rows:
         row.note = "the start of its JVM included" if row.contestant.startswith("debezium") else None
     return rows
@@ -179,8 +168,13 @@ def memory_rows(bench, workload):
 
 
 def run(bench, options):
-    """All three figures of each workload, as they are had by the way."""
     rows = []
     for workload in (MAIN, *SIDE):
-        rows += rate_rows(bench, workload) + cpu_rows(bench, workload) + memory_rows(bench, workload)
+        result = measure(bench, workload)
+        if not workload.codecs:
+            rows += rows_of("drain", workload, result, "rate", "events/s", lambda d: d.rate, rate_goals(workload))
+            continue
+        for metric, unit, value in (("rate", "events/s", lambda d: d.rate), ("stored", "bytes/event", lambda d: d.stored)):
+            rows += rows_of("drain", workload, result, metric, unit, value,
+                            anchor=lambda name: f"{name} {workload.codecs[0]}")
     return rows

@@ -1,5 +1,67 @@
-"""Not written yet."""
+"""The peak of the resident memory: of the main workload, of one large transaction and of all that part drain ran; with a
+broker that answers nothing for a while; with large rows."""
+import time
+
+from harness import system
+
+from . import contestants, drain
+from .outbox import Outbox
+from .report import Row, at_most
+
+STOPPED_S = 20
+MEGABYTE = 1 << 20
+LARGE_ROWS = 3
+LARGE_MB = (1, 8, 40)
+
+
+def stopped_broker(bench, options, name):
+    """The broker is frozen once a fifth is in the topic."""
+    row = Row("memory", f"broker stopped for {STOPPED_S} s", name, "peak RSS", "MB", goals=drain.memory_goals(name))
+    count, pause = bench.rows(1), 2 if options.quick else STOPPED_S
+    with Outbox(bench, "stopped_" + name.split("-")[1]) as outbox:
+        run = contestants.enter(name, outbox)
+        outbox.write(count, 100)
+        process = run.start(until=outbox.end())
+        run.wait_streaming()
+        try:
+            system.wait_for(lambda: sum(bench.kafka.end_offsets(run.topic).values()) >= count / 5, 60, "a fifth", 0.005)
+            bench.kafka.sigstop()
+            time.sleep(pause)
+        finally:
+            bench.kafka.sigcont()
+        usage = process.wait(300)
+        found = bench.found(run.topic)
+        run.leave()
+    row.values = [usage.peak_kb / 1024]
+    if usage.exit_code or (found["records"], found["distinct"]) != (count, count):
+        row.void = f"exit code {usage.exit_code}, {count} events, {found}"
+    return row
+
+
+def large_rows(bench, options, name, megabytes):
+    """Rows of so many MB, each in a transaction of its own. What may be held is 3 times what is above the first MB."""
+    row = Row("memory", f"rows of {megabytes} MB", name, "peak RSS", "MB",
+              goals=[at_most(drain.MEMORY_MB + 3 * (megabytes - 1))])
+    with Outbox(bench, f"large{megabytes}_{name.split('-')[1]}", bytes=megabytes * MEGABYTE) as outbox:
+        run = contestants.enter(name, outbox, message_bytes=(megabytes + 10) * MEGABYTE)
+        outbox.write(LARGE_ROWS, 1)
+        drained = drain.drain(run, outbox.end(), LARGE_ROWS)
+        run.leave()
+    row.values, row.void = [drained.peak_mb] if drained.peak_mb else [], drained.void
+    return row
 
 
 def run(bench, options):
-    return []
+    rows = []
+    for workload in dict.fromkeys((drain.MAIN, drain.HUGE, *bench.measured)):
+        rows += drain.memory_rows(bench, workload)
+    for name in drain.WALFERRY:
+        if not bench.wanted(name):
+            continue
+        bench.progress(f"{name}: stopped broker")
+        rows.append(stopped_broker(bench, options, name))
+        for megabytes in LARGE_MB:
+            bench.progress(f"{name}: rows of {megabytes} MB")
+            rows.append(large_rows(bench, options, name, megabytes))
+            bench.progress(f"  {rows[-1].values} MB" + (f" VOID: {rows[-1].void}" if rows[-1].void else ""))
+    return rows

@@ -26,10 +26,10 @@ begin
     'total', round((random() * 900)::numeric, 2), 'placed_at', clock_timestamp() - random() * interval '300 days',
     'lines', (select jsonb_agg(jsonb_build_object('sku', upper(substr(md5(random()::text), 1, 8)), 'quantity',
                 1 + floor(random() * 9)::int, 'price', round((random() * 99)::numeric, 2), 'title', words(2)))
-              from generate_series(1, greatest(1, bytes / 500))), 'note', '');
+              from generate_series(1, greatest(1, least(bytes / 500, 100)))), 'note', '');
   room := bytes - octet_length(base::text);
   if room < 0 then raise 'a payload has % bytes at least', bytes - room; end if;
-  return base || jsonb_build_object('note', left(words(1 + room / 2), room));
+  return base || jsonb_build_object('note', left(repeat(words(least(1 + room / 2, 20000)), 1 + room / 20000), room));
 end $$;
 create unlogged table sample as select n, sample_payload({bytes}) payload from generate_series(1, {variants}) n;
 create unique index on sample (n);
@@ -66,7 +66,7 @@ class Outbox:
         self.written = 0
         self._runs = 0
         self.postgres.psql(f'create database "{self.db}"')
-        variants = max(100, min(VARIANTS, VARIANTS_BYTES // bytes, bench.options.rows))
+        variants = max(1, min(VARIANTS, VARIANTS_BYTES // bytes, bench.options.rows))
         rows = ROWS.format(keys=KEYS, variants=variants, first="first", last="least(first + per - 1, last)")
         statement = AS_MESSAGES.format(rows=rows) if messages else AS_ROWS.format(rows=rows, type=payload)
         self.psql(f"""
@@ -102,6 +102,23 @@ class Outbox:
         self.psql(f"""set synchronous_commit = off; set enable_hashjoin = off; set enable_mergejoin = off;
                       set jit = off; call load({first}, {self.written}, {per_transaction});""", timeout=1800)
         self.psql("checkpoint")
+
+    def write_steadily(self, per_second, seconds, per_transaction):
+        """The same at a pace; returns when it is over."""
+        first = self.written + 1
+        self.written += round(per_second * seconds)
+        self.psql(f"""set enable_hashjoin = off; set enable_mergejoin = off;
+            create procedure pg_temp.pace() language plpgsql as $$
+            declare began timestamptz := clock_timestamp(); at int := {first}; due timestamptz;
+            begin
+              while at <= {self.written} loop
+                call load(at, least(at + {per_transaction} - 1, {self.written}), {per_transaction});
+                at := at + {per_transaction};
+                due := began + (at - {first}) * interval '1 second' / {per_second};
+                perform pg_sleep(extract(epoch from due - clock_timestamp()));
+              end loop;
+            end $$;
+            call pg_temp.pace()""", timeout=seconds * 2 + 60)
 
     def end(self):
         """LSN up to which everything is in the WAL, as text."""

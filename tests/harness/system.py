@@ -114,6 +114,11 @@ def remove_dir(path):
     _tell_reaper(f"gone {path}")
 
 
+def keep_dir(path):
+    """Somebody wants to look at it: the reaper leaves it."""
+    _tell_reaper(f"gone {path}")
+
+
 def spawn(command, **kwargs):
     """subprocess.Popen in its own session (a ^C at the terminal reaches the tests only), known to the reaper."""
     process = subprocess.Popen(command, start_new_session=True, **kwargs)
