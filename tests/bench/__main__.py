@@ -12,7 +12,7 @@ from harness import system
 from harness.walferry import binary
 
 from . import bench as servers
-from . import contestants, report
+from . import contestants, drain, report
 
 PARTS = ("drain", "latency", "memory", "cpu", "restart", "huge", "soak")
 ALL = tuple(part for part in PARTS if part != "soak")
@@ -90,6 +90,8 @@ def main():
     told = about(options, datetime.datetime.now(datetime.timezone.utc))
     rows = []
     with servers.Bench(options) as bench:
+        if not options.quick:
+            drain.warm_up(bench)
         for part in options.parts:
             bench.progress(f"== {part}")
             rows += measured(bench, part, options)

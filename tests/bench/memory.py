@@ -14,28 +14,30 @@ LARGE_ROWS = 3
 LARGE_MB = (1, 8, 40)
 
 
-def stopped_broker(bench, options, name):
-    """The broker is frozen once a fifth is in the topic."""
-    row = Row("memory", f"broker stopped for {STOPPED_S} s", name, "peak RSS", "MB", goals=drain.memory_goals(name))
-    count, pause = bench.rows(1), 2 if options.quick else STOPPED_S
-    with Outbox(bench, "stopped_" + name.split("-")[1]) as outbox:
-        run = contestants.enter(name, outbox)
+def stopped_broker(bench, options, names):
+    """The broker is frozen once a fifth is in the topic. A Row for each."""
+    count, pause, rows = bench.rows(0.3), 2 if options.quick else STOPPED_S, []
+    with Outbox(bench, "stopped") as outbox:
+        runs = {name: contestants.enter(name, outbox) for name in names}
         outbox.write(count, 100)
-        process = run.start(until=outbox.end())
-        run.wait_streaming()
-        try:
-            system.wait_for(lambda: sum(bench.kafka.end_offsets(run.topic).values()) >= count / 5, 60, "a fifth", 0.005)
-            bench.kafka.sigstop()
-            time.sleep(pause)
-        finally:
-            bench.kafka.sigcont()
-        usage = process.wait(300)
-        found = bench.found(run.topic)
-        run.leave()
-    row.values = [usage.peak_kb / 1024]
-    if usage.exit_code or (found["records"], found["distinct"]) != (count, count):
-        row.void = f"exit code {usage.exit_code}, {count} events, {found}"
-    return row
+        for name, run in runs.items():
+            bench.progress(f"{name}: broker stopped for {pause} s")
+            process = run.start(until=outbox.end())
+            run.wait_streaming()
+            try:
+                system.wait_for(lambda: sum(bench.kafka.end_offsets(run.topic).values()) >= count / 5, 60, "a fifth", 0.005)
+                bench.kafka.sigstop()
+                time.sleep(pause)
+            finally:
+                bench.kafka.sigcont()
+            usage = process.wait(300)
+            found = bench.found(run.topic)
+            run.leave()
+            rows.append(Row("memory", f"broker stopped for {pause} s", name, "peak RSS", "MB", [usage.peak_kb / 1024],
+                            goals=drain.memory_goals(name)))
+            if usage.exit_code or (found["records"], found["distinct"]) != (count, count):
+                rows[-1].void = f"exit code {usage.exit_code}, {count} events, {found}"
+    return rows
 
 
 def large_rows(bench, options, name, megabytes):
@@ -55,13 +57,10 @@ def run(bench, options):
     rows = []
     for workload in dict.fromkeys((drain.MAIN, drain.HUGE, *bench.measured)):
         rows += drain.memory_rows(bench, workload)
-    for name in drain.WALFERRY:
-        if not bench.wanted(name):
-            continue
-        bench.progress(f"{name}: stopped broker")
-        rows.append(stopped_broker(bench, options, name))
+    names = [name for name in drain.WALFERRY if bench.wanted(name)]
+    rows += stopped_broker(bench, options, names)
+    for name in names:
         for megabytes in LARGE_MB:
             bench.progress(f"{name}: rows of {megabytes} MB")
             rows.append(large_rows(bench, options, name, megabytes))
-            bench.progress(f"  {rows[-1].values} MB" + (f" VOID: {rows[-1].void}" if rows[-1].void else ""))
     return rows

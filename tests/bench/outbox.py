@@ -1,4 +1,5 @@
 """Outbox: one workload's database, with the slots that contestants get copies of. Knows nothing of Kafka."""
+import concurrent.futures
 import re
 
 from harness.postgres import lsn_text
@@ -45,6 +46,9 @@ AS_ROWS = """insert into outbox (id, aggregatetype, aggregateid, type, payload)
 select id, aggregatetype, aggregateid, type, payload::{type} from ({rows}) r"""
 AS_MESSAGES = """perform pg_logical_emit_message(true, 'walferry', json_build_object('id', id, 'type', type,
 'aggregate', aggregatetype, 'key', aggregateid, 'occurred_at', now(), 'payload', payload)::text) from ({rows}) r"""
+
+# The plans that a planner makes who knows nothing of the numbers in a function are worse by far.
+PLANS = "set enable_hashjoin = off; set enable_mergejoin = off; set jit = off;"
 
 LOAD = """
 create procedure load(first int, last int, per int) language plpgsql as $$
@@ -95,19 +99,21 @@ class Outbox:
         self.psql(f"select pg_copy_logical_replication_slot('{self.slot(plugin)}', '{name}')")
 
     def write(self, count, per_transaction):
-        """More events. What a machine does in the background after that is done before this returns."""
-        first = self.written + 1
-        self.written += count
-        # The plans that a planner without figures makes for a function's result are worse by far.
-        self.psql(f"""set synchronous_commit = off; set enable_hashjoin = off; set enable_mergejoin = off;
-                      set jit = off; call load({first}, {self.written}, {per_transaction});""", timeout=1800)
+        """More events, from two sessions where there is more than one transaction. What a machine does in the background
+        after that is done before this returns."""
+        middle, last = self.written + count // 2 // per_transaction * per_transaction, self.written + count
+        parts = [(first, to) for first, to in ((self.written + 1, middle), (middle + 1, last)) if first <= to]
+        self.written = last
+        with concurrent.futures.ThreadPoolExecutor(len(parts)) as sessions:
+            list(sessions.map(lambda part: self.psql(
+                f"set synchronous_commit = off; {PLANS} call load({part[0]}, {part[1]}, {per_transaction})", 1800), parts))
         self.psql("checkpoint")
 
     def write_steadily(self, per_second, seconds, per_transaction):
         """The same at a pace; returns when it is over."""
         first = self.written + 1
         self.written += round(per_second * seconds)
-        self.psql(f"""set enable_hashjoin = off; set enable_mergejoin = off;
+        self.psql(f"""{PLANS}
             create procedure pg_temp.pace() language plpgsql as $$
             declare began timestamptz := clock_timestamp(); at int := {first}; due timestamptz;
             begin
