@@ -67,12 +67,13 @@ def about(options, began):
 def headline(told):
     settings = " ".join(f"{k}={v}" for k, v in told["postgres_settings"].items())
     return "\n".join([
-        f"{told['walferry']}, {told['pg_recvlogical']}, Kafka {told['kafka']}, Debezium Server {told['debezium_server']}; "
-        f"{told['machine']['cores']} cores, Linux {told['machine']['kernel']}; {told['began']}",
-        f"{told['repetitions']} repetitions, {told['rows_of_main_workload']:,} rows in the main workload. A ratio is the median "
-        "of those of runs in the same repetition.",
+        f"{told['walferry']}, {told['pg_recvlogical']}, Kafka {told['kafka']}, "
+        f"Debezium Server {told['debezium_server']}; {told['machine']['cores']} cores, Linux {told['machine']['kernel']}; {told['began']}",
+        f"{told['repetitions']} repetitions, {told['rows_of_main_workload']:,} rows in the main workload. A ratio is the "
+        "median of those of runs in the same repetition.",
         f"Postgres: {settings}",
-        f"Kafka's JVM: {told['jvm']['WALFERRY_KAFKA_JVM']}; Debezium's: {told['jvm']['WALFERRY_DEBEZIUM_JVM'] or 'its defaults'}",
+        f"Kafka's JVM: {told['jvm']['WALFERRY_KAFKA_JVM']}; "
+        f"Debezium's: {told['jvm']['WALFERRY_DEBEZIUM_JVM'] or 'its defaults'}",
         ""])
 
 

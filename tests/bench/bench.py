@@ -78,11 +78,15 @@ class Bench:
                               capture_output=True, text=True, timeout=300, check=True)
         return json.loads(done.stdout.splitlines()[-1])
 
+    def appended(self, topic, committed=False):
+        """Records in all partitions, transaction markers included; committed: only what a read_committed reader gets."""
+        return sum(self.kafka.end_offsets(topic, committed).values())
+
     def stored_bytes(self, topic):
         """In the broker's log, transaction markers included."""
         return sum(path.stat().st_size for path in (self.kafka.dir / "data").glob(f"{topic}-*/*.log"))
 
     def follow(self, topic, count):
-        """bench_records as a process that waits for count records: a line on its stdout for the first, one in the end."""
+        """bench_records as a process that waits for count records: prints a line for the first and one in the end."""
         return system.spawn([self.program("records"), self.kafka.brokers, topic, str(count)], stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, text=True)

@@ -15,21 +15,20 @@ import subprocess
 from pathlib import Path
 
 from harness import debezium, system
-from harness.postgres import lsn_number
 from harness.shop import Shop
 from harness.walferry import binary
 
 from .outbox import PLUGINS, PUBLICATION
 from .process import Process
 
-NAMES = ("walferry-pgoutput", "walferry-wal2json", "recvlogical-pgoutput", "recvlogical-wal2json", "debezium", "debezium-1ms",
-         "producer")
+NAMES = ("walferry-pgoutput", "walferry-wal2json", "recvlogical-pgoutput", "recvlogical-wal2json", "debezium",
+         "debezium-1ms", "producer")
 PARTITIONS = 3
 
 
 @functools.lru_cache
 def plugin_options(plugin):
-    """[(name, value)]: what walferry asks the plugin for; the others ask the same, so that the server does the same work."""
+    """[(name, value)]: what walferry asks the plugin for; pg_recvlogical asks the same, so that the server does as much."""
     tool = Path(binary()).parent / "tests" / "decode"
     lines = subprocess.run([tool, plugin, "--options", PUBLICATION], capture_output=True, text=True, check=True).stdout
     words = lines.split()
@@ -106,7 +105,8 @@ class Walferry(Run):
         self.plugin = name.split("-")[1]
         self._message_bytes = message_bytes
         super().__init__(name, outbox)
-        self.shop = shop = Shop(outbox.postgres, outbox.kafka, self.slot, db=outbox.db, decoder=self.plugin, create_table=False)
+        self.shop = shop = Shop(outbox.postgres, outbox.kafka, self.slot, db=outbox.db, decoder=self.plugin,
+                                create_table=False)
         shop.config["postgres"] |= {"slot": self.slot, "publication": PUBLICATION}
         shop.config["kafka"]["properties"] = list(properties)
         if not properties:
@@ -124,7 +124,8 @@ class Walferry(Run):
         self.outbox.kafka.create_topic(self.topic, PARTITIONS, message_timestamp_type="LogAppendTime", **limit)
 
     def command(self, until):
-        return [binary(), "relay", self.shop.write_config(), "--log-format", "json", *(["--until", until] if until else [])]
+        config = self.shop.write_config()
+        return [binary(), "relay", config, "--log-format", "json", *(["--until", until] if until else [])]
 
     def leave(self):
         super().leave()

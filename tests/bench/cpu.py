@@ -1,4 +1,4 @@
-"""User and system time of a contestant's process for a million events: of the main workload, and of all that part drain ran."""
+"""User and system time of a contestant for a million events: of the main workload, and of all that part drain ran."""
 from . import drain
 
 

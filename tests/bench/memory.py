@@ -1,4 +1,4 @@
-"""The peak of the resident memory: of the main workload, of one large transaction and of all that part drain ran; with a
+"""The peak of the resident memory: of the main workload, of one large transaction, of all that part drain ran; with a
 broker that answers nothing for a while; with large rows."""
 import time
 
@@ -25,7 +25,7 @@ def stopped_broker(bench, options, names):
             process = run.start(until=outbox.end())
             run.wait_streaming()
             try:
-                system.wait_for(lambda: sum(bench.kafka.end_offsets(run.topic).values()) >= count / 5, 60, "a fifth", 0.005)
+                system.wait_for(lambda: bench.appended(run.topic) >= count / 5, 60, "a fifth", 0.005)
                 bench.kafka.sigstop()
                 time.sleep(pause)
             finally:

@@ -99,14 +99,14 @@ class Outbox:
         self.psql(f"select pg_copy_logical_replication_slot('{self.slot(plugin)}', '{name}')")
 
     def write(self, count, per_transaction):
-        """More events, from two sessions where there is more than one transaction. What a machine does in the background
+        """More events, from two sessions where there is more than one transaction. What the server does in the background
         after that is done before this returns."""
         middle, last = self.written + count // 2 // per_transaction * per_transaction, self.written + count
         parts = [(first, to) for first, to in ((self.written + 1, middle), (middle + 1, last)) if first <= to]
         self.written = last
         with concurrent.futures.ThreadPoolExecutor(len(parts)) as sessions:
-            list(sessions.map(lambda part: self.psql(
-                f"set synchronous_commit = off; {PLANS} call load({part[0]}, {part[1]}, {per_transaction})", 1800), parts))
+            list(sessions.map(lambda part: self.psql(f"""set synchronous_commit = off; {PLANS}
+                call load({part[0]}, {part[1]}, {per_transaction})""", 1800), parts))
         self.psql("checkpoint")
 
     def write_steadily(self, per_second, seconds, per_transaction):

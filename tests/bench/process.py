@@ -1,5 +1,5 @@
-"""A contestant's process: started, waited for, and what it used. Its log goes to a file: a reader of a pipe would want CPU
-time of its own, on a machine that has two cores for everybody."""
+"""A contestant's process: started, waited for, and what it used. Its log goes to a file: who reads a pipe wants CPU time
+of its own, on a machine that has two cores for everybody."""
 import dataclasses
 import os
 import select
@@ -43,7 +43,8 @@ class Process:
         self.usage = None
         with open(log_path, "ab") as log:
             self.started_ms = time.time() * 1000
-            self._process = system.spawn(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+            self._process = system.spawn(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                         env=environment)
         self._pidfd = os.pidfd_open(self.pid)
         self._over = threading.Event()
         self._sampler = threading.Thread(target=self._watch, daemon=True)
@@ -81,7 +82,8 @@ class Process:
             system.forget(self._process)
             self.usage = Usage(self._process.returncode, rusage.ru_utime + rusage.ru_stime, self._peak_kb, ended_ms)
             if not in_time:
-                raise TimeoutError(f"still running after {timeout} s: {' '.join(self.command)}\n{system.tail(self.log_path)}")
+                raise TimeoutError(f"still running after {timeout:.0f} s: {' '.join(self.command)}\n"
+                                   + system.tail(self.log_path))
         return self.usage
 
     def signal(self, number):

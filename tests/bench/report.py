@@ -7,7 +7,7 @@ from . import stats
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """at_least, at_most or below a bound, or the bound times what another contestant has in the same workload and metric."""
+    """at_least, at_most or below a bound, or the bound times what another has in the same part, workload and metric."""
 
     relation: str  # ">=", "<=" or "<"
     bound: float
@@ -70,7 +70,8 @@ def judged(rows):
         told = dataclasses.asdict(row) | {"median": None, "ratio": None, "goals": []}
         if row.values:
             told["median"] = stats.median(row.values)
-            told["ratio"] = stats.ratio(row.values, others.get(row.anchor)) if row.anchor not in (None, row.contestant) else None
+            if row.anchor not in (None, row.contestant):
+                told["ratio"] = stats.ratio(row.values, others.get(row.anchor))
             for goal in row.goals:
                 figure, reached = goal.judge(row.values, others) or (None, None)
                 told["goals"].append(dataclasses.asdict(goal) | {"figure": figure, "reached": reached})

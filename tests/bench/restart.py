@@ -1,5 +1,5 @@
-"""From exec to the first record, with a stored position and rows that wait in the slot: with a position topic that is new, and
-with one that holds a great many records."""
+"""From exec to the first record, with a stored position and rows that wait in the slot: with a position topic that is new,
+and with one that holds a great many records."""
 import subprocess
 
 from . import contestants, drain
@@ -17,8 +17,8 @@ def fill(bench, run, count):
     """More of the instance's own current record, as the brokers would have them before they compact."""
     bench.progress(f"  {count:,} records for {run.position_topic}")
     records = [r for r in bench.kafka.consume(run.position_topic) if r["key"] == "current"]
-    subprocess.run([bench.program("fill"), bench.kafka.brokers, run.position_topic, "current", str(count), str(PER_COMMIT)],
-                   input=records[-1]["payload"].encode(), check=True, timeout=600)
+    subprocess.run([bench.program("fill"), bench.kafka.brokers, run.position_topic, "current", str(count),
+                    str(PER_COMMIT)], input=records[-1]["payload"].encode(), check=True, timeout=600)
 
 
 def restarted(bench, outbox, run):

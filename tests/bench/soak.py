@@ -40,7 +40,7 @@ def run(bench, options):
         for name, run in runs.items():
             run.start(sample=samples[name])
             run.wait_streaming()
-        bench.progress(f"  {PER_SECOND:,} rows a second and {BURST:,} at once every {BURST_EVERY_S} s, for {seconds:.0f} s")
+        bench.progress(f"  {PER_SECOND:,} rows a second, {BURST:,} at once every {BURST_EVERY_S} s, for {seconds:.0f} s")
         over = threading.Event()
         other = threading.Thread(target=bursts, args=(outbox, over))
         other.start()
@@ -65,7 +65,8 @@ def judge(bench, outbox, name, run, points):
     settled = [(at, mb) for at, mb in points if at >= began + SETTLED * (ended - began)]
     slope = stats.slope(settled)
     workload = f"{(ended - began) / 60:.1f} minutes, {outbox.written:,} events"
-    return [Row("soak", workload, name, "peak RSS", "MB", [usage.peak_kb / 1024], goals=drain.memory_goals(name), void=void),
+    return [Row("soak", workload, name, "peak RSS", "MB", [usage.peak_kb / 1024], goals=drain.memory_goals(name),
+                void=void),
             Row("soak", workload, name, "slope", "MB/hour", [slope * 3600]),
             Row("soak", workload, name, "growth", "MB", [slope * (settled[-1][0] - settled[0][0])],
                 goals=[at_most(GROWTH_MB)])]

@@ -6,8 +6,8 @@ median = statistics.median
 
 
 def ratio(values, anchor):
-    """The median of the ratios of runs that followed each other, so that a machine that slows down tells on both; of the
-    medians where the counts differ. None where there is nothing to divide by."""
+    """The median of the ratios of runs that followed each other, so that a machine that slows down tells on both; that of
+    the medians where the counts differ. None where there is nothing to divide by."""
     if not values or not anchor or not all(anchor):
         return None
     if len(values) == len(anchor):

@@ -60,7 +60,8 @@ def test_goals_are_judged_by_the_median_alone_or_beside_another():
 
 def test_the_table_tells_what_was_reached_what_is_missing_and_what_is_void():
     text = report.table(ROWS)
-    lines = {tuple(cell.strip() for cell in line.split("|")[1:4]): line for line in text.splitlines() if line.startswith("|")}
+    lines = {tuple(cell.strip() for cell in line.split("|")[1:4]): line
+             for line in text.splitlines() if line.startswith("|")}
     assert "≥ 0.95 × anchor: 0.9 MISSED" in lines["main", "walferry", "rate"]
     assert "≥ 3 × peer: unknown" in lines["main", "walferry", "rate"]
     assert "0.9 × anchor" in lines["main", "walferry", "rate"] and "80 … 100" in lines["main", "walferry", "rate"]
@@ -70,8 +71,8 @@ def test_the_table_tells_what_was_reached_what_is_missing_and_what_is_void():
     assert [line for line in text.splitlines() if line.startswith("##")] == ["## drain", "## memory", "## restart"]
 
 
-@pytest.mark.parametrize("value, text", [(151234.5, "151,234"), (1000, "1,000"), (0.9512, "0.951"), (48, "48"), (172.3, "172"),
-                                         (0, "0"), (None, "")])
+@pytest.mark.parametrize("value, text", [(151234.5, "151,234"), (1000, "1,000"), (0.9512, "0.951"), (48, "48"),
+                                         (172.3, "172"), (0, "0"), (None, "")])
 def test_numbers_are_shown_with_the_digits_that_count(value, text):
     assert report.number(value) == text
 
@@ -93,8 +94,10 @@ def test_what_is_not_understood_is_refused(arguments):
 
 
 def test_help_tells_every_option_and_contestant():
-    text = subprocess.run([system.ROOT / "scripts" / "bench", "--help"], capture_output=True, text=True, check=True).stdout
-    for word in ("--repeat", "--rows", "--minutes", "--contestants", "--json", "--quick", "--keep", *contestants.NAMES, *ALL):
+    script = system.ROOT / "scripts" / "bench"
+    text = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+    options = "--repeat", "--rows", "--minutes", "--contestants", "--json", "--quick", "--keep"
+    for word in (*options, *contestants.NAMES, *ALL):
         assert word in text
 
 
@@ -104,8 +107,9 @@ def test_help_tells_every_option_and_contestant():
 def test_a_quick_run_counts_every_record_and_names_who_is_missing(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(system.ROOT / "tests"), "WALFERRY_BIN": binary(),
                                 "WALFERRY_JAVA21": "/nonexistent/java"}
-    done = subprocess.run([sys.executable, "-m", "bench", "cpu", "restart", "huge", "--quick", "--json", tmp_path / "bench.json",
-                           "--contestants", "walferry-pgoutput,recvlogical-pgoutput,debezium"],
+    done = subprocess.run([sys.executable, "-m", "bench", "cpu", "restart", "huge", "--quick",
+                           "--contestants", "walferry-pgoutput,recvlogical-pgoutput,debezium",
+                           "--json", tmp_path / "bench.json"],
                           capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr + done.stdout
     assert done.stdout.count("QUICK: these figures mean nothing.") == 2
