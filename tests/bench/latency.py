@@ -36,6 +36,7 @@ class Load:
     """What all contestants of a run have to carry: rate by rate, numbered through."""
 
     def __init__(self, quick):
+        self.quick = quick
         self.seconds, self.dropped_s = (QUICK_SECONDS, QUICK_DROPPED_S) if quick else (SECONDS, DROPPED_S)
         self.first = {}
         self.count = 0
@@ -101,7 +102,7 @@ def floor(bench, load, name):
 def write(bench, outbox, load, rate, log_path):
     said = told(Process([bench.program("writer"), "--conninfo", outbox.postgres.conninfo(outbox.db), "--rate", rate, "--seconds",
                          load.seconds, "--first-id", load.first[rate]], log_path), load.seconds + 60)
-    if said["behind_at_end_ms"] > BEHIND_MAX_MS:
+    if said["behind_at_end_ms"] > BEHIND_MAX_MS and not load.quick:
         raise Void(f"{rate} transactions a second were too many for this server")
 
 
@@ -129,10 +130,10 @@ def carried(bench, load, outbox, name):
 
 
 def warm_up(bench):
-    """The broker's JVM, which all share, compiles what transactions need."""
+    """The broker's JVM, which all share, compiles what many small transactions need."""
     topic = "bench_latency.warm"
     bench.kafka.create_topic(topic, contestants.PARTITIONS)
-    count = 2000 if bench.options.quick else 40_000
+    count = 200 if bench.options.quick else 8000
     consumer = Consumer(bench, topic, count)
     told(Process([bench.program("bare_producer"), "--brokers", bench.kafka.brokers, "--topic", topic, "--partitions",
                   contestants.PARTITIONS, "--count", count, "--batch", 20], bench.dir / "warm.log"), 120)
@@ -142,7 +143,7 @@ def warm_up(bench):
 
 def run(bench, options):
     load = Load(options.quick)
-    names = [name for name in NAMES if name in (options.contestants or NAMES)]
+    names = [name for name in NAMES if bench.wanted(name)]
     missing = {name: contestants.missing(name) for name in names}
     measured = collections.defaultdict(list)  # of (rate, contestant, metric)
     voids = {}
