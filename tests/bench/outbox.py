@@ -98,6 +98,11 @@ class Outbox:
     def copy_slot(self, plugin, name):
         self.psql(f"select pg_copy_logical_replication_slot('{self.slot(plugin)}', '{name}')")
 
+    def advance(self):
+        """Copies of the slots that are made from now on yield nothing of what was written so far."""
+        for plugin in PLUGINS:
+            self.psql(f"select pg_replication_slot_advance('{self.slot(plugin)}', pg_current_wal_flush_lsn())")
+
     def write(self, count, per_transaction):
         """More events, from two sessions where there is more than one transaction. What the server does in the background
         after that is done before this returns."""

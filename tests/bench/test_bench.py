@@ -9,7 +9,7 @@ import pytest
 from harness import system
 from harness.walferry import binary
 
-from . import contestants, report, stats
+from . import contestants, latency, report, stats
 from .__main__ import ALL, parse
 from .report import Row, at_least, at_most, below
 
@@ -124,3 +124,17 @@ def test_a_quick_run_counts_every_record_and_names_who_is_missing(tmp_path):
     assert "no Java" in done.stdout
     assert 0 < rows["restart", "walferry-pgoutput", "exec to first record"]["median"] < 30
     assert rows["huge", "walferry-pgoutput", "index after SIGKILL"]["median"] > 0
+
+
+def test_a_quick_latency_run_joins_every_event_with_its_commit(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(system.ROOT / "tests"), "WALFERRY_BIN": binary()}
+    done = subprocess.run([sys.executable, "-m", "bench", "latency", "--quick", "--json", tmp_path / "bench.json",
+                           "--contestants", "walferry-pgoutput,producer"], capture_output=True, text=True, env=environment,
+                          timeout=300)
+    assert done.returncode == 0, done.stderr + done.stdout
+    rows = {(row["workload"], row["contestant"], row["metric"]): row
+            for row in json.loads((tmp_path / "bench.json").read_text())["rows"]}
+    for rate in latency.RATES:
+        for name in ("walferry-pgoutput", "producer"):
+            p50, p99, most = (rows[f"{rate} tx/s", name, metric]["median"] for metric in latency.METRICS)
+            assert 0 < p50 <= p99 <= most < 10_000
