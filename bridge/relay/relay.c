@@ -14,6 +14,7 @@
 #include "bridge/relay/watch.h"
 
 #define TAKE_SLICE_MS 100
+#define TAKE_SLICE_UNTIL_MS 10 /* with an end in sight, look often whether it is acknowledged */
 #define STANDBY_RETRY_MS 1000
 #define HELD_GRACE_MS 3000     /* a killed instance's backend may hold the slot for a moment longer */
 #define PROBE_INTERVAL_MS 5000 /* Kafka is asked whether it is there when nothing was published for so long */
@@ -447,6 +448,7 @@ static void probe(struct relay *r, struct generation *g) {
 /* Step 6: batches to Kafka, acks back, until the end or an error. *done when the wanted LSN is acknowledged. */
 static bool stream(struct relay *r, struct generation *g, bool *done, struct error *err) {
   struct handover *queue = source_handover(g->source);
+  int64_t slice_ms = r->until != 0 ? TAKE_SLICE_UNTIL_MS : TAKE_SLICE_MS;
   *done = false;
   for (;;) {
     progress_turn(r->progress);
@@ -459,7 +461,7 @@ static bool stream(struct relay *r, struct generation *g, bool *done, struct err
     if (watch_ready(g->watch) && !judge_watched(r, g, false, err))
       return false;
     struct segment *batch = NULL;
-    switch (handover_take(queue, TAKE_SLICE_MS, &batch, err)) {
+    switch (handover_take(queue, slice_ms, &batch, err)) {
     case HANDOVER_EMPTY:
       publisher_log_progress(r->publisher);
       probe(r, g);
