@@ -2,7 +2,6 @@
 #include "bridge/base/clock.h"
 
 #include <stdio.h>
-#include <time.h>
 
 static int64_t read_us(clockid_t id) {
   struct timespec ts;
@@ -25,6 +24,11 @@ int64_t clock_wall_us(void) {
 void clock_sleep_ms(int64_t ms) {
   struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
   nanosleep(&ts, NULL);
+}
+
+struct timespec clock_deadline(int64_t ms) {
+  int64_t us = clock_monotonic_us() + ms * 1000;
+  return (struct timespec){.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
 }
 
 struct clock_text clock_rfc3339(int64_t unix_us) {

@@ -3,6 +3,7 @@
 #define WALFERRY_BASE_CLOCK_H
 
 #include <stdint.h>
+#include <time.h>
 
 #define CLOCK_RFC3339_SIZE 40
 /* 2000-01-01 00:00 UTC, the zero of Postgres timestamps, in Unix microseconds. */
@@ -12,6 +13,8 @@ int64_t clock_monotonic_ms(void);
 int64_t clock_monotonic_us(void);
 int64_t clock_wall_us(void); /* microseconds since 1970-01-01 UTC */
 void clock_sleep_ms(int64_t ms);
+/* So many ms from now, for pthread_cond_timedwait on a condition that goes by CLOCK_MONOTONIC. */
+struct timespec clock_deadline(int64_t ms);
 
 struct clock_text {
   char text[CLOCK_RFC3339_SIZE];

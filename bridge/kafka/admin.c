@@ -272,6 +272,27 @@ bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout
   return true;
 }
 
+bool kafka_admin_log(struct kafka_admin *admin, const char *topic, int32_t partition, int timeout_ms, int64_t *low,
+                     int64_t *end, struct error *err) {
+  int64_t deadline = clock_monotonic_ms() + timeout_ms;
+  for (;;) {
+    struct topic_view view; /* who leads it now: what the handle remembers may be older than an election */
+    if (!view_topic(admin, topic, deadline, &view, err))
+      return false;
+    rd_kafka_resp_err_t code =
+        rd_kafka_query_watermark_offsets(admin->rk, topic, partition, low, end, left_ms(deadline));
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+      return true;
+    if (kafka_error_is_authorization(code))
+      return unauthorised(topic, "Describe", "Read and Describe", err);
+    if (clock_monotonic_ms() >= deadline) {
+      away(admin, "reading its offsets", rd_kafka_err2str(code), err);
+      return error_wrap(err, "topic %s", topic);
+    }
+    clock_sleep_ms(RETRY_MS); /* a leader that is being elected, a topic just made */
+  }
+}
+
 static bool created(const char *topic, rd_kafka_resp_err_t code, const char *text, struct error *err) {
   if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
     return true;

@@ -51,6 +51,11 @@ struct kafka_topic_facts {
 bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout_ms, struct kafka_topic_facts *facts,
                        bool *configs_known, struct error *err);
 
+/* The log of a partition as it is, whatever transactions are open in it: its first offset, and the one that the next
+ * record will have. */
+bool kafka_admin_log(struct kafka_admin *admin, const char *topic, int32_t partition, int timeout_ms, int64_t *low,
+                     int64_t *end, struct error *err);
+
 /* An existing topic is success, and is left as it is. Returns after the topic is visible in metadata. */
 bool kafka_admin_create_topic(struct kafka_admin *admin, const char *topic, const struct topic_shape *shape,
                               int timeout_ms, struct error *err);

@@ -59,7 +59,7 @@ static const struct setting producer_musts[] = {
 };
 
 static const struct setting consumer_defaults[] = {
-    {"fetch.wait.max.ms", "10"},
+    {"fetch.wait.max.ms", "1"}, /* readers read up to an end that is there: being told so must not wait */
     {"fetch.error.backoff.ms", "50"},
     {"queued.max.messages.kbytes", "4096"},
     {"topic.metadata.refresh.interval.ms", "-1"},
@@ -80,7 +80,6 @@ static const char *role_name(enum kafka_role role) {
   case KAFKA_ROLE_PRODUCER:
     return "producer";
   case KAFKA_ROLE_READER:
-  case KAFKA_ROLE_END_READER:
     return "reader";
   case KAFKA_ROLE_ADMIN:
     return "admin";
@@ -273,8 +272,7 @@ static bool fill(rd_kafka_conf_t *conf, const struct kafka_settings *settings, c
   ok = ok && set_user_properties(conf, settings, producer, err) && SET_ALL(conf, common_musts, err);
   if (!producer)
     return ok && SET_ALL(conf, consumer_musts, err) &&
-           set(conf, "isolation.level", link->role == KAFKA_ROLE_END_READER ? "read_uncommitted" : "read_committed",
-               err);
+           set(conf, "isolation.level", link->role == KAFKA_ROLE_ADMIN ? "read_uncommitted" : "read_committed", err);
   char *transactional_id = kafka_transactional_id(settings->instance);
   ok = ok && SET_ALL(conf, producer_musts, err) && set(conf, "transactional.id", transactional_id, err);
   free(transactional_id);

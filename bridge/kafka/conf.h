@@ -11,8 +11,8 @@
 enum kafka_role {
   KAFKA_ROLE_PRODUCER = 1, /* transactional */
   KAFKA_ROLE_READER,       /* consumer handle without a group, read_committed */
-  KAFKA_ROLE_END_READER,   /* the same, read_uncommitted: sees the end of the log itself */
-  KAFKA_ROLE_ADMIN         /* consumer handle: a producer's metadata requests could create topics */
+  KAFKA_ROLE_ADMIN         /* the same, since a producer's metadata requests could create topics; read_uncommitted, so
+                              that it is told the end of a log as it is */
 };
 
 /* What the callbacks of one handle write to; the handle's opaque. Must outlive the handle. */

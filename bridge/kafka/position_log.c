@@ -11,7 +11,6 @@
 
 #define FIRST_LOOK_BACK 64 /* offsets: about thirty positions, each with its commit marker */
 #define CONSUME_SLICE_MS 100
-#define RETRY_MS 50
 
 struct log_reader {
   struct kafka_link link;
@@ -25,25 +24,6 @@ struct log_reader {
   size_t len;
 };
 
-static bool reader_open(struct log_reader *r, const struct kafka_settings *settings, enum kafka_role role,
-                        struct error *err) {
-  kafka_link_init(&r->link, role);
-  rd_kafka_conf_t *conf = kafka_conf_new(settings, &r->link, err);
-  if (conf == NULL)
-    return false;
-  r->rk = kafka_handle_new(conf, &r->link, err);
-  return r->rk != NULL;
-}
-
-static void reader_close(struct log_reader *r) {
-  if (r->rkt != NULL)
-    rd_kafka_topic_destroy(r->rkt);
-  if (r->rk != NULL)
-    rd_kafka_destroy(r->rk);
-  r->rkt = NULL;
-  r->rk = NULL;
-}
-
 static bool fail(const struct log_reader *r, rd_kafka_resp_err_t code, struct error *err) {
   if (kafka_error_is_authorization(code)) {
     error_set(err, ERROR_RETRY, "topic %s: not authorised to read it", r->topic);
@@ -53,17 +33,23 @@ static bool fail(const struct log_reader *r, rd_kafka_resp_err_t code, struct er
                    rd_kafka_err2str(code), kafka_link_hint(r->rk, &r->link).text);
 }
 
-/* The end of the log as it is, whatever transactions are open: a handle that reads read_uncommitted. */
-static bool query_end(struct log_reader *r, int64_t *low, int64_t *end, struct error *err) {
-  for (;;) {
-    int64_t left = r->deadline - clock_monotonic_ms();
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(r->rk, r->topic, 0, low, end, left > 1 ? (int)left : 1);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-      return true;
-    if (kafka_error_is_authorization(code) || clock_monotonic_ms() >= r->deadline)
-      return fail(r, code, err);
-    clock_sleep_ms(RETRY_MS); /* a leader that is being elected, a topic just made */
-  }
+static bool reader_open(struct log_reader *r, const struct kafka_settings *settings, struct error *err) {
+  kafka_link_init(&r->link, KAFKA_ROLE_READER);
+  rd_kafka_conf_t *conf = kafka_conf_new(settings, &r->link, err);
+  if (conf == NULL)
+    return false;
+  r->rk = kafka_handle_new(conf, &r->link, err);
+  if (r->rk == NULL)
+    return false;
+  r->rkt = rd_kafka_topic_new(r->rk, r->topic, NULL);
+  return r->rkt != NULL || fail(r, rd_kafka_last_error(), err);
+}
+
+static void reader_close(struct log_reader *r) {
+  if (r->rkt != NULL)
+    rd_kafka_topic_destroy(r->rkt);
+  if (r->rk != NULL)
+    rd_kafka_destroy(r->rk);
 }
 
 static void keep(struct log_reader *r, const rd_kafka_message_t *m) {
@@ -127,18 +113,13 @@ static bool look_back(struct log_reader *r, int64_t low, int64_t end, struct err
   return true;
 }
 
-bool position_log_read(const struct kafka_settings *settings, const char *topic, const char *key, int timeout_ms,
-                       char **value, size_t *len, struct error *err) {
+bool position_log_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic,
+                       const char *key, int timeout_ms, char **value, size_t *len, struct error *err) {
   struct log_reader r = {.topic = topic, .key = slice_of(key), .deadline = clock_monotonic_ms() + timeout_ms};
   int64_t low = 0, end = 0;
-  bool ok = reader_open(&r, settings, KAFKA_ROLE_END_READER, err) && query_end(&r, &low, &end, err);
-  reader_close(&r);
+  bool ok = kafka_admin_log(admin, topic, 0, timeout_ms, &low, &end, err);
   if (ok && end > low) {
-    ok = reader_open(&r, settings, KAFKA_ROLE_READER, err);
-    if (ok) {
-      r.rkt = rd_kafka_topic_new(r.rk, topic, NULL);
-      ok = r.rkt != NULL ? look_back(&r, low, end, err) : fail(&r, rd_kafka_last_error(), err);
-    }
+    ok = reader_open(&r, settings, err) && look_back(&r, low, end, err);
     reader_close(&r);
   }
   if (!ok) {

@@ -5,14 +5,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "bridge/kafka/client.h"
+#include "bridge/kafka/admin.h"
 
 /* Reads the newest committed record with `key` of partition 0. Call after the producer's init_transactions, so that no
  * transaction of the instance is open. The end is taken read_uncommitted, then everything is read read_committed until
  * that end is reached; it looks back a little from the end and doubles, never scanning from the beginning unless it
  * must. *value is malloc'ed and NUL-terminated, NULL when there is none (or its newest is a tombstone).
  * ERROR_RETRY when the broker does not answer within timeout_ms. */
-bool position_log_read(const struct kafka_settings *settings, const char *topic, const char *key, int timeout_ms,
-                       char **value, size_t *len, struct error *err);
+bool position_log_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic,
+                       const char *key, int timeout_ms, char **value, size_t *len, struct error *err);
 
 #endif

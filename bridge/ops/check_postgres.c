@@ -80,7 +80,7 @@ static void check_sender_timeout(struct check *c) {
 
 static void check_wal_limit(struct check *c) {
   static const char name[] = "max_slot_wal_keep_size";
-  int64_t keep_mb = c->health.slot_keep_mb, retained = c->slot_use.retained_bytes;
+  int64_t keep_mb = c->health.slot_keep_mb, retained = catalog_wal_retained(&c->facts.admit.slot);
   if (keep_mb < 0) {
     check_warn(&c->report, name,
                "set a limit well above what a day without the relay writes, or watch pg_replication_slots; a relay "

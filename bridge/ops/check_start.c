@@ -48,7 +48,7 @@ static void check_slot(struct check *c) {
 
 static void check_retained(struct check *c) {
   const struct catalog_slot *slot = &c->facts.admit.slot;
-  long long mb = (long long)(c->slot_use.retained_bytes / 1024 / 1024);
+  long long mb = (long long)(catalog_wal_retained(slot) / 1024 / 1024);
   if (strcmp(slot->wal_status, "unreserved") == 0)
     check_warn(&c->report, "retained WAL", "start the relay at once, or raise max_slot_wal_keep_size",
                "%lld MB, and the server is about to remove what the slot needs", mb);

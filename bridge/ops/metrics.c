@@ -167,7 +167,7 @@ static void write_slot(const struct writer *w, const struct progress_snapshot *s
   if (slot->restart_lsn != 0) {
     gauge(w, "walferry_slot_restart_lsn", "From here on the server keeps WAL for the slot.",
           (int64_t)slot->restart_lsn);
-    gauge(w, "walferry_slot_retained_bytes", "WAL kept for the slot.", catalog_wal_since(slot, slot->restart_lsn));
+    gauge(w, "walferry_slot_retained_bytes", "WAL kept for the slot.", catalog_wal_retained(slot));
   }
   if (slot->wal_keep_bytes_max >= 0)
     gauge(w, "walferry_slot_wal_keep_limit_bytes", "max_slot_wal_keep_size; absent where there is no limit.",

@@ -77,7 +77,7 @@ static void write_slot(const struct progress_snapshot *s, const struct pages_sub
     jsonobject_lsn(out, "confirmed_flush_lsn", slot->confirmed_flush_lsn);
     jsonobject_lsn(out, "restart_lsn", slot->restart_lsn);
     jsonobject_lsn(out, "server_wal_lsn", slot->wal_lsn);
-    jsonobject_integer(out, "retained_bytes", slot->restart_lsn == 0 ? 0 : catalog_wal_since(slot, slot->restart_lsn));
+    jsonobject_integer(out, "retained_bytes", catalog_wal_retained(slot));
   }
   jsonobject_close(out);
 }

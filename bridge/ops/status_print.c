@@ -108,7 +108,7 @@ static void print_slot(const struct status *s, FILE *out) {
     row(out, "  since", "%s", s->slot_use.inactive_since);
   row(out, "  confirmed", "%s", lsn_format(slot->confirmed_flush_lsn).text);
   row(out, "  WAL", "%s, from %s on: %.1f MB", slot->wal_status[0] != '\0' ? slot->wal_status : "unknown",
-      lsn_format(slot->restart_lsn).text, (double)s->slot_use.retained_bytes / (1024 * 1024));
+      lsn_format(slot->restart_lsn).text, (double)catalog_wal_retained(slot) / (1024 * 1024));
   if (slot->invalidation_reason[0] != '\0')
     row(out, "  invalid", "%s", slot->invalidation_reason);
 }
@@ -230,8 +230,8 @@ static void json_slot(const struct status *s, struct buffer *json) {
   put_text(json, "invalidation_reason", s->slot.invalidation_reason);
   jsonobject_lsn(json, "restart_lsn", s->slot.restart_lsn);
   jsonobject_lsn(json, "confirmed_flush_lsn", s->slot.confirmed_flush_lsn);
-  put_known(json, "retained_bytes", s->slot_use.retained_bytes);
-  put_known(json, "safe_wal_bytes", s->slot_use.safe_bytes);
+  put_known(json, "retained_bytes", s->slot.exists ? catalog_wal_retained(&s->slot) : -1);
+  put_known(json, "safe_wal_bytes", s->slot.safe_wal_known ? s->slot.safe_wal_bytes : -1);
   jsonobject_close(json);
 }
 

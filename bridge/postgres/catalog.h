@@ -41,6 +41,10 @@ struct catalog_slot {
 static inline int64_t catalog_wal_since(const struct catalog_slot *slot, lsn_t from) {
   return slot->wal_lsn > from ? (int64_t)(slot->wal_lsn - from) : 0;
 }
+/* Bytes of WAL that the server keeps for it. */
+static inline int64_t catalog_wal_retained(const struct catalog_slot *slot) {
+  return slot->restart_lsn == 0 ? 0 : catalog_wal_since(slot, slot->restart_lsn);
+}
 /* Reads the row by name; exists false when there is none. Columns that an older server lacks stay at their zero. */
 bool catalog_slot(struct connection *conn, const char *slot, struct catalog_slot *out, struct error *err);
 

@@ -100,6 +100,10 @@ const char *connection_sqlstate(const struct connection *conn) {
   return conn->sqlstate;
 }
 
+int connection_socket(const struct connection *conn) {
+  return PQsocket(conn->pg);
+}
+
 int rows_count(const struct rows *rows) {
   return PQntuples(rows->result);
 }

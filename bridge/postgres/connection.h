@@ -30,6 +30,8 @@ struct rows *connection_query(struct connection *conn, const char *sql, int para
 bool connection_run(struct connection *conn, const char *sql, struct error *err);
 const char *connection_sqlstate(const struct connection *conn); /* "" after success */
 
+int connection_socket(const struct connection *conn);
+
 int rows_count(const struct rows *rows);
 /* NULL for SQL NULL. Borrowed until rows_free. */
 const char *rows_text(const struct rows *rows, int row, int column);

@@ -8,6 +8,7 @@
 
 #include "bridge/base/memory.h"
 #include "bridge/base/number.h"
+#include "bridge/postgres/plugin.h"
 
 #define TRY_PLUGIN_MS 2000
 
@@ -78,7 +79,6 @@ bool health_server(struct connection *conn, struct health_server *out, struct er
 
 static const char slot_sql[] =
     "SELECT a.application_name, pg_catalog.host(a.client_addr), "
-    "pg_catalog.pg_wal_lsn_diff(" SERVER_END ", s.restart_lsn)::bigint, s.safe_wal_size, "
     "pg_catalog.to_char((pg_catalog.to_jsonb(s) ->> 'inactive_since')::timestamptz AT TIME ZONE 'UTC', " RFC3339 "), "
     "coalesce(pg_catalog.to_jsonb(s) ->> 'failover', 'false')::bool, "
     "(extract(epoch FROM r.flush_lag) * 1000000)::bigint "
@@ -89,15 +89,13 @@ bool health_slot(struct connection *conn, const char *slot, struct health_slot *
   struct rows *rows = connection_query(conn, slot_sql, 1, &slot, err);
   if (rows == NULL)
     return error_wrap(err, "reading who uses slot %s", slot);
-  struct health_slot found = {.retained_bytes = -1, .safe_bytes = -1, .lag_us = -1};
+  struct health_slot found = {.lag_us = -1};
   if (rows_count(rows) == 1) {
     copy_cell(found.holder, sizeof found.holder, rows, 0, 0);
     copy_cell(found.holder_address, sizeof found.holder_address, rows, 0, 1);
-    found.retained_bytes = cell_number(rows, 0, 2);
-    found.safe_bytes = cell_number(rows, 0, 3);
-    copy_cell(found.inactive_since, sizeof found.inactive_since, rows, 0, 4);
-    found.failover = rows_bool(rows, 0, 5);
-    found.lag_us = cell_number(rows, 0, 6);
+    copy_cell(found.inactive_since, sizeof found.inactive_since, rows, 0, 2);
+    found.failover = rows_bool(rows, 0, 3);
+    found.lag_us = cell_number(rows, 0, 4);
   }
   rows_free(rows);
   *out = found;
@@ -167,21 +165,6 @@ void health_table_free(struct health_table *table) {
   *table = (struct health_table){.columns = NULL};
 }
 
-/* The kinds that START_REPLICATION would give (replication.c), told by the same signs. */
-static bool fail_plugin(const struct connection *conn, const char *plugin, struct error *err) {
-  const char *state = connection_sqlstate(conn);
-  if (strcmp(state, "42501") == 0 && strstr(err->message, "output_plugin_libraries") != NULL) {
-    error_refuse(err, "plugin_not_allowed", "the server does not let %s be loaded: %s", plugin, err->message);
-    return error_remedy(err, "as a superuser, with the list unquoted: ALTER SYSTEM SET output_plugin_libraries = "
-                             "pgoutput, test_decoding, wal2json; then SELECT pg_reload_conf()");
-  }
-  if (strcmp(state, "58P01") == 0) {
-    error_set(err, ERROR_CONFIG, "the server has no output plugin %s: %s", plugin, err->message);
-    return error_remedy(err, "install the output plugin on the database server, or set postgres.decoder: pgoutput");
-  }
-  return error_wrap(err, "loading %s", plugin);
-}
-
 bool health_try_plugin(struct connection *conn, const char *plugin, struct error *err) {
   if (!connection_set_timeout(conn, TRY_PLUGIN_MS, err))
     return false;
@@ -190,7 +173,11 @@ bool health_try_plugin(struct connection *conn, const char *plugin, struct error
       connection_query(conn, "SELECT slot_name FROM pg_catalog.pg_create_logical_replication_slot($1, $2, true)", 2,
                        (const char *[]){slot, plugin}, err);
   /* 57014: it was waiting for open transactions; the error has dropped the slot. */
-  bool ok = rows != NULL || strcmp(connection_sqlstate(conn), "57014") == 0 || fail_plugin(conn, plugin, err);
+  bool ok = rows != NULL || strcmp(connection_sqlstate(conn), "57014") == 0;
+  if (!ok) {
+    plugin_is_refused(connection_sqlstate(conn), err);
+    error_wrap(err, "loading %s", plugin);
+  }
   if (rows != NULL) {
     rows_free(rows);
     rows = connection_query(conn, "SELECT pg_catalog.pg_drop_replication_slot($1)", 1, (const char *[]){slot}, err);

@@ -27,12 +27,10 @@ struct health_server {
 };
 bool health_server(struct connection *conn, struct health_server *out, struct error *err);
 
-/* Who uses a slot and what it costs; all at zero, or -1 for numbers, where there is no such slot. */
+/* Who uses a slot, beyond what catalog_slot tells; all at zero, or -1 for numbers, where there is no such slot. */
 struct health_slot {
   char holder[80];         /* application_name of the reader; "" if none, or not ours to see */
   char holder_address[64]; /* "" for a socket file */
-  int64_t retained_bytes;  /* of WAL, from restart_lsn on; -1 unknown */
-  int64_t safe_bytes;      /* that may still be written before the slot is in danger; -1: no limit, or unknown */
   char inactive_since[40]; /* RFC 3339; "" unknown (before 17) or in use */
   bool failover;           /* 17 and newer */
   int64_t lag_us; /* between a flush of the server and its acknowledgement; -1 unknown: idle, or nobody reads */

@@ -10,6 +10,7 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/number.h"
+#include "bridge/postgres/plugin.h"
 #include "bridge/postgres/quote.h"
 #include "bridge/postgres/session.h"
 #include "bridge/postgres/timeline.h"
@@ -160,19 +161,11 @@ static bool refuse_slot_invalidated(struct error *err) {
 static bool fail_plugin(const struct replication *rep, const PGresult *result, struct error *err) {
   const char *state = session_sqlstate(rep->pg, result);
   session_fail(rep->pg, result, err);
-  /* 42501 is also a lost REPLICATION attribute. The name of the setting stands in the hint in every language. */
-  if (strcmp(state, "42501") == 0 && mentions(result, "output_plugin_libraries")) {
-    reclassify(err, ERROR_REFUSED, "plugin_not_allowed");
-    return error_remedy(err, "as a superuser, with the list unquoted: ALTER SYSTEM SET output_plugin_libraries = "
-                             "pgoutput, test_decoding, wal2json; then SELECT pg_reload_conf()");
-  }
+  if (plugin_is_refused(state, err))
+    return false;
   if (strcmp(state, "42501") == 0) {
     reclassify(err, ERROR_CONFIG, NULL);
     return error_remedy(err, "as a superuser: ALTER ROLE \"%s\" REPLICATION", PQuser(rep->pg));
-  }
-  if (strcmp(state, "58P01") == 0) {
-    reclassify(err, ERROR_CONFIG, NULL);
-    return error_remedy(err, "install the output plugin on the database server, or configure decoder: pgoutput");
   }
   /* a standby of 15, or one about to be promoted; 0A000 is also an option the plugin does not know */
   if (strcmp(state, "0A000") == 0 && mentions(result, "recovery"))

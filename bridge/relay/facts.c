@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bridge/base/memory.h"
+#include "bridge/postgres/plugin.h"
 #include "bridge/postgres/quote.h"
 #include "decoders/decoder.h"
 
@@ -95,8 +96,7 @@ bool facts_check_plugin(const struct facts *f, struct error *err) {
                  f->server.plugin_list, f->admit.plugin);
     break;
   }
-  return error_remedy(err, "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json (the list "
-                           "unquoted), then SELECT pg_reload_conf()");
+  return plugin_remedy_list(err);
 }
 
 bool facts_server(struct facts *f, struct connection *conn, const struct relay_settings *settings, struct error *err) {

@@ -4,8 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
+#include "bridge/base/clock.h"
 #include "bridge/base/memory.h"
 
 struct handover {
@@ -132,20 +132,8 @@ static struct segment *batch_end(const struct handover *h, size_t *bytes) {
   return whole_end != NULL ? whole_end : split_end;
 }
 
-static struct timespec deadline_in(int64_t ms) {
-  struct timespec ts;
-  clock_gettime(CLOCK_MONOTONIC, &ts);
-  ts.tv_sec += ms / 1000;
-  ts.tv_nsec += ms % 1000 * 1000000;
-  if (ts.tv_nsec >= 1000000000) {
-    ts.tv_sec++;
-    ts.tv_nsec -= 1000000000;
-  }
-  return ts;
-}
-
 enum handover_result handover_take(struct handover *h, int64_t timeout_ms, struct segment **first, struct error *why) {
-  struct timespec deadline = deadline_in(timeout_ms);
+  struct timespec deadline = clock_deadline(timeout_ms);
   enum handover_result result = HANDOVER_EMPTY;
   pthread_mutex_lock(&h->lock);
   h->taken_records = 0;

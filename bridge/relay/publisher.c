@@ -112,12 +112,16 @@ static void free_substitutes(struct publisher *p) {
   }
 }
 
-void publisher_close(struct publisher *p) {
+static void drop_producer(struct publisher *p) {
   producer_free(p->producer);
   p->producer = NULL;
   p->replace = NULL;
   forget_topics(p);
   free_substitutes(p);
+}
+
+void publisher_close(struct publisher *p) {
+  drop_producer(p);
   kafka_admin_free(p->admin);
   p->admin = NULL;
 }
@@ -239,8 +243,10 @@ bool publisher_prepare_topic(struct publisher *p, const char *topic, struct erro
 static bool read_position(struct publisher *p, struct position *position, struct error *err) {
   char *value = NULL;
   size_t len = 0;
-  if (!position_log_read(&p->settings.kafka, p->position_topic, POSITION_KEY, POSITION_READ_TIMEOUT_MS, &value, &len,
-                         err))
+  if (!have_admin(p, err))
+    return false;
+  if (!position_log_read(p->admin, &p->settings.kafka, p->position_topic, POSITION_KEY, POSITION_READ_TIMEOUT_MS,
+                         &value, &len, err))
     return not_config(p->opened, err);
   bool ok = true;
   position_clear(position);
@@ -274,7 +280,7 @@ bool publisher_peek(struct publisher *p, struct position *position, struct error
 }
 
 bool publisher_open(struct publisher *p, struct position *position, struct error *err) {
-  publisher_close(p);
+  drop_producer(p);
   if (!new_producer(p, position, err))
     return false;
   p->opened = true;

@@ -11,11 +11,12 @@
 #include "bridge/base/log.h"
 #include "bridge/relay/facts.h"
 #include "bridge/relay/source.h"
+#include "bridge/relay/watch.h"
 
 #define TAKE_SLICE_MS 100
+#define TAKE_SLICE_UNTIL_MS 10 /* with an end in sight, look often whether it is acknowledged */
 #define STANDBY_RETRY_MS 1000
-#define HELD_GRACE_MS 3000 /* a killed instance's backend may hold the slot for a moment longer */
-#define WATCH_INTERVAL_MS 3000
+#define HELD_GRACE_MS 3000     /* a killed instance's backend may hold the slot for a moment longer */
 #define PROBE_INTERVAL_MS 5000 /* Kafka is asked whether it is there when nothing was published for so long */
 #define PROBE_RETRY_MS 1000
 #define PROBE_TIMEOUT_MS 2000
@@ -46,14 +47,14 @@ struct relay {
 
 /* One attempt: everything that is dropped and made again by the recovery. */
 struct generation {
-  struct connection *conn;
+  struct connection *conn; /* until the watch takes it */
+  struct watch *watch;
   struct replication *rep; /* until the source takes it */
   struct source *source;
   struct partitions *partitions; /* NULL with a plugin that tells of rows by the root */
   struct facts facts;
   struct position position;
   bool expect_last;
-  int64_t watched_ms;
   int64_t probe_due_ms;
 };
 
@@ -61,6 +62,7 @@ static void generation_end(struct generation *g) {
   source_stop(g->source);
   partitions_free(g->partitions);
   replication_close(g->rep);
+  watch_stop(g->watch);
   connection_close(g->conn);
   facts_free(&g->facts);
   position_clear(&g->position);
@@ -370,6 +372,8 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   /* Acknowledged is only what this generation saw and published: idle progress of an earlier one may lie where a server
    * that was rolled back a little has other rows now. */
   source_ack(g->source, g->facts.admit.slot.confirmed_flush_lsn);
+  g->watch = watch_start(s, g->conn);
+  g->conn = NULL;
 
   kafka_answered(r, g);
   progress_enter(r->progress, PROGRESS_STREAMING);
@@ -380,13 +384,13 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   return true;
 }
 
-/* Every few seconds, and before idle progress is stored: is the publication (or are the tables) still the one, is the
- * slot still ours? */
-static bool watch(struct relay *r, struct generation *g, struct error *err) {
-  g->watched_ms = clock_monotonic_ms();
+/* Every few seconds, and anew before idle progress is stored: is the publication (or are the tables) still the one, is
+ * the slot still ours? */
+static bool judge_watched(struct relay *r, struct generation *g, bool fresh, struct error *err) {
   progress_talk(r->progress, PROGRESS_POSTGRES);
-  if (!facts_publication(&g->facts, g->conn, r->settings, err) || !read_slot(r, g, err))
+  if (!watch_take(g->watch, fresh, &g->facts, err))
     return false;
+  progress_slot(r->progress, &g->facts.admit.slot);
   progress_talk(r->progress, PROGRESS_NOBODY);
   if (g->facts.admit.slot.active_pid != r->last_backend_pid) /* what it says now is another's doing */
     return error_set(err, ERROR_START_OVER, "slot %s is no longer held by us", r->settings->slot);
@@ -411,7 +415,7 @@ static lsn_t batch_end_lsn(const struct segment *batch) {
 }
 
 static bool publish(struct relay *r, struct generation *g, const struct segment *batch, struct error *err) {
-  if (holds_idle(batch) && !watch(r, g, err))
+  if (holds_idle(batch) && !judge_watched(r, g, true, err))
     return false;
   source_set_publishing(g->source, true);
   progress_talk(r->progress, PROGRESS_KAFKA);
@@ -444,6 +448,7 @@ static void probe(struct relay *r, struct generation *g) {
 /* Step 6: batches to Kafka, acks back, until the end or an error. *done when the wanted LSN is acknowledged. */
 static bool stream(struct relay *r, struct generation *g, bool *done, struct error *err) {
   struct handover *queue = source_handover(g->source);
+  int64_t slice_ms = r->until != 0 ? TAKE_SLICE_UNTIL_MS : TAKE_SLICE_MS;
   *done = false;
   for (;;) {
     progress_turn(r->progress);
@@ -453,10 +458,10 @@ static bool stream(struct relay *r, struct generation *g, bool *done, struct err
       *done = true;
       return true;
     }
-    if (clock_monotonic_ms() - g->watched_ms >= WATCH_INTERVAL_MS && !watch(r, g, err))
+    if (watch_ready(g->watch) && !judge_watched(r, g, false, err))
       return false;
     struct segment *batch = NULL;
-    switch (handover_take(queue, TAKE_SLICE_MS, &batch, err)) {
+    switch (handover_take(queue, slice_ms, &batch, err)) {
     case HANDOVER_EMPTY:
       publisher_log_progress(r->publisher);
       probe(r, g);
@@ -525,7 +530,7 @@ static bool run_generation(struct relay *r, bool *done, struct error *err) {
   progress_generation(r->progress, ++r->generation);
   if (r->unreachable_since_ms == 0)
     r->unreachable_since_ms = clock_monotonic_ms();
-  struct generation g = {.watched_ms = clock_monotonic_ms()};
+  struct generation g = {.conn = NULL};
   position_init(&g.position);
   bool ok = start(r, &g, err) && stream(r, &g, done, err);
   if (ok || err->kind == ERROR_STOPPED)
@@ -583,7 +588,7 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
 bool relay_establish(const struct relay_settings *settings, const struct stop *stop, bool *created, struct error *err) {
   struct relay r = {.settings = settings, .stop = stop, .progress = progress_new()};
   r.publisher = publisher_new(&settings->publisher, stop);
-  struct generation g = {.watched_ms = 0};
+  struct generation g = {.conn = NULL};
   position_init(&g.position);
   *created = false;
   bool ok = connect_both(&r, &g, err);

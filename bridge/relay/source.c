@@ -15,7 +15,7 @@
 #include "bridge/base/memory.h"
 
 #define FEEDBACK_MAX_MS 10000
-#define FEEDBACK_UNTIL_MS 200 /* with an end in sight, ask the server how far it is this often */
+#define FEEDBACK_UNTIL_MS 20  /* with an end in sight, ask the server how far it is this often */
 #define ACK_DELAY_MS 20       /* a new ack is reported at most so much later, so that many share one report */
 #define IDLE_INTERVAL_MS 5000 /* idle progress costs a Kafka transaction: no more often than this */
 #define SILENCE_MAX_MS 60000  /* a server that answers nothing for so long, or its own time-out, is gone */

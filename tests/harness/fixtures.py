@@ -2,8 +2,8 @@
 name and topics of its own, and finds both servers running and both proxies healed.
 
 A test that uses a shop, or the fixture `decoder` itself, runs with each decoder; its id shows which. A test that concerns
-one alone says so: @pytest.mark.decoder("pgoutput"). WALFERRY_DECODERS (default "pgoutput,wal2json") chooses; tests that
-have nothing to do with decoders run where its first is the first of all."""
+one alone says so: @pytest.mark.decoder("pgoutput"). WALFERRY_DECODERS (default "pgoutput,wal2json,none") chooses; "none"
+are the tests that have nothing to do with decoders, and those marked @pytest.mark.aside, which take long, with both."""
 import os
 
 import pytest
@@ -16,32 +16,35 @@ from .shop import Shop
 
 
 DECODERS = ("pgoutput", "wal2json")
+CHOICES = (*DECODERS, "none")
 
 
-def chosen_decoders():
-    chosen = os.environ.get("WALFERRY_DECODERS", ",".join(DECODERS)).split(",")
-    unknown = set(chosen) - set(DECODERS)
-    assert not unknown, f"WALFERRY_DECODERS names {sorted(unknown)}; there are {DECODERS}"
-    return chosen
+def chosen():
+    names = os.environ.get("WALFERRY_DECODERS", ",".join(CHOICES)).split(",")
+    unknown = set(names) - set(CHOICES)
+    assert not unknown, f"WALFERRY_DECODERS names {sorted(unknown)}; there are {CHOICES}"
+    return names
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "decoder(name): with this decoder only")
+    config.addinivalue_line("markers", "aside: runs with the tests that have no decoder")
 
 
 def pytest_generate_tests(metafunc):
     if "decoder" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("decoder")
+        offered = DECODERS if metafunc.definition.get_closest_marker("aside") else chosen()
         wanted = mark.args if mark else DECODERS
-        metafunc.parametrize("decoder", [d for d in chosen_decoders() if d in wanted])
+        metafunc.parametrize("decoder", [d for d in offered if d in wanted])
 
 
 def pytest_collection_modifyitems(config, items):
-    """Tests without a decoder run once, although two runs may share the work; so does none whose decoder is not chosen."""
+    """What is not chosen is left out: several runs may share the work."""
     def belongs(item):
-        if "decoder" in item.fixturenames:
+        if "decoder" in item.fixturenames and not item.get_closest_marker("aside"):
             return item.callspec.params["decoder"] in DECODERS
-        return DECODERS[0] in chosen_decoders()
+        return "none" in chosen()
     left_out = [item for item in items if not belongs(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

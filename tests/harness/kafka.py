@@ -143,8 +143,8 @@ class Kafka(system.Server):
             raise RuntimeError(f"kcat -t {topic}: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout
 
-    def produce(self, topic, payload, key=None, headers=None, partition=None):
-        """One record from outside (no transaction); payload None is a tombstone."""
+    def produce(self, topic, payload, key=None, headers=None, partition=None, count=1):
+        """One record from outside (no transaction), or count of them; payload None is a tombstone."""
         command = ["kcat", "-b", self.brokers, "-P", "-t", topic, "-D", "\x01"]
         if key is not None:
             command += ["-K", "\x02"]
@@ -154,7 +154,7 @@ class Kafka(system.Server):
             command += ["-p", str(partition)]
         for name, value in (headers or {}).items():
             command += ["-H", f"{name}={value}"]
-        text = (f"{key}\x02" if key is not None else "") + (payload or "")
+        text = "\x01".join([(f"{key}\x02" if key is not None else "") + (payload or "")] * count)
         done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=30)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.decode())

@@ -35,6 +35,7 @@ class TcpProxy:
         self._refusing = False
         self.delay = 0.0  # seconds, for each chunk in each direction
         self.accepted = 0
+        self.passed = 0  # bytes, in both directions
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind(("127.0.0.1", 0))
@@ -122,6 +123,8 @@ class TcpProxy:
         self._flow.wait()
         if self.delay:
             time.sleep(self.delay)
+        with self._lock:
+            self.passed += len(data)
         target.sendall(data)
 
     def _upstream(self, link):

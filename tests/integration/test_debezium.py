@@ -9,6 +9,8 @@ from harness import debezium, system
 from harness.shop import quote
 from integration_checks import ready
 
+pytestmark = pytest.mark.aside
+
 COMPARE = system.ROOT / "docs" / "from-debezium.sql"
 
 

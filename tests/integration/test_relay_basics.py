@@ -524,6 +524,28 @@ def test_restarts_resume_without_repeats(shop):
     assert_ack_behind_position(shop)
 
 
+def test_a_start_reads_only_the_end_of_the_position_topic(make_shop):
+    shop = ready(make_shop(kafka_proxy=True))
+    topic = f"walferry.position.{shop.name}"
+    position = [r["payload"] for r in shop.kafka.consume(topic) if r["key"] == "current"][-1]
+    shop.kafka.produce(topic, position, key="current", count=20_000)
+    shop.insert(1)
+    before = shop.kafka.proxy.passed
+    shop.drain()
+    assert shop.kafka.proxy.passed - before < 20_000 * len(position) / 20
+    shop.assert_exactly_once()
+
+
+def test_a_position_far_from_the_end_of_its_topic_is_found(shop):
+    ready(shop)
+    shop.insert(1)
+    shop.drain()
+    shop.kafka.produce(f"walferry.position.{shop.name}", "x" * 100, key="at/1", count=20_000)
+    shop.insert(1)
+    shop.drain()
+    shop.assert_exactly_once()
+
+
 def test_a_crash_of_postgres_resends_what_is_not_repeated(shop):
     relay = shop.relay()
     shop.psql("checkpoint")

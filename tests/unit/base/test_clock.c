@@ -55,6 +55,18 @@ static void sleeping_takes_its_time(void **state) {
   clock_sleep_ms(-1); /* returns at once */
 }
 
+static void deadlines_are_monotonic_and_whole(void **state) {
+  (void)state;
+  static const int64_t spans_ms[] = {0, 1, 999, 1000, 61001};
+  for (size_t i = 0; i < sizeof spans_ms / sizeof spans_ms[0]; i++) {
+    int64_t from = clock_monotonic_us();
+    struct timespec due = clock_deadline(spans_ms[i]);
+    assert_in_range(due.tv_nsec, 0, 999999999);
+    int64_t us = (int64_t)due.tv_sec * 1000000 + due.tv_nsec / 1000;
+    assert_in_range(us, from + spans_ms[i] * 1000, clock_monotonic_us() + spans_ms[i] * 1000);
+  }
+}
+
 static void the_wall_clock_is_in_this_century(void **state) {
   (void)state;
   int64_t now = clock_wall_us();
@@ -66,7 +78,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(times_are_written_as_rfc_3339),        cmocka_unit_test(times_at_the_ends_of_the_range_fit),
       cmocka_unit_test(the_monotonic_clock_does_not_go_back), cmocka_unit_test(sleeping_takes_its_time),
-      cmocka_unit_test(the_wall_clock_is_in_this_century),
+      cmocka_unit_test(deadlines_are_monotonic_and_whole),    cmocka_unit_test(the_wall_clock_is_in_this_century),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,7 +78,7 @@ static void what_correctness_hangs_on_cannot_be_overridden(void **state) {
                {KAFKA_ROLE_PRODUCER, "socket.max.fails", "1"},
                {KAFKA_ROLE_PRODUCER, "allow.auto.create.topics", "false"},
                {KAFKA_ROLE_READER, "isolation.level", "read_committed"},
-               {KAFKA_ROLE_END_READER, "isolation.level", "read_uncommitted"},
+               {KAFKA_ROLE_ADMIN, "isolation.level", "read_uncommitted"},
                {KAFKA_ROLE_ADMIN, "allow.auto.create.topics", "false"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct kafka_link link;

@@ -25,11 +25,19 @@ static void write_log(const char *topic, const char *value, int others) {
   producer_free(p);
 }
 
+static bool read_log(const struct kafka_settings *settings, const char *topic, const char *key, int timeout_ms,
+                     char **value, size_t *len, struct error *err) {
+  struct kafka_admin *admin = kafka_admin_new(settings, err);
+  bool ok = position_log_read(admin, settings, topic, key, timeout_ms, value, len, err);
+  kafka_admin_free(admin);
+  return ok;
+}
+
 static char *read_current(const char *topic) {
   struct error err = {0};
   char *value = NULL;
   size_t len = 0;
-  if (!position_log_read(&mock.settings, topic, "current", 10000, &value, &len, &err))
+  if (!read_log(&mock.settings, topic, "current", 10000, &value, &len, &err))
     fail_msg("read: %s", err.message);
   assert_int_equal(len, value == NULL ? 0 : strlen(value));
   return value;
@@ -77,7 +85,7 @@ static void a_key_that_is_not_there_reads_as_none(void **state) {
   struct error err = {0};
   char *value = NULL;
   size_t len = 0;
-  assert_true(position_log_read(&mock.settings, "nokey", "at/2", 10000, &value, &len, &err));
+  assert_true(read_log(&mock.settings, "nokey", "at/2", 10000, &value, &len, &err));
   assert_null(value);
 }
 
@@ -94,7 +102,7 @@ static void brokers_that_are_away_end_the_read_at_its_deadline(void **state) {
   char *value = NULL;
   size_t len = 0;
   int64_t started = clock_monotonic_ms();
-  assert_false(position_log_read(&away, "any", "current", 700, &value, &len, &err));
+  assert_false(read_log(&away, "any", "current", 700, &value, &len, &err));
   assert_in_range(clock_monotonic_ms() - started, 600, 3000);
   assert_int_equal(err.kind, ERROR_RETRY);
   assert_non_null(strstr(err.message, "topic any"));
