@@ -27,7 +27,7 @@ static void add_block(struct blocks *blocks, size_t size) {
 
 void *blocks_take(struct blocks *blocks, size_t size) {
   size = (size + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);
-  if (size > blocks->left)
+  if (blocks->last == NULL || size > blocks->left)
     add_block(blocks, size);
   blocks->left -= size;
   /* from the end, so that what is left says where */

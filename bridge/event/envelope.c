@@ -139,6 +139,11 @@ void envelope_free(struct envelope *envelope) {
   free(envelope);
 }
 
+void envelope_reuse(struct envelope *envelope) {
+  buffer_reuse(&envelope->text);
+  payload_scratch_reuse(&envelope->scratch);
+}
+
 struct envelope_content_type envelope_content_type(const struct envelope *envelope, const struct event *event) {
   switch (envelope->layout) {
   case ENVELOPE_STANDARD:
@@ -314,7 +319,7 @@ bool envelope_write(struct envelope *envelope, const struct event *event, struct
     return true;
   }
   size_t head_len = 0;
-  buffer_reuse(out);
+  buffer_clear(out);
   buffer_append_char(out, '{');
   for (const struct envelope_part *part = envelope->parts; part->kind != PART_END; part++) {
     write_part(&w, part);

@@ -17,6 +17,8 @@ struct envelope {
 
 struct envelope *envelope_new(enum envelope_layout layout);
 void envelope_free(struct envelope *envelope); /* accepts NULL */
+/* Ends what envelope_write lent, and keeps no more memory than buffer_reuse does. */
+void envelope_reuse(struct envelope *envelope);
 
 /* The value in three runs, to be laid end to end: the payload is not copied here. */
 struct envelope_text {

@@ -98,6 +98,7 @@ static void put_payload(struct record_builder *builder, const struct event *even
     put_base64(out, "payload_base64", buffer_slice(&builder->bytes));
     break;
   }
+  buffer_reuse(&builder->bytes);
 }
 
 /* The rest of the row, so that it can be put right and sent without the database. */
@@ -198,7 +199,6 @@ struct record *record_build_quarantine(struct record_builder *builder, const str
   };
   struct record *record = record_assemble(memory, &draft);
   buffer_reuse(&builder->text);
-  buffer_reuse(&builder->bytes);
   return record;
 }
 

@@ -162,5 +162,6 @@ struct record *record_build(struct record_builder *builder, const struct event *
     };
     record = record_assemble(memory, &draft);
   }
+  envelope_reuse(builder->envelope);
   return record;
 }

@@ -56,6 +56,7 @@ struct source {
   struct intake *intake;
   lsn_t received;          /* highest WAL position seen on the wire */
   struct segment *waiting; /* did not fit into the queue */
+  bool alone;              /* what was queued last is more than a queue holds: nothing is read until it is published */
   int64_t feedback_interval_ms;
   int64_t silence_max_ms;
   int64_t feedback_due_ms;
@@ -112,9 +113,11 @@ static void push_idle(struct source *s, lsn_t idle_end) {
 /* Queues what the intake has ready; what the queue does not take stays in s->waiting. */
 static void push_ready(struct source *s) {
   while (s->waiting != NULL || (s->waiting = intake_next_segment(s->intake)) != NULL) {
+    bool large = s->waiting->bytes > queue_limits.queue_bytes;
     if (!handover_push(s->handover, s->waiting))
       return;
     s->waiting = NULL;
+    s->alone = s->alone || large;
   }
 }
 
@@ -177,7 +180,8 @@ static bool turn(struct source *s, struct error *err) {
   bool listen = false;
   if (atomic_load(&s->going)) {
     push_ready(s);
-    listen = s->waiting == NULL;
+    s->alone = s->alone && handover_busy(s->handover);
+    listen = s->waiting == NULL && !s->alone;
   }
   if (!listen) {
     s->heard_ms = now;
@@ -194,6 +198,7 @@ static bool turn(struct source *s, struct error *err) {
   if (frame.kind != FRAME_NONE) {
     s->heard_ms = now;
     bool ok = take_frame(s, &frame, err);
+    replication_forget(s->rep);
     progress_heard(s->progress, s->received, now);
     return ok;
   }
