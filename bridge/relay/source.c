@@ -22,6 +22,9 @@
 #define RELEASE_MS 5000       /* such a one with a full queue behind it: the slot is of no use to us */
 #define ANSWER_MAX_MS 5000    /* a server that is well has answered by then */
 #define STALLED_MS 2000       /* a Kafka transaction that takes longer will not end soon */
+#define GATHER_FRAMES 32      /* so many without a pause of PAUSE_US make a busy server, */
+#define PAUSE_US 500          /* whose next frames are left to gather for GATHER_US: */
+#define GATHER_US 200         /* too short to fill a socket's buffer */
 
 const char SOURCE_KAFKA_STALLED[] = "kafka_stalled";
 
@@ -61,7 +64,8 @@ struct source {
   int64_t silence_max_ms;
   int64_t feedback_due_ms;
   int64_t feedback_sent_ms;
-  int64_t heard_ms; /* when the server last said anything, or we last were not listening */
+  int64_t heard_ms;    /* when the server last said anything, or we last were not listening */
+  int frames_in_a_row; /* since the last pause */
   lsn_t idle_pushed;
   int64_t idle_pushed_ms;
 };
@@ -147,7 +151,8 @@ static bool take_frame(struct source *s, const struct frame *frame, struct error
 static bool wait_for_work(struct source *s, bool listen, struct error *err) {
   struct pollfd fds[2] = {{.fd = s->wake_fd, .events = POLLIN},
                           {.fd = replication_socket(s->rep), .events = listen ? POLLIN : 0}};
-  int64_t wait_ms = s->feedback_due_ms - clock_monotonic_ms();
+  int64_t from_us = clock_monotonic_us();
+  int64_t wait_ms = s->feedback_due_ms - from_us / 1000;
   if (wait_ms < 0)
     wait_ms = 0;
   int ready = poll(fds, 2, (int)wait_ms);
@@ -159,7 +164,15 @@ static bool wait_for_work(struct source *s, bool listen, struct error *err) {
   }
   if (ready > 0 && !listen && (fds[1].revents & (POLLERR | POLLHUP)) != 0)
     return error_set(err, ERROR_RETRY, "the replication connection was closed by the server");
+  if (clock_monotonic_us() - from_us > PAUSE_US)
+    s->frames_in_a_row = 0;
   return true;
+}
+
+/* The server sends each row by itself: at full speed, waking up for each would cost more than what is done with it. */
+static void let_frames_gather(struct source *s) {
+  s->frames_in_a_row = 0;
+  clock_sleep_us(GATHER_US);
 }
 
 static bool fail_stalled(struct error *err) {
@@ -197,6 +210,7 @@ static bool turn(struct source *s, struct error *err) {
     return false;
   if (frame.kind != FRAME_NONE) {
     s->heard_ms = now;
+    s->frames_in_a_row++;
     bool ok = take_frame(s, &frame, err);
     replication_forget(s->rep);
     progress_heard(s->progress, s->received, now);
@@ -204,6 +218,10 @@ static bool turn(struct source *s, struct error *err) {
   }
   if (now - s->heard_ms > s->silence_max_ms)
     return error_set(err, ERROR_RETRY, "the server has said nothing for %lld s", (long long)s->silence_max_ms / 1000);
+  if (s->frames_in_a_row >= GATHER_FRAMES) {
+    let_frames_gather(s);
+    return true;
+  }
   return wait_for_work(s, true, err);
 }
 
