@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "bridge/base/clock.h"
+#include "bridge/base/memory.h"
 #include "bridge/cli.h"
 #include "bridge/kafka/client.h"
 #include "bridge/ops/check.h"
@@ -138,6 +139,7 @@ static int run(const struct cli *cli, struct error *err) {
 }
 
 int main(int argc, char **argv) {
+  memory_setup();
   struct cli cli;
   struct error err = {.kind = ERROR_NONE};
   setvbuf(stdout, NULL, _IOLBF, 0); /* what is done is said, even where the process leaves at once after it */

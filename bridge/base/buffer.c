@@ -27,8 +27,7 @@ void buffer_clear(struct buffer *buf) {
   buf->overflow = false;
 }
 
-/* Room for len more bytes, or NULL and the latch. */
-static char *reserve(struct buffer *buf, size_t len) {
+char *buffer_reserve(struct buffer *buf, size_t len) {
   if (buf->overflow || len > buf->max - buf->len) {
     buf->overflow = true;
     return NULL;
@@ -46,28 +45,6 @@ static char *reserve(struct buffer *buf, size_t len) {
   return buf->data + buf->len;
 }
 
-void buffer_append(struct buffer *buf, const void *data, size_t len) {
-  if (len == 0)
-    return;
-  char *to = reserve(buf, len);
-  if (to == NULL)
-    return;
-  memcpy(to, data, len);
-  buf->len += len;
-}
-
-void buffer_append_slice(struct buffer *buf, struct slice s) {
-  buffer_append(buf, s.data, s.len);
-}
-
-void buffer_append_text(struct buffer *buf, const char *text) {
-  buffer_append(buf, text, strlen(text));
-}
-
-void buffer_append_char(struct buffer *buf, char c) {
-  buffer_append(buf, &c, 1);
-}
-
 void buffer_printf(struct buffer *buf, const char *format, ...) {
   va_list args;
   va_start(args, format);
@@ -75,7 +52,7 @@ void buffer_printf(struct buffer *buf, const char *format, ...) {
   va_copy(again, args);
   int len = vsnprintf(NULL, 0, format, args);
   va_end(args);
-  char *to = len <= 0 ? NULL : reserve(buf, (size_t)len);
+  char *to = len <= 0 ? NULL : buffer_reserve(buf, (size_t)len);
   if (to != NULL) {
     vsnprintf(to, (size_t)len + 1, format, again);
     buf->len += (size_t)len;
@@ -83,37 +60,63 @@ void buffer_printf(struct buffer *buf, const char *format, ...) {
   va_end(again);
 }
 
+static bool is_escaped(char c) {
+  return (unsigned char)c < 0x20 || c == '"' || c == '\\';
+}
+
+/* Whether any of eight bytes is: each term has a byte's high bit set where that is below 0x20, or zero after the xor.
+ */
+static bool any_escaped(uint64_t bytes) {
+  const uint64_t ones = UINT64_MAX / 255, highs = ones * 0x80;
+  uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
+  return (((bytes - ones * 0x20) & ~bytes) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & highs;
+}
+
+/* How many bytes a string begins with that stand for themselves. */
+static size_t plain_length(struct slice s) {
+  size_t len = 0;
+  for (uint64_t bytes; s.len - len >= sizeof bytes; len += sizeof bytes) {
+    memcpy(&bytes, s.data + len, sizeof bytes);
+    if (any_escaped(bytes))
+      break;
+  }
+  while (len < s.len && !is_escaped(s.data[len]))
+    len++;
+  return len;
+}
+
+static void append_escaped(struct buffer *buf, char c) {
+  switch (c) {
+  case '"':
+    buffer_append_text(buf, "\\\"");
+    break;
+  case '\\':
+    buffer_append_text(buf, "\\\\");
+    break;
+  case '\n':
+    buffer_append_text(buf, "\\n");
+    break;
+  case '\r':
+    buffer_append_text(buf, "\\r");
+    break;
+  case '\t':
+    buffer_append_text(buf, "\\t");
+    break;
+  default:
+    buffer_printf(buf, "\\u%04x", (unsigned char)c);
+  }
+}
+
 void buffer_append_json(struct buffer *buf, struct slice s) {
   buffer_append_char(buf, '"');
-  size_t from = 0;
-  for (size_t i = 0; i < s.len; i++) {
-    unsigned char c = (unsigned char)s.data[i];
-    if (c >= 0x20 && c != '"' && c != '\\')
-      continue;
-    buffer_append(buf, s.data + from, i - from);
-    from = i + 1;
-    switch (c) {
-    case '"':
-      buffer_append_text(buf, "\\\"");
+  while (s.len > 0) {
+    size_t plain = plain_length(s);
+    buffer_append(buf, s.data, plain);
+    if (plain == s.len)
       break;
-    case '\\':
-      buffer_append_text(buf, "\\\\");
-      break;
-    case '\n':
-      buffer_append_text(buf, "\\n");
-      break;
-    case '\r':
-      buffer_append_text(buf, "\\r");
-      break;
-    case '\t':
-      buffer_append_text(buf, "\\t");
-      break;
-    default:
-      buffer_printf(buf, "\\u%04x", c);
-    }
+    append_escaped(buf, s.data[plain]);
+    s = slice_from(s.data + plain + 1, s.len - plain - 1);
   }
-  if (from < s.len) /* absent data takes no arithmetic */
-    buffer_append(buf, s.data + from, s.len - from);
   buffer_append_char(buf, '"');
 }
 

@@ -23,10 +23,31 @@ void buffer_clear(struct buffer *buf);
  * stay for the process' life. */
 void buffer_reuse(struct buffer *buf);
 
-void buffer_append(struct buffer *buf, const void *data, size_t len);
-void buffer_append_slice(struct buffer *buf, struct slice s);
-void buffer_append_text(struct buffer *buf, const char *text);
-void buffer_append_char(struct buffer *buf, char c);
+/* Room for len bytes behind the content, which the caller fills and then adds to buf->len; NULL, and the latch, when
+ * they do not fit. */
+char *buffer_reserve(struct buffer *buf, size_t len);
+
+static inline void buffer_append(struct buffer *buf, const void *data, size_t len) {
+  bool roomy = !buf->overflow && len <= buf->capacity - buf->len;
+  char *to = roomy ? buf->data + buf->len : buffer_reserve(buf, len);
+  if (to == NULL || len == 0)
+    return;
+  memcpy(to, data, len);
+  buf->len += len;
+}
+
+static inline void buffer_append_slice(struct buffer *buf, struct slice s) {
+  buffer_append(buf, s.data, s.len);
+}
+
+static inline void buffer_append_text(struct buffer *buf, const char *text) {
+  buffer_append(buf, text, strlen(text));
+}
+
+static inline void buffer_append_char(struct buffer *buf, char c) {
+  buffer_append(buf, &c, 1);
+}
+
 void buffer_printf(struct buffer *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* As a JSON string with its quotes (RFC 8259): escapes ", \ and control characters, passes UTF-8 through. */
 void buffer_append_json(struct buffer *buf, struct slice s);

@@ -13,6 +13,7 @@ int64_t clock_monotonic_ms(void);
 int64_t clock_monotonic_us(void);
 int64_t clock_wall_us(void); /* microseconds since 1970-01-01 UTC */
 void clock_sleep_ms(int64_t ms);
+void clock_sleep_us(int64_t us);
 /* So many ms from now, for pthread_cond_timedwait on a condition that goes by CLOCK_MONOTONIC. */
 struct timespec clock_deadline(int64_t ms);
 

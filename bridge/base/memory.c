@@ -1,6 +1,7 @@
 /* See memory.h. */
 #include "bridge/base/memory.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,11 @@
 static void out_of_memory(size_t size) {
   fprintf(stderr, "walferry: out of memory (%zu bytes asked for)\n", size);
   abort();
+}
+
+void memory_setup(void) {
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 4 << 20);
 }
 
 void *memory_alloc(size_t size) {

@@ -5,6 +5,10 @@
 
 #include <stddef.h>
 
+/* Before anything is allocated: what is larger than a megabyte is returned to the system when it is freed, whatever
+ * came before, so that a large row leaves nothing behind; and what rows of usual size take is kept. */
+void memory_setup(void);
+
 void *memory_alloc(size_t size);                 /* zeroed */
 void *memory_resize(void *block, size_t size);   /* not zeroed; block may be NULL */
 void *memory_copy(const void *from, size_t len); /* adds a NUL byte behind the copy */

@@ -37,9 +37,10 @@ static size_t size_of(const struct record_draft *d) {
   return size;
 }
 
-struct record *record_assemble(const struct record_draft *d) {
+struct record *record_assemble(struct blocks *memory, const struct record_draft *d) {
   size_t size = size_of(d);
-  struct record *record = memory_resize(NULL, size); /* not zeroed: a payload may be large, and all is written below */
+  /* Neither is zeroed: a payload may be large, and all is written below. */
+  struct record *record = memory == NULL ? memory_resize(NULL, size) : blocks_take(memory, size);
   struct record_header *headers = (struct record_header *)(record + 1);
   char *at = (char *)(headers + d->header_count);
   *record = (struct record){.headers = headers,
@@ -52,8 +53,7 @@ struct record *record_assemble(const struct record_draft *d) {
                             .trace_dropped = d->trace_dropped,
                             .commit_lsn = d->commit_lsn,
                             .xid = d->xid,
-                            .index = d->index,
-                            .size = size};
+                            .index = d->index};
   record->topic = put_string(&at, d->topic);
   record->origin = put_string(&at, slice_of(d->origin));
   record->id = put(&at, d->id);

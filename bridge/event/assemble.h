@@ -1,7 +1,8 @@
-/* From borrowed pieces to a struct record that owns copies of them all, in one allocation. */
+/* From borrowed pieces to a struct record that has copies of them all, in one allocation. */
 #ifndef WALFERRY_EVENT_ASSEMBLE_H
 #define WALFERRY_EVENT_ASSEMBLE_H
 
+#include "bridge/base/blocks.h"
 #include "bridge/event/record.h"
 
 #define DRAFT_VALUE_PARTS 3
@@ -27,6 +28,7 @@ struct record_draft {
   uint64_t index;
 };
 
-struct record *record_assemble(const struct record_draft *draft);
+/* In memory, or by itself where that is NULL. */
+struct record *record_assemble(struct blocks *memory, const struct record_draft *draft);
 
 #endif

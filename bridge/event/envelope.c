@@ -139,6 +139,11 @@ void envelope_free(struct envelope *envelope) {
   free(envelope);
 }
 
+void envelope_reuse(struct envelope *envelope) {
+  buffer_reuse(&envelope->text);
+  payload_scratch_reuse(&envelope->scratch);
+}
+
 struct envelope_content_type envelope_content_type(const struct envelope *envelope, const struct event *event) {
   switch (envelope->layout) {
   case ENVELOPE_STANDARD:
@@ -175,12 +180,15 @@ static bool is_plain_integer(struct slice text) {
   return true;
 }
 
-static void write_time(struct buffer *out, int64_t unix_us) {
-  char text[TIMESTAMP_TEXT_SIZE + 2];
-  size_t len = timestamp_format(unix_us, text + 1);
-  text[0] = '"';
-  text[len + 1] = '"';
-  buffer_append(out, text, len + 2);
+/* Rows of one transaction mostly have the same time. */
+static void write_time(struct envelope *envelope, int64_t unix_us) {
+  if (envelope->time_len == 0 || envelope->time_us != unix_us) {
+    envelope->time_us = unix_us;
+    envelope->time_len = timestamp_format(unix_us, envelope->time_text);
+  }
+  buffer_append_char(&envelope->text, '"');
+  buffer_append(&envelope->text, envelope->time_text, envelope->time_len);
+  buffer_append_char(&envelope->text, '"');
 }
 
 /* How far a layout has been written. */
@@ -212,6 +220,7 @@ static void close_object(struct progress *p) {
 
 /* What the parts of one event are written from. */
 struct writing {
+  struct envelope *envelope;
   struct progress progress;
   const struct event *event;
   struct slice source;
@@ -271,7 +280,7 @@ static void write_part(struct writing *w, const struct envelope_part *part) {
     break;
   case PART_TIME:
     begin_member(&w->progress, part->label);
-    write_time(w->progress.out, w->event->occurred_at_us);
+    write_time(w->envelope, w->event->occurred_at_us);
     break;
   case PART_CONSTANT:
   case PART_PAYLOAD:
@@ -306,7 +315,7 @@ static bool take_payload(struct envelope *envelope, const struct event *event, s
 bool envelope_write(struct envelope *envelope, const struct event *event, struct slice source,
                     struct envelope_text *text, struct problem *problem) {
   struct buffer *out = &envelope->text;
-  struct writing w = {.progress = {.out = out, .first = true}, .event = event, .source = source};
+  struct writing w = {.envelope = envelope, .progress = {.out = out, .first = true}, .event = event, .source = source};
   if (!take_payload(envelope, event, &w.data, problem))
     return false;
   if (envelope->parts == NULL) {
@@ -314,7 +323,7 @@ bool envelope_write(struct envelope *envelope, const struct event *event, struct
     return true;
   }
   size_t head_len = 0;
-  buffer_reuse(out);
+  buffer_clear(out);
   buffer_append_char(out, '{');
   for (const struct envelope_part *part = envelope->parts; part->kind != PART_END; part++) {
     write_part(&w, part);

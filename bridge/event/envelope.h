@@ -3,6 +3,7 @@
 #define WALFERRY_EVENT_ENVELOPE_H
 
 #include "bridge/base/buffer.h"
+#include "bridge/base/timestamp.h"
 #include "bridge/event/payload.h"
 #include "bridge/event/record.h"
 
@@ -13,10 +14,15 @@ struct envelope {
   const struct envelope_part *parts; /* NULL: the payload alone */
   struct buffer text;                /* head and tail */
   struct payload_scratch scratch;
+  char time_text[TIMESTAMP_TEXT_SIZE]; /* of the event last written */
+  size_t time_len;
+  int64_t time_us;
 };
 
 struct envelope *envelope_new(enum envelope_layout layout);
 void envelope_free(struct envelope *envelope); /* accepts NULL */
+/* Ends what envelope_write lent, and keeps no more memory than buffer_reuse does. */
+void envelope_reuse(struct envelope *envelope);
 
 /* The value in three runs, to be laid end to end: the payload is not copied here. */
 struct envelope_text {

@@ -144,6 +144,18 @@ static bool read_column(const struct binding *b, const struct change *change, in
   return true;
 }
 
+static bool read_time(struct binding *b, struct slice text, int64_t *unix_us) {
+  if (!slice_equal(text, slice_from(b->occurred_at, b->occurred_at_len)) || text.len == 0) {
+    if (!timestamp_parse(text, unix_us))
+      return false;
+    b->occurred_at_len = text.len <= sizeof b->occurred_at ? text.len : 0;
+    memcpy(b->occurred_at, text.data, b->occurred_at_len);
+    b->occurred_at_us = *unix_us;
+  }
+  *unix_us = b->occurred_at_us;
+  return true;
+}
+
 bool event_from_insert(struct binding *b, const struct change *change, struct event *event, struct error *err) {
   const struct relation *relation = change->insert.relation;
   if (relation->serial != b->relation_serial)
@@ -162,6 +174,6 @@ bool event_from_insert(struct binding *b, const struct change *change, struct ev
   event->column_headers = b->headers;
   event->column_header_count = b->spec->header_count;
   struct slice occurred_at = event->fields[FIELD_OCCURRED_AT];
-  event->occurred_at_invalid = slice_present(occurred_at) && !timestamp_parse(occurred_at, &event->occurred_at_us);
+  event->occurred_at_invalid = slice_present(occurred_at) && !read_time(b, occurred_at, &event->occurred_at_us);
   return true;
 }

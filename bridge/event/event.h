@@ -72,6 +72,8 @@ struct table_spec {
   int header_count;
 };
 
+#define TIMESTAMP_COLUMN_MAX 40 /* bytes; a timestamp of Postgres has no more */
+
 /* Where each role and each header column of a table stands in its current relation. */
 struct binding {
   const struct table_spec *spec;
@@ -81,6 +83,9 @@ struct binding {
   int *header_position;
   struct record_header *headers; /* of the row last read; absent where NULL */
   uint32_t payload_type_oid;
+  char occurred_at[TIMESTAMP_COLUMN_MAX]; /* text of the row last read, which the rows of a transaction mostly share */
+  size_t occurred_at_len;
+  int64_t occurred_at_us; /* what it means */
 };
 
 /* The column that a table must have for a role: the configured one, or the default of a required role. NULL where the

@@ -16,6 +16,11 @@ void payload_scratch_free(struct payload_scratch *scratch) {
   buffer_free(&scratch->encoded);
 }
 
+void payload_scratch_reuse(struct payload_scratch *scratch) {
+  buffer_reuse(&scratch->decoded);
+  buffer_reuse(&scratch->encoded);
+}
+
 static int hex_digit(char c) {
   return c >= '0' && c <= '9'   ? c - '0'
          : c >= 'a' && c <= 'f' ? c - 'a' + 10
@@ -49,7 +54,7 @@ bool payload_as_bytes(struct payload_scratch *scratch, const struct event *event
     *bytes = text;
     return true;
   }
-  buffer_reuse(&scratch->decoded);
+  buffer_clear(&scratch->decoded);
   if (!bytea_decode(text, &scratch->decoded)) {
     problem_set(problem, "payload_not_json", "the bytea payload is not in hex form (bytea_output)");
     return false;
@@ -98,7 +103,7 @@ bool media_type_is_json(struct slice type) {
 static bool encode(struct payload_scratch *scratch, struct slice bytes, struct payload_data *data,
                    struct problem *problem) {
   struct buffer *out = &scratch->encoded;
-  buffer_reuse(out);
+  buffer_clear(out);
   if (data->base64) {
     buffer_append_char(out, '"');
     buffer_append_base64(out, bytes);

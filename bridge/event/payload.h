@@ -13,6 +13,7 @@ struct payload_scratch {
 
 void payload_scratch_init(struct payload_scratch *scratch);
 void payload_scratch_free(struct payload_scratch *scratch);
+void payload_scratch_reuse(struct payload_scratch *scratch); /* as buffer_reuse */
 
 /* All slices are borrowed from the event and the scratch, until its next use. */
 

@@ -98,6 +98,7 @@ static void put_payload(struct record_builder *builder, const struct event *even
     put_base64(out, "payload_base64", buffer_slice(&builder->bytes));
     break;
   }
+  buffer_reuse(&builder->bytes);
 }
 
 /* The rest of the row, so that it can be put right and sent without the database. */
@@ -166,7 +167,7 @@ static void add_error_headers(struct header_draft *draft, const struct problem *
   add_header(draft, "wf_origin", slice_of(origin));
 }
 
-struct record *record_build_quarantine(struct record_builder *builder, const struct event *event,
+struct record *record_build_quarantine(struct record_builder *builder, const struct event *event, struct blocks *memory,
                                        const struct problem *problem) {
   write_row(builder, event, problem, true);
   if (builder->text.overflow) /* as base64 or escaped, the payload passed the limit of a buffer */
@@ -180,7 +181,7 @@ struct record *record_build_quarantine(struct record_builder *builder, const str
   add_header(&headers, HEADER_LSN, lsn);
   add_header(&headers, HEADER_TX, tx);
   add_error_headers(&headers, problem, event->origin);
-  struct record *record = record_assemble(&(struct record_draft){
+  struct record_draft draft = {
       .topic = slice_of(builder->rules->quarantine_topic),
       .key = event->fields[FIELD_KEY],
       .value = {buffer_slice(&builder->text)},
@@ -195,9 +196,9 @@ struct record *record_build_quarantine(struct record_builder *builder, const str
       .commit_lsn = event->commit_lsn,
       .xid = event->xid,
       .index = event->index,
-  });
+  };
+  struct record *record = record_assemble(memory, &draft);
   buffer_reuse(&builder->text);
-  buffer_reuse(&builder->bytes);
   return record;
 }
 
@@ -262,7 +263,7 @@ struct record *record_quarantine(const struct record *refused, const char *quara
   add_header(&headers, HEADER_LSN, record_header_value(refused, HEADER_LSN));
   add_header(&headers, HEADER_TX, record_header_value(refused, HEADER_TX));
   add_error_headers(&headers, problem, refused->origin);
-  struct record *record = record_assemble(&(struct record_draft){
+  struct record_draft draft = {
       .topic = slice_of(quarantine_topic),
       .key = too_large && refused->key.len > TOO_LARGE_KEY_MAX ? SLICE_ABSENT : refused->key,
       .value = {buffer_slice(&text)},
@@ -278,7 +279,8 @@ struct record *record_quarantine(const struct record *refused, const char *quara
       .commit_lsn = refused->commit_lsn,
       .xid = refused->xid,
       .index = refused->index,
-  });
+  };
+  struct record *record = record_assemble(NULL, &draft);
   buffer_free(&text);
   return record;
 }

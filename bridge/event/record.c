@@ -128,7 +128,8 @@ static bool settle_fields(struct record_builder *builder, const struct event *ev
   return valid;
 }
 
-struct record *record_build(struct record_builder *builder, const struct event *event, struct problem *problem) {
+struct record *record_build(struct record_builder *builder, const struct event *event, struct blocks *memory,
+                            struct problem *problem) {
   problem->code = NULL;
   problem->message[0] = '\0';
   int32_t partition;
@@ -137,26 +138,30 @@ struct record *record_build(struct record_builder *builder, const struct event *
   struct slice source = builder_source(builder, event->origin);
   bool trace_kept = settle_fields(builder, event, &shown);
   struct header_defaults defaults = {.source = source, .content_type = envelope_content_type(builder->envelope, event)};
-  if (!check_fields(event, &partition, problem) || !find_topic(builder, event, source, &partition, problem) ||
-      !header_list_collect(&builder->headers, &shown, &defaults, problem) ||
-      !envelope_write(builder->envelope, &shown, source, &value, problem))
-    return NULL;
-  return record_assemble(&(struct record_draft){
-      .topic = buffer_slice(&builder->topic),
-      .key = event->fields[FIELD_KEY],
-      .tombstone = value.tombstone,
-      .value = {value.head, value.payload, value.tail},
-      .headers = builder->headers.items,
-      .header_count = builder->headers.count,
-      .static_names = builder->headers.own,
-      .timestamp_ms = timestamp_floor_ms(event->occurred_at_us),
-      .partition = partition,
-      .bare = builder->rules->layout == ENVELOPE_PAYLOAD,
-      .trace_dropped = !trace_kept,
-      .origin = event->origin,
-      .id = event->fields[FIELD_ID],
-      .commit_lsn = event->commit_lsn,
-      .xid = event->xid,
-      .index = event->index,
-  });
+  struct record *record = NULL;
+  if (check_fields(event, &partition, problem) && find_topic(builder, event, source, &partition, problem) &&
+      header_list_collect(&builder->headers, &shown, &defaults, problem) &&
+      envelope_write(builder->envelope, &shown, source, &value, problem)) {
+    struct record_draft draft = {
+        .topic = buffer_slice(&builder->topic),
+        .key = event->fields[FIELD_KEY],
+        .tombstone = value.tombstone,
+        .value = {value.head, value.payload, value.tail},
+        .headers = builder->headers.items,
+        .header_count = builder->headers.count,
+        .static_names = builder->headers.own,
+        .timestamp_ms = timestamp_floor_ms(event->occurred_at_us),
+        .partition = partition,
+        .bare = builder->rules->layout == ENVELOPE_PAYLOAD,
+        .trace_dropped = !trace_kept,
+        .origin = event->origin,
+        .id = event->fields[FIELD_ID],
+        .commit_lsn = event->commit_lsn,
+        .xid = event->xid,
+        .index = event->index,
+    };
+    record = record_assemble(memory, &draft);
+  }
+  envelope_reuse(builder->envelope);
+  return record;
 }

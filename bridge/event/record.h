@@ -3,6 +3,7 @@
 #ifndef WALFERRY_EVENT_RECORD_H
 #define WALFERRY_EVENT_RECORD_H
 
+#include "bridge/base/blocks.h"
 #include "bridge/base/record_header.h"
 #include "bridge/event/event.h"
 #include "bridge/event/router.h"
@@ -33,10 +34,10 @@ struct record {
   lsn_t commit_lsn;
   uint32_t xid;
   uint64_t index; /* among the counted changes of its transaction, from 0 */
-  size_t size;    /* bytes it holds, for budgets */
 };
 
-void record_free(struct record *record); /* accepts NULL */
+/* Of one that was made by itself; accepts NULL. */
+void record_free(struct record *record);
 
 /* The first header of that name; absent if there is none. */
 struct slice record_header_value(const struct record *record, const char *name);
@@ -74,8 +75,9 @@ void record_builder_free(struct record_builder *builder);
 /* Builds the record of an event: envelope, headers, topic, key. Routes and templates see the type as it is written. A
  * traceparent that is none is left out; where one is there without a trace id, the id is taken from it. Never fails for
  * what is wrong with the row: then problem is filled and NULL returned, and the caller quarantines
- * (record_build_quarantine) or stops. */
-struct record *record_build(struct record_builder *builder, const struct event *event, struct problem *problem);
+ * (record_build_quarantine) or stops. The record is made in memory, and ends with it; by itself where that is NULL. */
+struct record *record_build(struct record_builder *builder, const struct event *event, struct blocks *memory,
+                            struct problem *problem);
 
 /* The quarantine record of a row (README, "Quarantine"): key = the original's; value = JSON {original_topic (if known),
  * origin, lsn, index, id, original_key, fields, column_headers, payload_form, payload | payload_base64,
@@ -84,7 +86,7 @@ struct record *record_build(struct record_builder *builder, const struct event *
  * role, as text. payload by payload_form: "json" verbatim; "text" verbatim if it is JSON, but no string, else the text
  * as a string (in payload_base64 if it is no UTF-8); "bytea" in payload_base64. A NULL payload is null, and has no
  * form. A payload too large for any of these gives way to its size and hash in details. */
-struct record *record_build_quarantine(struct record_builder *builder, const struct event *event,
+struct record *record_build_quarantine(struct record_builder *builder, const struct event *event, struct blocks *memory,
                                        const struct problem *problem);
 
 /* The same for a record that the broker (or a size limit) refused: with the envelope it would have had (or payload,

@@ -327,9 +327,13 @@ static bool fail_stream(struct replication *rep, struct error *err) {
   return error_wrap(err, "replication stream");
 }
 
-bool replication_read(struct replication *rep, struct frame *frame, struct error *err) {
+void replication_forget(struct replication *rep) {
   PQfreemem(rep->copy);
   rep->copy = NULL;
+}
+
+bool replication_read(struct replication *rep, struct frame *frame, struct error *err) {
+  replication_forget(rep);
   int len = PQgetCopyData(rep->pg, &rep->copy, 1);
   /* What has arrived is handed out before the socket is touched. When reading fails, an ErrorResponse may have come
    * with the end of the connection: PQgetResult in fail_stream finds it. */

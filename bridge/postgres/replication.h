@@ -51,6 +51,8 @@ bool replication_start(struct replication *rep, const char *slot, int option_cou
  * the stream or the connection broke: ERROR_RETRY. SQLSTATE 54000 or XX000 in the stream (a row that the server cannot
  * decode): ERROR_RETRY with code "decode_failed". A malformed frame: ERROR_FATAL. */
 bool replication_read(struct replication *rep, struct frame *frame, struct error *err);
+/* Gives up the bytes of the frame read last, which may be a large row's; the next read does, too. */
+void replication_forget(struct replication *rep);
 
 /* Standby status update. flush is what the slot may forget; 0 leaves the slot where it is. Blocks at most for the
  * socket's buffer to take 34 bytes (bounded by 10 s). */

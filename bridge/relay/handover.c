@@ -20,7 +20,8 @@ struct handover {
   int64_t records;
   int64_t taken_records; /* of the batch taken last */
   int64_t taken_commit_us;
-  bool refused; /* a push was turned away since the last take */
+  bool taken;   /* a batch, and none asked for since: it is being published */
+  bool refused; /* a push was turned away since the last take, or handover_busy said so */
   bool closed;
   struct error why;
 };
@@ -94,6 +95,14 @@ bool handover_push(struct handover *h, struct segment *segment) {
   return fits;
 }
 
+bool handover_busy(struct handover *h) {
+  pthread_mutex_lock(&h->lock);
+  bool busy = h->taken || h->first != NULL;
+  h->refused = h->refused || busy;
+  pthread_mutex_unlock(&h->lock);
+  return busy;
+}
+
 void handover_close(struct handover *h, const struct error *why) {
   pthread_mutex_lock(&h->lock);
   h->closed = true;
@@ -132,12 +141,22 @@ static struct segment *batch_end(const struct handover *h, size_t *bytes) {
   return whole_end != NULL ? whole_end : split_end;
 }
 
+/* Called with the lock held. */
+static void tell_source(struct handover *h) {
+  if (h->refused)
+    eventfd_write(h->space_fd, 1);
+  h->refused = false;
+}
+
 enum handover_result handover_take(struct handover *h, int64_t timeout_ms, struct segment **first, struct error *why) {
   struct timespec deadline = clock_deadline(timeout_ms);
   enum handover_result result = HANDOVER_EMPTY;
   pthread_mutex_lock(&h->lock);
   h->taken_records = 0;
   h->taken_commit_us = 0;
+  h->taken = false;
+  if (h->first == NULL)
+    tell_source(h);
   for (;;) {
     size_t bytes;
     struct segment *end = batch_end(h, &bytes);
@@ -152,10 +171,8 @@ enum handover_result handover_take(struct handover *h, int64_t timeout_ms, struc
       for (const struct segment *s = *first; s != NULL; s = s->next)
         h->taken_records += s->count;
       h->records -= h->taken_records;
-      if (h->refused) {
-        h->refused = false;
-        eventfd_write(h->space_fd, 1);
-      }
+      h->taken = true;
+      tell_source(h);
       result = HANDOVER_BATCH;
       break;
     }

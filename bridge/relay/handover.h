@@ -26,13 +26,16 @@ struct handover_levels {
 };
 
 struct handover;
-/* space_fd: an eventfd, borrowed, written when a refused push may be tried again. levels: borrowed. */
+/* space_fd: an eventfd, borrowed, written when a refused push may be tried again, or handover_busy. levels: borrowed.
+ */
 struct handover *handover_new(const struct handover_limits *limits, int space_fd, struct handover_levels *levels);
 void handover_free(struct handover *h);
 
 /* Source thread. Takes the segment and returns true, or returns false when the queue is full. An idle segment replaces
  * one that stands last. */
 bool handover_push(struct handover *h, struct segment *segment);
+/* Source thread: a batch is being published, or will be. If so, space_fd is written when it is worth asking again. */
+bool handover_busy(struct handover *h);
 /* Source thread: nothing will follow, for this reason. What is whole in the queue is still handed out first. */
 void handover_close(struct handover *h, const struct error *why);
 

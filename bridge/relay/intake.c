@@ -164,17 +164,18 @@ static bool count_change(struct intake *in, const char *origin, struct slice id,
 }
 
 static bool append_event(struct intake *in, const struct event *event, struct problem *problem, struct error *err) {
+  struct segment *segment = open_segment(in);
   struct record *record = NULL;
   if (problem->code == NULL)
-    record = record_build(in->builder, event, problem);
+    record = record_build(in->builder, event, &segment->memory, problem);
   if (record == NULL) {
     struct slice id = event->fields[FIELD_ID];
     if (in->rules->stop_on_invalid)
       return segment_refuse_row(event->origin, id, event->commit_lsn, event->xid, event->index, problem, err);
-    record = record_build_quarantine(in->builder, event, problem);
+    record = record_build_quarantine(in->builder, event, &segment->memory, problem);
   }
-  segment_append(open_segment(in), record);
-  if (in->open->bytes >= in->rules->segment_bytes)
+  segment_append(segment, record);
+  if (segment->bytes >= in->rules->segment_bytes)
     close_segment(in);
   return true;
 }

@@ -20,17 +20,13 @@ void segment_append(struct segment *segment, struct record *record) {
     segment->last->next = record;
   segment->last = record;
   segment->count++;
-  segment->bytes += record->size;
+  segment->bytes = sizeof *segment + segment->memory.bytes;
 }
 
 void segment_free(struct segment *segment) {
   if (segment == NULL)
     return;
-  for (struct record *record = segment->first; record != NULL;) {
-    struct record *next = record->next;
-    record_free(record);
-    record = next;
-  }
+  blocks_free(&segment->memory);
   free(segment);
 }
 

@@ -14,6 +14,7 @@ struct segment {
   struct record *first;
   struct record *last;
   int count;
+  struct blocks memory; /* of the records */
   size_t bytes;
 
   uint64_t next_index; /* of the change behind the last one here */
@@ -27,7 +28,7 @@ bool segment_refuse_row(const char *origin, struct slice id, lsn_t commit_lsn, u
                         const struct problem *problem, struct error *err);
 
 struct segment *segment_new(void);
-void segment_append(struct segment *segment, struct record *record); /* takes the record */
+void segment_append(struct segment *segment, struct record *record); /* made in its memory */
 void segment_free(struct segment *segment);                          /* with its records; accepts NULL */
 void segment_free_list(struct segment *first);
 

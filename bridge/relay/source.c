@@ -22,6 +22,9 @@
 #define RELEASE_MS 5000       /* such a one with a full queue behind it: the slot is of no use to us */
 #define ANSWER_MAX_MS 5000    /* a server that is well has answered by then */
 #define STALLED_MS 2000       /* a Kafka transaction that takes longer will not end soon */
+#define GATHER_FRAMES 32      /* so many without a pause of PAUSE_US make a busy server, */
+#define PAUSE_US 500          /* whose next frames are left to gather for GATHER_US: */
+#define GATHER_US 200         /* too short to fill a socket's buffer */
 
 const char SOURCE_KAFKA_STALLED[] = "kafka_stalled";
 
@@ -56,11 +59,13 @@ struct source {
   struct intake *intake;
   lsn_t received;          /* highest WAL position seen on the wire */
   struct segment *waiting; /* did not fit into the queue */
+  bool alone;              /* what was queued last is more than a queue holds: nothing is read until it is published */
   int64_t feedback_interval_ms;
   int64_t silence_max_ms;
   int64_t feedback_due_ms;
   int64_t feedback_sent_ms;
-  int64_t heard_ms; /* when the server last said anything, or we last were not listening */
+  int64_t heard_ms;    /* when the server last said anything, or we last were not listening */
+  int frames_in_a_row; /* since the last pause */
   lsn_t idle_pushed;
   int64_t idle_pushed_ms;
 };
@@ -112,9 +117,11 @@ static void push_idle(struct source *s, lsn_t idle_end) {
 /* Queues what the intake has ready; what the queue does not take stays in s->waiting. */
 static void push_ready(struct source *s) {
   while (s->waiting != NULL || (s->waiting = intake_next_segment(s->intake)) != NULL) {
+    bool large = s->waiting->bytes > queue_limits.queue_bytes;
     if (!handover_push(s->handover, s->waiting))
       return;
     s->waiting = NULL;
+    s->alone = s->alone || large;
   }
 }
 
@@ -144,7 +151,8 @@ static bool take_frame(struct source *s, const struct frame *frame, struct error
 static bool wait_for_work(struct source *s, bool listen, struct error *err) {
   struct pollfd fds[2] = {{.fd = s->wake_fd, .events = POLLIN},
                           {.fd = replication_socket(s->rep), .events = listen ? POLLIN : 0}};
-  int64_t wait_ms = s->feedback_due_ms - clock_monotonic_ms();
+  int64_t from_us = clock_monotonic_us();
+  int64_t wait_ms = s->feedback_due_ms - from_us / 1000;
   if (wait_ms < 0)
     wait_ms = 0;
   int ready = poll(fds, 2, (int)wait_ms);
@@ -156,7 +164,15 @@ static bool wait_for_work(struct source *s, bool listen, struct error *err) {
   }
   if (ready > 0 && !listen && (fds[1].revents & (POLLERR | POLLHUP)) != 0)
     return error_set(err, ERROR_RETRY, "the replication connection was closed by the server");
+  if (clock_monotonic_us() - from_us > PAUSE_US)
+    s->frames_in_a_row = 0;
   return true;
+}
+
+/* The server sends each row by itself: at full speed, waking up for each would cost more than what is done with it. */
+static void let_frames_gather(struct source *s) {
+  s->frames_in_a_row = 0;
+  clock_sleep_us(GATHER_US);
 }
 
 static bool fail_stalled(struct error *err) {
@@ -177,7 +193,8 @@ static bool turn(struct source *s, struct error *err) {
   bool listen = false;
   if (atomic_load(&s->going)) {
     push_ready(s);
-    listen = s->waiting == NULL;
+    s->alone = s->alone && handover_busy(s->handover);
+    listen = s->waiting == NULL && !s->alone;
   }
   if (!listen) {
     s->heard_ms = now;
@@ -193,12 +210,18 @@ static bool turn(struct source *s, struct error *err) {
     return false;
   if (frame.kind != FRAME_NONE) {
     s->heard_ms = now;
+    s->frames_in_a_row++;
     bool ok = take_frame(s, &frame, err);
+    replication_forget(s->rep);
     progress_heard(s->progress, s->received, now);
     return ok;
   }
   if (now - s->heard_ms > s->silence_max_ms)
     return error_set(err, ERROR_RETRY, "the server has said nothing for %lld s", (long long)s->silence_max_ms / 1000);
+  if (s->frames_in_a_row >= GATHER_FRAMES) {
+    let_frames_gather(s);
+    return true;
+  }
   return wait_for_work(s, true, err);
 }
 

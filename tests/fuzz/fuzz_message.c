@@ -33,9 +33,9 @@ static void check_record(struct record *record) {
 static void build_record(struct event *event, const char *found, const struct record_rules *rules) {
   struct record_builder *builder = record_builder_new(rules);
   struct problem problem = {.code = found};
-  struct record *record = problem.code == NULL ? record_build(builder, event, &problem) : NULL;
+  struct record *record = problem.code == NULL ? record_build(builder, event, NULL, &problem) : NULL;
   if (record == NULL) {
-    check_record(record_build_quarantine(builder, event, &problem));
+    check_record(record_build_quarantine(builder, event, NULL, &problem));
   } else {
     problem.code = "record_refused";
     check_record(record_quarantine(record, "quarantine", &problem));

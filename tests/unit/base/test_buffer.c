@@ -78,7 +78,7 @@ static void an_overflow_latches_until_the_buffer_is_cleared(void **state) {
   buffer_append_text(&buf, "abcd");
   assert_true(slice_is(buffer_slice(&buf), "abcd"));
   assert_false(buf.overflow);
-  buffer_append(&buf, "x", SIZE_MAX);
+  assert_null(buffer_reserve(&buf, SIZE_MAX));
   assert_true(buf.overflow);
   buffer_free(&buf);
 }
@@ -119,6 +119,23 @@ static void clearing_keeps_the_memory_and_freeing_does_not(void **state) {
   buffer_append_text(&buf, "again"); /* as after init */
   assert_true(slice_is(buffer_slice(&buf), "again"));
   buffer_free(&buf);
+}
+
+static void json_escapes_each_byte_wherever_it_stands(void **state) {
+  (void)state;
+  for (int byte = 0; byte < 256; byte++)
+    for (size_t at = 0; at < 20; at++) {
+      char in[20];
+      memset(in, 'a', sizeof in);
+      in[at] = (char)byte;
+      struct buffer buf;
+      buffer_init(&buf, 1000);
+      buffer_append_json(&buf, slice_from(in, sizeof in));
+      bool escaped = byte < 0x20 || byte == '"' || byte == '\\';
+      assert_int_equal(buf.len > sizeof in + 2, escaped);
+      assert_int_equal(buf.data[1 + at], escaped ? '\\' : (char)byte);
+      buffer_free(&buf);
+    }
 }
 
 static void json_strings_are_escaped(void **state) {
@@ -184,6 +201,7 @@ int main(void) {
       cmocka_unit_test(printf_may_fill_the_buffer_to_its_maximum),
       cmocka_unit_test(clearing_keeps_the_memory_and_freeing_does_not),
       cmocka_unit_test(json_strings_are_escaped),
+      cmocka_unit_test(json_escapes_each_byte_wherever_it_stands),
       cmocka_unit_test(base64_is_that_of_rfc_4648),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

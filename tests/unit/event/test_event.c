@@ -246,6 +246,30 @@ static void a_bad_occurred_at_is_kept_for_the_record_to_report(void **state) {
   binding_free(&r.binding);
 }
 
+static void each_row_has_its_own_occurred_at(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    int64_t us;
+  } rows[] = {{"2026-11-21 08:01:58.123456+00", 1795248118123456},
+              {"2026-11-21 08:01:58.123456+00", 1795248118123456},
+              {"2026-11-21 08:01:58.123457+00", 1795248118123457},
+              {"infinity", FIXTURE_COMMIT_US},
+              {"", FIXTURE_COMMIT_US},
+              {"2026-11-21 08:01:58.123457+00", 1795248118123457},
+              {"2026-11-21 08:01:58.123456000000000000000+00", 1795248118123456}, /* longer than Postgres writes one */
+              {"2026-11-21 08:01:58.123457+00", 1795248118123457}};
+  struct row r;
+  row_init(&r, 114);
+  for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    r.values[5] = (struct value){.kind = VALUE_TEXT, .text = slice_of(rows[i].text)};
+    assert_true(event_from_insert(&r.binding, &r.change, &r.event, NULL));
+    assert_int_equal(r.event.occurred_at_us, rows[i].us);
+    assert_int_equal(r.event.occurred_at_invalid, rows[i].us == FIXTURE_COMMIT_US);
+  }
+  binding_free(&r.binding);
+}
+
 static void the_payload_form_follows_the_type(void **state) {
   (void)state;
   static const struct {
@@ -297,6 +321,7 @@ int main(void) {
       cmocka_unit_test(header_columns_are_read_with_the_row),
       cmocka_unit_test(a_missing_header_column_is_refused_by_name),
       cmocka_unit_test(a_bad_occurred_at_is_kept_for_the_record_to_report),
+      cmocka_unit_test(each_row_has_its_own_occurred_at),
       cmocka_unit_test(the_payload_form_follows_the_type),
       cmocka_unit_test(an_unchanged_value_in_an_insert_is_fatal),
       cmocka_unit_test(a_row_of_an_unbound_description_is_fatal),

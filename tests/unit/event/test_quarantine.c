@@ -33,7 +33,7 @@ static int teardown(void **state) {
 static const struct problem refusal = {.code = "payload_not_json", .message = "it is not \"JSON\""};
 
 static struct record *quarantine(void **state, const struct event *event) {
-  struct record *record = record_build_quarantine(((struct fixture *)*state)->builder, event, &refusal);
+  struct record *record = record_build_quarantine(((struct fixture *)*state)->builder, event, NULL, &refusal);
   assert_non_null(record);
   assert_true(jsontext_check(record->value, NULL));
   return record;
@@ -41,7 +41,7 @@ static struct record *quarantine(void **state, const struct event *event) {
 
 static struct record *publish(void **state, const struct event *event) {
   struct problem problem;
-  struct record *record = record_build(((struct fixture *)*state)->builder, event, &problem);
+  struct record *record = record_build(((struct fixture *)*state)->builder, event, NULL, &problem);
   assert_non_null(record);
   return record;
 }

@@ -170,6 +170,34 @@ static void queue_full_with_a_whole_one_in_front_gives_that_one(void **state) {
   close_queue(&f);
 }
 
+static void busy_until_what_was_taken_is_published(void **state) {
+  (void)state;
+  struct fixture f = open_queue(30, 20, 30);
+  assert_false(handover_busy(f.h));
+  push_all(&f, "1.", 1000);
+  assert_true(handover_busy(f.h)); /* queued */
+  assert_string_equal(take(&f), "1.");
+  assert_true(told_of_space(&f));
+  assert_true(handover_busy(f.h)); /* taken */
+  assert_false(told_of_space(&f));
+  assert_string_equal(take(&f), "empty"); /* who asks for more is through with it */
+  assert_true(told_of_space(&f));
+  assert_false(handover_busy(f.h));
+  assert_string_equal(take(&f), "empty");
+  assert_false(told_of_space(&f));
+  close_queue(&f);
+}
+
+static void unfinished_transaction_ahead_of_a_busy_source_is_split(void **state) {
+  (void)state;
+  struct fixture f = open_queue(30, 20, 30);
+  push_all(&f, "1", 10);
+  assert_string_equal(take(&f), "empty");
+  assert_true(handover_busy(f.h)); /* the source reads no further, so that nothing would end it */
+  assert_string_equal(take(&f), "1");
+  close_queue(&f);
+}
+
 static void oversize_segment_passes_an_empty_queue_only(void **state) {
   (void)state;
   struct fixture f = open_queue(30, 20, 30);
@@ -423,6 +451,8 @@ int main(void) {
       cmocka_unit_test(full_queue_turns_away_and_tells_of_space),
       cmocka_unit_test(queue_full_of_one_unfinished_transaction_is_split),
       cmocka_unit_test(queue_full_with_a_whole_one_in_front_gives_that_one),
+      cmocka_unit_test(busy_until_what_was_taken_is_published),
+      cmocka_unit_test(unfinished_transaction_ahead_of_a_busy_source_is_split),
       cmocka_unit_test(oversize_segment_passes_an_empty_queue_only),
       cmocka_unit_test(idle_progress_takes_the_place_of_earlier_idle_progress),
       cmocka_unit_test(what_is_whole_is_handed_out_before_closed),

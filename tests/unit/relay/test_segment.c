@@ -4,9 +4,11 @@
 #include "bridge/event/assemble.h"
 #include "bridge/relay/segment.h"
 
-static struct record *record(const char *value) {
-  return record_assemble(&(struct record_draft){
-      .topic = slice_of("t"), .origin = "public.outbox", .id = slice_of("1"), .value = {slice_of(value)}});
+static struct record *record(struct segment *s, const char *value) {
+  return record_assemble(&s->memory, &(struct record_draft){.topic = slice_of("t"),
+                                                            .origin = "public.outbox",
+                                                            .id = slice_of("1"),
+                                                            .value = {slice_of(value)}});
 }
 
 static void records_are_counted_and_keep_their_order(void **state) {
@@ -14,15 +16,14 @@ static void records_are_counted_and_keep_their_order(void **state) {
   struct segment *s = segment_new();
   assert_true(s->bytes >= sizeof *s); /* an empty one costs something too, or a queue of them had no bound */
   size_t bytes = s->bytes;
-  struct record *records[] = {record("a"), record("bb"), record("")};
+  struct record *records[] = {record(s, "a"), record(s, "bb"), record(s, "")};
   records[0]->next = records[2]; /* whoever held them before */
   for (size_t i = 0; i < COUNT_OF(records); i++) {
-    bytes += records[i]->size;
     segment_append(s, records[i]);
     assert_null(records[i]->next);
   }
   assert_int_equal(s->count, 3);
-  assert_int_equal(s->bytes, bytes);
+  assert_int_equal(s->bytes, bytes + s->memory.bytes);
   assert_ptr_equal(s->first, records[0]);
   assert_ptr_equal(records[0]->next, records[1]);
   assert_ptr_equal(records[1]->next, records[2]);
@@ -33,9 +34,9 @@ static void records_are_counted_and_keep_their_order(void **state) {
 static void lists_are_freed_whole(void **state) {
   (void)state;
   struct segment *first = segment_new();
-  segment_append(first, record("a"));
+  segment_append(first, record(first, "a"));
   first->next = segment_new();
-  segment_append(first->next, record("b"));
+  segment_append(first->next, record(first->next, "b"));
   segment_free_list(first);
   segment_free_list(NULL);
   segment_free(NULL);
