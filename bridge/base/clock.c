@@ -22,9 +22,13 @@ int64_t clock_wall_us(void) {
   return read_us(CLOCK_REALTIME);
 }
 
-void clock_sleep_ms(int64_t ms) {
-  struct timespec ts = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+void clock_sleep_us(int64_t us) {
+  struct timespec ts = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
   nanosleep(&ts, NULL);
+}
+
+void clock_sleep_ms(int64_t ms) {
+  clock_sleep_us(ms * 1000);
 }
 
 struct clock_text clock_rfc3339(int64_t unix_us) {

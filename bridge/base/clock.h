@@ -12,6 +12,7 @@ int64_t clock_monotonic_ms(void);
 int64_t clock_monotonic_us(void);
 int64_t clock_wall_us(void); /* microseconds since 1970-01-01 UTC */
 void clock_sleep_ms(int64_t ms);
+void clock_sleep_us(int64_t us);
 
 struct clock_text {
   char text[CLOCK_RFC3339_SIZE];

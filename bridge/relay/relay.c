@@ -455,6 +455,7 @@ static bool stream(struct relay *r, struct generation *g, bool *done, struct err
     }
     if (clock_monotonic_ms() - g->watched_ms >= WATCH_INTERVAL_MS && !watch(r, g, err))
       return false;
+    publisher_rest(r->publisher);
     struct segment *batch = NULL;
     switch (handover_take(queue, TAKE_SLICE_MS, &batch, err)) {
     case HANDOVER_EMPTY:
