@@ -9,6 +9,7 @@
 #include "bridge/base/memory.h"
 #include "bridge/kafka/producer_state.h"
 
+#define MARKERS_US 2000
 #define QUEUE_KBYTES_UNLIMITED 2097151 /* librdkafka's own maximum */
 
 /* What depends on several properties, or on what the user said. */
@@ -186,7 +187,14 @@ bool producer_commit(struct producer *p, int timeout_ms, const _Atomic(bool) *st
   bool ok = call_in_slices(p, rd_kafka_commit_transaction, "committing", timeout_ms, stop, ERROR_START_OVER, err);
   if (elapsed_ms != NULL)
     *elapsed_ms = clock_monotonic_ms() - started;
+  p->committed_us = clock_monotonic_us();
   return ok;
+}
+
+void producer_rest(const struct producer *p) {
+  int64_t left_us = p->committed_us + MARKERS_US - clock_monotonic_us();
+  if (p->committed_us != 0 && left_us > 0)
+    clock_sleep_us(left_us);
 }
 
 bool producer_abort(struct producer *p, int timeout_ms, struct error *err) {

@@ -16,7 +16,8 @@ struct producer {
   struct topic_handle *topics; /* by name */
   struct topic_handle *last_topic;
   int trouble_at_begin;
-  bool discarding; /* being freed: delivery reports mean nothing any more, tags may be gone */
+  int64_t committed_us; /* monotonic, when the last commit returned; 0: none */
+  bool discarding;      /* being freed: delivery reports mean nothing any more, tags may be gone */
 
   int64_t batch_bytes;
   int64_t socket_timeout_ms;

@@ -664,3 +664,7 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
   free(settled);
   return ok;
 }
+
+void publisher_rest(const struct publisher *p) {
+  producer_rest(p->producer);
+}

@@ -56,6 +56,10 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
 /* What is committed in Kafka, as far as this producer knows. */
 const struct position *publisher_position(const struct publisher *p);
 
+/* To be called before a batch is taken: waits up to 2 ms where the next Kafka transaction would come too soon behind
+ * the last for the brokers; what arrives meanwhile goes into it. */
+void publisher_rest(const struct publisher *p);
+
 /* Since the start of the process. */
 const struct totals *publisher_totals(const struct publisher *p);
 

@@ -460,6 +460,7 @@ static bool stream(struct relay *r, struct generation *g, bool *done, struct err
     }
     if (watch_ready(g->watch) && !judge_watched(r, g, false, err))
       return false;
+    publisher_rest(r->publisher);
     struct segment *batch = NULL;
     switch (handover_take(queue, slice_ms, &batch, err)) {
     case HANDOVER_EMPTY:

@@ -85,6 +85,18 @@ static void a_transaction_commits_without_trouble(void **state) {
   producer_free(p);
 }
 
+static void it_rests_after_a_commit_until_the_markers_are_written(void **state) {
+  (void)state;
+  struct producer *p = ready_producer();
+  struct error err;
+  assert_true(send_text(p, "a", "one", NULL, &err));
+  int64_t began_us = clock_monotonic_us();
+  assert_true(producer_commit(p, 10000, NULL, NULL, &err));
+  producer_rest(p);
+  assert_in_range(clock_monotonic_us() - began_us, 2000, 10000000);
+  producer_free(p);
+}
+
 static void a_record_refused_for_what_it_is_comes_back_with_its_tag(void **state) {
   (void)state;
   static const rd_kafka_resp_err_t codes[] = {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
@@ -253,6 +265,7 @@ int main(void) {
       cmocka_unit_test(keys_are_placed_as_java_places_them),
       cmocka_unit_test(absent_keys_are_spread),
       cmocka_unit_test(a_transaction_commits_without_trouble),
+      cmocka_unit_test(it_rests_after_a_commit_until_the_markers_are_written),
       cmocka_unit_test(a_record_refused_for_what_it_is_comes_back_with_its_tag),
       cmocka_unit_test(a_refusal_that_is_not_about_the_record_is_no_failure_and_names_the_topic),
       cmocka_unit_test(messages_purged_by_an_abort_are_no_failures),
