@@ -32,10 +32,9 @@ struct wal2json {
   uint32_t *type_oids;
   struct value *values;
   int capacity;
-  struct buffer key;               /* of the last row's table in relations */
-  struct jsontext_scratch scratch; /* of the last frame */
-  bool in_transaction;             /* between B and C */
-  lsn_t begin_lsn;                 /* of the open transaction: the commit LSN that its B announced */
+  struct buffer key;   /* of the last row's table in relations */
+  bool in_transaction; /* between B and C */
+  lsn_t begin_lsn;     /* of the open transaction: the commit LSN that its B announced */
 };
 
 #define NAME(text)                                                                                                     \
@@ -68,6 +67,7 @@ static const struct slice column_member_names[COLUMN_MEMBER_COUNT] = {NAME("name
 struct message {
   struct wal2json *state;
   struct slice frame;
+  char *bytes;                        /* the same, where texts are brought into their form */
   struct jsontext_reader reader;      /* of the frame */
   struct slice members[MEMBER_COUNT]; /* as written; absent where the frame has none */
   const struct relation *relation;    /* of the columns */
@@ -126,18 +126,22 @@ static bool require_member(const struct message *m, enum member member, enum jso
   return require(m, m->members[member], member_names[member].data, kind);
 }
 
+/* In the frame itself: nothing there is read twice. */
 static struct slice string_text(const struct message *m, struct slice string) {
-  return jsontext_scratch_text(&m->state->scratch, jsontext_string_body(string));
+  struct slice body = jsontext_string_body(string);
+  if (memchr(body.data, '\\', body.len) == NULL)
+    return body;
+  char *to = m->bytes + (body.data - m->frame.data);
+  return slice_from(to, jsontext_unescape(body, to));
 }
 
-/* wal2json cuts off the \x that bytea's text begins with. It takes the place of the two quotes. */
+/* wal2json cuts off the \x that bytea's text begins with. It takes the place of the quote and of the colon or blank in
+ * front of that. */
 static struct slice bytea_text(const struct message *m, struct slice string) {
-  struct jsontext_scratch *scratch = &m->state->scratch;
-  char *to = scratch->data + scratch->used;
-  memcpy(to, "\\x", 2);
-  size_t len = 2 + jsontext_unescape(jsontext_string_body(string), to + 2);
-  scratch->used += len;
-  return slice_from(to, len);
+  struct slice text = string_text(m, string);
+  char *from = m->bytes + (text.data - m->frame.data) - 2;
+  memcpy(from, "\\x", 2);
+  return slice_from(from, text.len + 2);
 }
 
 static bool read_lsn(const struct message *m, enum member member, lsn_t *lsn) {
@@ -449,15 +453,16 @@ static bool parse(struct message *m, struct change *change) {
   }
 }
 
-static bool wal2json_decode(struct decoder *dec, struct slice frame, struct change *change, struct error *err) {
+static bool wal2json_decode(struct decoder *dec, struct span bytes, struct change *change, struct error *err) {
+  struct slice frame = span_slice(bytes);
   if (frame.len == 0)
     return error_set(err, ERROR_FATAL, "wal2json message, byte 0 of 0: an empty frame");
   struct message m = {.state = (struct wal2json *)dec,
                       .frame = frame,
+                      .bytes = bytes.data,
                       .reader = jsontext_reader_over(frame),
                       .action = '?',
                       .err = err};
-  jsontext_scratch_reset(&m.state->scratch, frame.len);
   struct change parsed;
   if (!parse(&m, &parsed))
     return false;
@@ -489,7 +494,6 @@ static void wal2json_destroy(struct decoder *dec) {
   free(state->names);
   free(state->type_oids);
   free(state->values);
-  jsontext_scratch_free(&state->scratch);
   free(state);
 }
 

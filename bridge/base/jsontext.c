@@ -453,7 +453,7 @@ size_t jsontext_unescape(struct slice body, char *to) {
   while (at < end) {
     const char *run = at;
     at = plain_end(at, end, true);
-    memcpy(out, run, (size_t)(at - run));
+    memmove(out, run, (size_t)(at - run));
     out += at - run;
     if (at == end)
       break;

@@ -67,7 +67,8 @@ bool jsontext_members_next(struct jsontext_members *members, struct jsontext_mem
 
 /* What stands between a string value's quotes, as written. */
 struct slice jsontext_string_body(struct slice string);
-/* Resolves the escapes of a string's body into to, which has room for body.len bytes; returns the length. */
+/* Resolves the escapes of a string's body into to, which has room for body.len bytes and may be the body itself;
+ * returns the length. */
 size_t jsontext_unescape(struct slice body, char *to);
 
 /* Room for the unescaped strings of one text. None is longer than it is there between its quotes, so that room for the
