@@ -14,6 +14,12 @@ struct column {
   uint32_t type_oid; /* pg_type OID; 114 json, 3802 jsonb, 17 bytea, ... */
 };
 
+/* What a plugin writes in front of a column's value in each row. Only that plugin's business. */
+struct written {
+  char *text;
+  size_t len;
+};
+
 /* A table's shape as the stream last described it. */
 struct relation {
   uint32_t oid;    /* 0 from a plugin that does not tell it */
@@ -22,6 +28,7 @@ struct relation {
   char *table;
   int column_count;
   struct column *columns;
+  struct written *written; /* for each column, if that is a plugin's way; else NULL */
 };
 
 enum value_kind {

@@ -45,7 +45,7 @@ void decoder_free(struct decoder *dec) {
     dec->class->destroy(dec);
 }
 
-bool decoder_decode(struct decoder *dec, struct slice frame, struct change *change, struct error *err) {
+bool decoder_decode(struct decoder *dec, struct span frame, struct change *change, struct error *err) {
   if (dec->broken)
     return error_set(err, ERROR_FATAL, "the %s decoder refused an earlier frame and cannot go on", dec->class->plugin);
   if (dec->class->decode(dec, frame, change, err))

@@ -21,7 +21,7 @@ struct decoder_class {
   bool sends_server_encoding; /* texts as the database has them, which must then be UTF-8; else converted */
   void (*options)(const char *publication, struct decoder_options *options); /* publication: NULL if it reads none */
   struct decoder *(*create)(void);
-  bool (*decode)(struct decoder *dec, struct slice frame, struct change *change, struct error *err);
+  bool (*decode)(struct decoder *dec, struct span frame, struct change *change, struct error *err);
   void (*destroy)(struct decoder *dec);
 };
 
@@ -36,8 +36,9 @@ struct decoder *decoder_new(const struct decoder_class *class);
 void decoder_free(struct decoder *dec); /* accepts NULL */
 
 /* Decodes the payload of one XLogData message ('w' without its header) into at most one change.
- * Borrowed: change lives until the next call. Truncated, trailing or impossible bytes are ERROR_FATAL that names the
- * message and the offset; the decoder must not be used afterwards. */
-bool decoder_decode(struct decoder *dec, struct slice frame, struct change *change, struct error *err);
+ * Borrowed: change lives until the next call, and as long as frame, which may have been overwritten: texts are brought
+ * into their form where they stand, so that a large one is not in memory twice. Truncated, trailing or impossible bytes
+ * are ERROR_FATAL that names the message and the offset; the decoder must not be used afterwards. */
+bool decoder_decode(struct decoder *dec, struct span frame, struct change *change, struct error *err);
 
 #endif

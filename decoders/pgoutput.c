@@ -422,10 +422,10 @@ static bool parse(struct message *m, struct change *change) {
   }
 }
 
-static bool pgoutput_decode(struct decoder *dec, struct slice frame, struct change *change, struct error *err) {
+static bool pgoutput_decode(struct decoder *dec, struct span frame, struct change *change, struct error *err) {
   if (frame.len == 0)
     return error_set(err, ERROR_FATAL, "pgoutput message, byte 0 of 0: an empty frame");
-  struct message m = {.state = (struct pgoutput *)dec, .reader = reader_over(frame), .err = err};
+  struct message m = {.state = (struct pgoutput *)dec, .reader = reader_over(span_slice(frame)), .err = err};
   m.letter = (char)reader_u8(&m.reader);
   struct change parsed;
   if (!parse(&m, &parsed))

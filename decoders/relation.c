@@ -39,12 +39,23 @@ void relation_set_column(struct relation *relation, int index, struct slice name
   *column = (struct column){.name = memory_copy(name.data, name.len), .type_oid = type_oid};
 }
 
+void relation_set_written(struct relation *relation, int index, struct slice text) {
+  if (relation->written == NULL)
+    relation->written = memory_alloc((size_t)relation->column_count * sizeof *relation->written);
+  struct written *written = &relation->written[index];
+  free(written->text);
+  *written = (struct written){.text = memory_copy(text.data, text.len), .len = text.len};
+}
+
 void relation_free(struct relation *relation) {
   if (relation == NULL)
     return;
   for (int i = 0; i < relation->column_count; i++)
     free(relation->columns[i].name);
+  for (int i = 0; relation->written != NULL && i < relation->column_count; i++)
+    free(relation->written[i].text);
   free(relation->columns);
+  free(relation->written);
   free(relation->schema);
   free(relation->table);
   free(relation);

@@ -8,6 +8,7 @@
 /* Owned by the caller. The columns are unnamed until relation_set_column has been called for each. Texts are copied. */
 struct relation *relation_new(uint32_t oid, struct slice schema, struct slice table, int column_count);
 void relation_set_column(struct relation *relation, int index, struct slice name, uint32_t type_oid);
+void relation_set_written(struct relation *relation, int index, struct slice text);
 void relation_free(struct relation *relation); /* accepts NULL */
 
 struct relation_cache;

@@ -8,6 +8,7 @@
  * from its source, wal2json.c, and from a real server. Strings are Postgres' own JSON strings; what they hold need not
  * be UTF-8 (the content of a message).
  * Must not know which tables anybody wants, nor put anything of a row into an error. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@
 
 #define OID_BYTEA 17
 #define RELATIONS_MAX 1000 /* of all tables of the database; more are not worth their memory */
-#define KEY_MAX 1000       /* bytes: two names of at most 63, and ample */
+#define KEY_MAX 1000       /* bytes: two names of at most 63, escaped, and ample */
 
 struct wal2json {
   struct decoder base; /* first */
@@ -31,11 +32,13 @@ struct wal2json {
   uint32_t *type_oids;
   struct value *values;
   int capacity;
-  struct buffer key;               /* of the last row's table in relations */
-  struct jsontext_scratch scratch; /* of the last frame */
-  bool in_transaction;             /* between B and C */
-  lsn_t begin_lsn;                 /* of the open transaction: the commit LSN that its B announced */
+  struct buffer key;   /* of the last row's table in relations */
+  bool in_transaction; /* between B and C */
+  lsn_t begin_lsn;     /* of the open transaction: the commit LSN that its B announced */
 };
+
+#define NAME(text)                                                                                                     \
+  { .data = (text), .len = sizeof(text) - 1 }
 
 /* The members of a frame. */
 enum member {
@@ -52,18 +55,22 @@ enum member {
   MEMBER_CONTENT,
   MEMBER_COUNT
 };
-static const char *const member_names[MEMBER_COUNT] = {
-    "action", "xid", "timestamp", "lsn", "nextlsn", "schema", "table", "columns", "transactional", "prefix", "content"};
+static const struct slice member_names[MEMBER_COUNT] = {
+    NAME("action"), NAME("xid"),     NAME("timestamp"),     NAME("lsn"),    NAME("nextlsn"), NAME("schema"),
+    NAME("table"),  NAME("columns"), NAME("transactional"), NAME("prefix"), NAME("content")};
 
 /* And of a column. */
 enum column_member { COLUMN_NAME = 0, COLUMN_TYPE_OID, COLUMN_VALUE, COLUMN_MEMBER_COUNT };
-static const char *const column_member_names[COLUMN_MEMBER_COUNT] = {"name", "typeoid", "value"};
+static const struct slice column_member_names[COLUMN_MEMBER_COUNT] = {NAME("name"), NAME("typeoid"), NAME("value")};
 
 /* One frame on its way through the parser. */
 struct message {
   struct wal2json *state;
   struct slice frame;
+  char *bytes;                        /* the same, where texts are brought into their form */
+  struct jsontext_reader reader;      /* of the frame */
   struct slice members[MEMBER_COUNT]; /* as written; absent where the frame has none */
+  const struct relation *relation;    /* of the columns */
   char action;                        /* '?' until it is known */
   struct error *err;
 };
@@ -82,23 +89,30 @@ static bool malformed(const struct message *m, const char *at, const char *forma
                    (size_t)(at - m->frame.data), m->frame.len, detail);
 }
 
-/* The values of an object's members by their place in names; those it does not name are passed over. */
-static bool read_members(const struct message *m, struct slice object, const char *const *names, int count,
-                         struct slice *values) {
-  for (int i = 0; i < count; i++)
-    values[i] = SLICE_ABSENT;
-  struct jsontext_members walk = jsontext_members_of(object);
-  struct jsontext_member member;
-  while (jsontext_members_next(&walk, &member)) {
+static bool not_json(const struct message *m) {
+  return malformed(m, m->reader.at, "the message is not JSON");
+}
+
+/* To the value of the next member that is in names, and its place there; the others are passed over. At the object's
+ * end *place is count. values: what was read before, absent where nothing was. */
+static bool next_member(struct message *m, const struct slice *names, int count, const struct slice *values,
+                        int *place) {
+  struct slice name, ignored;
+  while (jsontext_read_member(&m->reader, &name)) {
     for (int i = 0; i < count; i++) {
-      if (!slice_is(member.name, names[i]))
+      if (!slice_equal(name, names[i]))
         continue;
-      if (slice_present(values[i]))
-        return malformed(m, member.name.data, "the member \"%s\" stands twice", names[i]);
-      values[i] = member.value;
+      *place = i;
+      return !slice_present(values[i]) || malformed(m, name.data, "the member \"%s\" stands twice", names[i].data);
     }
+    jsontext_read_value(&m->reader, &ignored);
   }
-  return true;
+  *place = count;
+  return !m->reader.failed || not_json(m);
+}
+
+static bool read_member(struct message *m, struct slice *value) {
+  return jsontext_read_value(&m->reader, value) || not_json(m);
 }
 
 /* A member that has to be there and of a kind. */
@@ -109,28 +123,32 @@ static bool require(const struct message *m, struct slice value, const char *nam
 }
 
 static bool require_member(const struct message *m, enum member member, enum jsontext_kind kind) {
-  return require(m, m->members[member], member_names[member], kind);
+  return require(m, m->members[member], member_names[member].data, kind);
 }
 
+/* In the frame itself: nothing there is read twice. */
 static struct slice string_text(const struct message *m, struct slice string) {
-  return jsontext_scratch_text(&m->state->scratch, jsontext_string_body(string));
+  struct slice body = jsontext_string_body(string);
+  if (memchr(body.data, '\\', body.len) == NULL)
+    return body;
+  char *to = m->bytes + (body.data - m->frame.data);
+  return slice_from(to, jsontext_unescape(body, to));
 }
 
-/* wal2json cuts off the \x that bytea's text begins with. It takes the place of the two quotes. */
+/* wal2json cuts off the \x that bytea's text begins with. It takes the place of the quote and of the colon or blank in
+ * front of that. */
 static struct slice bytea_text(const struct message *m, struct slice string) {
-  struct jsontext_scratch *scratch = &m->state->scratch;
-  char *to = scratch->data + scratch->used;
-  memcpy(to, "\\x", 2);
-  size_t len = 2 + jsontext_unescape(jsontext_string_body(string), to + 2);
-  scratch->used += len;
-  return slice_from(to, len);
+  struct slice text = string_text(m, string);
+  char *from = m->bytes + (text.data - m->frame.data) - 2;
+  memcpy(from, "\\x", 2);
+  return slice_from(from, text.len + 2);
 }
 
 static bool read_lsn(const struct message *m, enum member member, lsn_t *lsn) {
   struct slice value = m->members[member];
   return require_member(m, member, JSONTEXT_STRING) &&
          (lsn_parse(jsontext_string_body(value), lsn) ||
-          malformed(m, value.data, "the member \"%s\" is no LSN", member_names[member]));
+          malformed(m, value.data, "the member \"%s\" is no LSN", member_names[member].data));
 }
 
 static bool read_timestamp(const struct message *m, int64_t *unix_us) {
@@ -228,27 +246,6 @@ static bool read_value(const struct message *m, struct slice written, uint32_t t
   return malformed(m, written.data, "a value that is neither text, number, boolean nor null");
 }
 
-/* {"name":"id","typeoid":2950,"value":...} into the place `index` of names, type_oids and values. */
-static bool read_column(const struct message *m, struct slice column, int index) {
-  struct wal2json *state = m->state;
-  struct slice members[COLUMN_MEMBER_COUNT];
-  if (jsontext_kind_of(column) != JSONTEXT_OBJECT)
-    return malformed(m, column.data, "a column that is no object");
-  if (!read_members(m, column, column_member_names, COLUMN_MEMBER_COUNT, members))
-    return false;
-  for (int i = 0; i < COLUMN_MEMBER_COUNT; i++)
-    if (!slice_present(members[i]))
-      return malformed(m, column.data, "a column without \"%s\"", column_member_names[i]);
-  if (!require(m, members[COLUMN_NAME], "name", JSONTEXT_STRING))
-    return false;
-  int64_t oid; /* written as a signed number */
-  if (!number_parse(members[COLUMN_TYPE_OID], INT32_MIN, UINT32_MAX, &oid))
-    return malformed(m, members[COLUMN_TYPE_OID].data, "the member \"typeoid\" is no OID");
-  state->names[index] = string_text(m, members[COLUMN_NAME]);
-  state->type_oids[index] = (uint32_t)oid;
-  return read_value(m, members[COLUMN_VALUE], state->type_oids[index], &state->values[index]);
-}
-
 static void reserve_columns(struct wal2json *state, int count) {
   if (count <= state->capacity)
     return;
@@ -259,58 +256,135 @@ static void reserve_columns(struct wal2json *state, int count) {
   state->capacity = capacity;
 }
 
+/* If what stands in front of the value is, byte for byte, what stood there in the row before, it is not taken apart. */
+static bool take_known(struct message *m, const struct relation *known, int index, struct slice *members) {
+  if (known == NULL || index >= known->column_count)
+    return false;
+  struct slice written = slice_from(known->written[index].text, known->written[index].len);
+  if (!jsontext_read_text(&m->reader, written))
+    return false;
+  members[COLUMN_NAME] = members[COLUMN_TYPE_OID] = written;
+  m->state->names[index] = slice_of(known->columns[index].name);
+  m->state->type_oids[index] = known->columns[index].type_oid;
+  return true;
+}
+
+static bool take_told(const struct message *m, const char *at, int index, const struct slice *members) {
+  for (int i = 0; i < COLUMN_MEMBER_COUNT; i++)
+    if (!slice_present(members[i]))
+      return malformed(m, at, "a column without \"%s\"", column_member_names[i].data);
+  if (!require(m, members[COLUMN_NAME], "name", JSONTEXT_STRING))
+    return false;
+  int64_t oid; /* written as a signed number */
+  if (!number_parse(members[COLUMN_TYPE_OID], INT32_MIN, UINT32_MAX, &oid))
+    return malformed(m, members[COLUMN_TYPE_OID].data, "the member \"typeoid\" is no OID");
+  m->state->names[index] = string_text(m, members[COLUMN_NAME]);
+  m->state->type_oids[index] = (uint32_t)oid;
+  return true;
+}
+
+/* {"name":"id","typeoid":2950,"value":...} into the place `index` of names, type_oids and values. *as_known
+ * stays if known has just that column there. */
+static bool read_column(struct message *m, const struct relation *known, int index, bool *as_known) {
+  struct wal2json *state = m->state;
+  const char *at = m->reader.at;
+  struct slice members[COLUMN_MEMBER_COUNT] = {SLICE_ABSENT, SLICE_ABSENT, SLICE_ABSENT};
+  bool same = take_known(m, known, index, members);
+  *as_known = *as_known && same;
+  if (same) {
+    if (!read_member(m, &members[COLUMN_VALUE]))
+      return false;
+  } else if (!jsontext_read_open(&m->reader, JSONTEXT_OBJECT)) {
+    return malformed(m, at, "a column that is no object");
+  }
+  for (int i;;) {
+    if (!next_member(m, column_member_names, COLUMN_MEMBER_COUNT, members, &i))
+      return false;
+    if (i == COLUMN_MEMBER_COUNT)
+      break;
+    if (!read_member(m, &members[i]))
+      return false;
+  }
+  return (same || take_told(m, at, index, members)) &&
+         read_value(m, members[COLUMN_VALUE], state->type_oids[index], &state->values[index]);
+}
+
 /* The same columns in the same order, by name and type? */
 static bool same_columns(const struct wal2json *state, const struct relation *relation, int count) {
-  if (relation->column_count != count)
-    return false;
   for (int i = 0; i < count; i++)
     if (relation->columns[i].type_oid != state->type_oids[i] || !slice_is(state->names[i], relation->columns[i].name))
       return false;
   return true;
 }
 
-/* wal2json describes the table with each row. A relation is made anew only when its columns are not those of the row
- * before, so that its serial says the same as pgoutput's. */
-static const struct relation *find_relation(struct wal2json *state, struct slice schema, struct slice table,
-                                            int count) {
-  buffer_clear(&state->key);
-  buffer_append_slice(&state->key, schema);
-  buffer_append_char(&state->key, '\0');
-  buffer_append_slice(&state->key, table);
-  struct slice name = buffer_slice(&state->key);
-  const struct relation *found = relation_cache_find(state->relations, name);
-  if (found == NULL || !same_columns(state, found, count)) {
-    struct relation *relation = relation_new(0, schema, table, count);
-    for (int i = 0; i < count; i++)
-      relation_set_column(relation, i, state->names[i], state->type_oids[i]);
-    if (found == NULL && relation_cache_count(state->relations) >= RELATIONS_MAX)
-      relation_cache_clear(state->relations);
-    relation_cache_replace(state->relations, name, relation);
-    found = relation;
+/* The table's key among the relations: its names as written. */
+static bool read_key(const struct message *m, struct slice *key) {
+  if (!require_member(m, MEMBER_SCHEMA, JSONTEXT_STRING) || !require_member(m, MEMBER_TABLE, JSONTEXT_STRING))
+    return false;
+  struct buffer *buf = &m->state->key;
+  buffer_clear(buf);
+  buffer_append_slice(buf, m->members[MEMBER_SCHEMA]);
+  buffer_append_slice(buf, m->members[MEMBER_TABLE]);
+  *key = buffer_slice(buf);
+  return !buf->overflow || malformed(m, m->members[MEMBER_TABLE].data, "the table's name is too long");
+}
+
+static struct relation *new_relation(const struct message *m, int count) {
+  const struct wal2json *state = m->state;
+  struct relation *relation =
+      relation_new(0, string_text(m, m->members[MEMBER_SCHEMA]), string_text(m, m->members[MEMBER_TABLE]), count);
+  struct buffer written;
+  buffer_init(&written, BUFFER_MAX_ROW);
+  for (int i = 0; i < count; i++) {
+    relation_set_column(relation, i, state->names[i], state->type_oids[i]);
+    buffer_clear(&written);
+    buffer_append_text(&written, "{\"name\":");
+    buffer_append_json(&written, state->names[i]);
+    buffer_printf(&written, ",\"typeoid\":%" PRId32 ",\"value\":", (int32_t)state->type_oids[i]);
+    relation_set_written(relation, i, buffer_slice(&written));
   }
-  return found;
+  buffer_free(&written);
+  return relation;
+}
+
+/* wal2json describes the table with each row. A relation is made anew only when its columns are not those of the row
+ * before, so that its serial says the same as pgoutput's. schema and table have to stand in front of the columns. */
+static bool read_columns(struct message *m, struct slice *written) {
+  struct wal2json *state = m->state;
+  const char *from = m->reader.at;
+  struct slice key;
+  if (!read_key(m, &key))
+    return false;
+  if (!jsontext_read_open(&m->reader, JSONTEXT_ARRAY))
+    return malformed(m, from, "the member \"columns\" is of another kind");
+  const struct relation *known = relation_cache_find(state->relations, key);
+  bool as_known = true;
+  int count = 0;
+  for (; jsontext_read_element(&m->reader); count++) {
+    reserve_columns(state, count + 1);
+    if (!read_column(m, known, count, &as_known))
+      return false;
+  }
+  if (m->reader.failed)
+    return not_json(m);
+  if (known == NULL || known->column_count != count || (!as_known && !same_columns(state, known, count))) {
+    struct relation *relation = new_relation(m, count);
+    if (known == NULL && relation_cache_count(state->relations) >= RELATIONS_MAX)
+      relation_cache_clear(state->relations);
+    relation_cache_replace(state->relations, key, relation);
+    known = relation;
+  }
+  m->relation = known;
+  *written = slice_from(from, (size_t)(m->reader.at - from));
+  return true;
 }
 
 static bool parse_insert(const struct message *m, struct change *change) {
-  if (!require_transaction(m) || !require_member(m, MEMBER_SCHEMA, JSONTEXT_STRING) ||
-      !require_member(m, MEMBER_TABLE, JSONTEXT_STRING) || !require_member(m, MEMBER_COLUMNS, JSONTEXT_ARRAY))
+  if (!require_transaction(m) || !require_member(m, MEMBER_COLUMNS, JSONTEXT_ARRAY))
     return false;
-  struct wal2json *state = m->state;
-  struct slice schema = string_text(m, m->members[MEMBER_SCHEMA]);
-  struct slice table = string_text(m, m->members[MEMBER_TABLE]);
-  if (schema.len + table.len + 1 > KEY_MAX)
-    return malformed(m, m->members[MEMBER_TABLE].data, "the table's name is too long");
-  struct jsontext_elements walk = jsontext_elements_of(m->members[MEMBER_COLUMNS]);
-  struct slice column;
-  int count = 0;
-  for (; jsontext_elements_next(&walk, &column); count++) {
-    reserve_columns(state, count + 1);
-    if (!read_column(m, column, count))
-      return false;
-  }
   *change = (struct change){
       .kind = CHANGE_INSERT,
-      .insert = {.relation = find_relation(state, schema, table, count), .values = state->values},
+      .insert = {.relation = m->relation, .values = m->state->values},
   };
   return true;
 }
@@ -338,19 +412,35 @@ static bool parse_message(const struct message *m, struct change *change) {
   return true;
 }
 
-static bool parse(struct message *m, struct change *change) {
-  size_t error_at;
-  if (!jsontext_check_bytes(m->frame, &error_at))
-    return malformed(m, m->frame.data + error_at, "the message is not JSON");
-  if (jsontext_kind_of(m->frame) != JSONTEXT_OBJECT)
-    return malformed(m, m->frame.data, "the message is no JSON object");
-  if (!read_members(m, m->frame, member_names, MEMBER_COUNT, m->members) ||
-      !require_member(m, MEMBER_ACTION, JSONTEXT_STRING))
+static bool read_action(struct message *m) {
+  if (!require_member(m, MEMBER_ACTION, JSONTEXT_STRING))
     return false;
   struct slice action = jsontext_string_body(m->members[MEMBER_ACTION]);
   if (action.len != 1 || memchr("BCIM", action.data[0], 4) == NULL)
     return malformed(m, action.data, "an action that is none of B, C, I and M");
   m->action = action.data[0];
+  return true;
+}
+
+/* All of the frame into members, its columns also into the state. */
+static bool read_frame(struct message *m) {
+  if (!jsontext_read_open(&m->reader, JSONTEXT_OBJECT))
+    return malformed(m, m->reader.at, "the message is no JSON object");
+  for (int i;;) {
+    if (!next_member(m, member_names, MEMBER_COUNT, m->members, &i))
+      return false;
+    if (i == MEMBER_COUNT)
+      return jsontext_read_end(&m->reader) || not_json(m);
+    if (i == MEMBER_COLUMNS ? !read_columns(m, &m->members[i]) : !read_member(m, &m->members[i]))
+      return false;
+    if (i == MEMBER_ACTION && !read_action(m))
+      return false;
+  }
+}
+
+static bool parse(struct message *m, struct change *change) {
+  if (!read_frame(m) || !require_member(m, MEMBER_ACTION, JSONTEXT_STRING))
+    return false;
   switch (m->action) {
   case 'I':
     return parse_insert(m, change);
@@ -363,11 +453,16 @@ static bool parse(struct message *m, struct change *change) {
   }
 }
 
-static bool wal2json_decode(struct decoder *dec, struct slice frame, struct change *change, struct error *err) {
+static bool wal2json_decode(struct decoder *dec, struct span bytes, struct change *change, struct error *err) {
+  struct slice frame = span_slice(bytes);
   if (frame.len == 0)
     return error_set(err, ERROR_FATAL, "wal2json message, byte 0 of 0: an empty frame");
-  struct message m = {.state = (struct wal2json *)dec, .frame = frame, .action = '?', .err = err};
-  jsontext_scratch_reset(&m.state->scratch, frame.len);
+  struct message m = {.state = (struct wal2json *)dec,
+                      .frame = frame,
+                      .bytes = bytes.data,
+                      .reader = jsontext_reader_over(frame),
+                      .action = '?',
+                      .err = err};
   struct change parsed;
   if (!parse(&m, &parsed))
     return false;
@@ -399,7 +494,6 @@ static void wal2json_destroy(struct decoder *dec) {
   free(state->names);
   free(state->type_oids);
   free(state->values);
-  jsontext_scratch_free(&state->scratch);
   free(state);
 }
 

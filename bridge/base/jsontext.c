@@ -1,15 +1,10 @@
 /* See jsontext.h. The grammar is that of RFC 8259; tests compare jsontext_check with jansson. */
 #include "bridge/base/jsontext.h"
 
+#include <endian.h>
 #include <stdlib.h>
 
 #include "bridge/base/memory.h"
-
-struct scan {
-  const char *at; /* where it stands; after a failure, where it stopped */
-  const char *end;
-  bool any_bytes; /* in strings: not only UTF-8 */
-};
 
 static bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -19,15 +14,15 @@ static bool is_blank(char c) {
   return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
-static void skip_blanks(struct scan *s) {
-  while (s->at < s->end && is_blank(*s->at))
-    s->at++;
+static void skip_blanks(struct jsontext_reader *r) {
+  while (r->at < r->end && is_blank(*r->at))
+    r->at++;
 }
 
-static bool take(struct scan *s, char wanted) {
-  if (s->at == s->end || *s->at != wanted)
+static bool take(struct jsontext_reader *r, char wanted) {
+  if (r->at == r->end || *r->at != wanted)
     return false;
-  s->at++;
+  r->at++;
   return true;
 }
 
@@ -88,82 +83,108 @@ static int32_t unicode_escape(const char *at, const char *end, size_t *used) {
   return 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
 }
 
-static bool scan_escape(struct scan *s) {
-  const char *letter = s->at + 1;
-  if (letter == s->end)
+static bool scan_escape(struct jsontext_reader *r) {
+  const char *letter = r->at + 1;
+  if (letter == r->end)
     return false;
   size_t used = 0;
-  if (*letter == 'u' ? unicode_escape(letter + 1, s->end, &used) < 0 : memchr("\"\\/bfnrt", *letter, 8) == NULL)
+  if (*letter == 'u' ? unicode_escape(letter + 1, r->end, &used) < 0 : memchr("\"\\/bfnrt", *letter, 8) == NULL)
     return false;
-  s->at = letter + 1 + used;
+  r->at = letter + 1 + used;
   return true;
 }
 
-static bool scan_string(struct scan *s) {
-  if (!take(s, '"'))
+/* For strings, eight bytes at a time: the highest bit is set of each byte in word that is a quote, a backslash or a
+ * control character. Right for the lowest such byte, which is the one asked for; a borrow may mark bytes above it.
+ * Source: "Bit Twiddling Hacks", determining whether a word has a byte less than n. */
+static uint64_t marked_bytes(uint64_t word) {
+  const uint64_t ones = UINT64_MAX / 0xFF;
+  uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+  return ((word - ones * 0x20) | (quote - ones) | (backslash - ones)) & ~word & ones * 0x80;
+}
+
+/* Behind the bytes that stand for themselves in a string: at a quote, a backslash, a control character, at a byte
+ * beyond ASCII unless any_bytes, or at end. */
+static const char *plain_end(const char *at, const char *end, bool any_bytes) {
+  const uint64_t beyond_ascii = any_bytes ? 0 : UINT64_MAX / 0xFF * 0x80;
+  for (; end - at >= 8; at += 8) {
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    word = le64toh(word);
+    uint64_t marks = marked_bytes(word) | (word & beyond_ascii);
+    if (marks != 0)
+      return at + __builtin_ctzll(marks) / 8;
+  }
+  while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20 &&
+         (any_bytes || (unsigned char)*at < 0x80))
+    at++;
+  return at;
+}
+
+static bool scan_string(struct jsontext_reader *r) {
+  if (!take(r, '"'))
     return false;
-  while (s->at < s->end) {
-    unsigned char c = (unsigned char)*s->at;
-    if (c == '"') {
-      s->at++;
+  for (;;) {
+    r->at = plain_end(r->at, r->end, r->any_bytes);
+    if (take(r, '"'))
       return true;
-    }
-    if (c == '\\') {
-      if (!scan_escape(s))
+    if (r->at == r->end || (unsigned char)*r->at < 0x20)
+      return false;
+    if (*r->at == '\\') {
+      if (!scan_escape(r))
         return false;
       continue;
     }
-    size_t length = c < 0x20 ? 0 : c < 0x80 || s->any_bytes ? 1 : utf8_length(s->at, s->end);
+    size_t length = utf8_length(r->at, r->end);
     if (length == 0)
       return false;
-    s->at += length;
+    r->at += length;
   }
-  return false;
 }
 
-static bool scan_digits(struct scan *s) {
-  const char *from = s->at;
-  while (s->at < s->end && is_digit(*s->at))
-    s->at++;
-  return s->at > from;
+static bool scan_digits(struct jsontext_reader *r) {
+  const char *from = r->at;
+  while (r->at < r->end && is_digit(*r->at))
+    r->at++;
+  return r->at > from;
 }
 
-static bool scan_number(struct scan *s) {
-  take(s, '-');
-  if (!take(s, '0') && !scan_digits(s))
+static bool scan_number(struct jsontext_reader *r) {
+  take(r, '-');
+  if (!take(r, '0') && !scan_digits(r))
     return false;
-  if (take(s, '.') && !scan_digits(s))
+  if (take(r, '.') && !scan_digits(r))
     return false;
-  if (take(s, 'e') || take(s, 'E')) {
-    if (!take(s, '+'))
-      take(s, '-');
-    return scan_digits(s);
+  if (take(r, 'e') || take(r, 'E')) {
+    if (!take(r, '+'))
+      take(r, '-');
+    return scan_digits(r);
   }
   return true;
 }
 
-static bool scan_word(struct scan *s, const char *word) {
+static bool scan_word(struct jsontext_reader *r, const char *word) {
   size_t len = strlen(word);
-  if ((size_t)(s->end - s->at) < len || memcmp(s->at, word, len) != 0)
+  if ((size_t)(r->end - r->at) < len || memcmp(r->at, word, len) != 0)
     return false;
-  s->at += len;
+  r->at += len;
   return true;
 }
 
-static bool scan_scalar(struct scan *s) {
-  if (s->at == s->end)
+static bool scan_scalar(struct jsontext_reader *r) {
+  if (r->at == r->end)
     return false;
-  switch (*s->at) {
+  switch (*r->at) {
   case '"':
-    return scan_string(s);
+    return scan_string(r);
   case 't':
-    return scan_word(s, "true");
+    return scan_word(r, "true");
   case 'f':
-    return scan_word(s, "false");
+    return scan_word(r, "false");
   case 'n':
-    return scan_word(s, "null");
+    return scan_word(r, "null");
   default:
-    return scan_number(s);
+    return scan_number(r);
   }
 }
 
@@ -190,36 +211,36 @@ static bool nesting_in_object(const struct nesting *n) {
 enum expectation { EXPECT_VALUE = 1, EXPECT_NAME, EXPECT_MORE, EXPECT_FAILED };
 
 /* An opening bracket was taken: what comes next inside. */
-static enum expectation opened(struct scan *s, struct nesting *n, bool object) {
+static enum expectation opened(struct jsontext_reader *r, struct nesting *n, bool object) {
   if (!nesting_open(n, object))
     return EXPECT_FAILED;
-  skip_blanks(s);
-  if (take(s, object ? '}' : ']')) {
+  skip_blanks(r);
+  if (take(r, object ? '}' : ']')) {
     n->depth--;
     return EXPECT_MORE;
   }
   return object ? EXPECT_NAME : EXPECT_VALUE;
 }
 
-static enum expectation next_step(struct scan *s, struct nesting *n, enum expectation expected) {
-  skip_blanks(s);
+static enum expectation next_step(struct jsontext_reader *r, struct nesting *n, enum expectation expected) {
+  skip_blanks(r);
   switch (expected) {
   case EXPECT_VALUE:
-    if (take(s, '{'))
-      return opened(s, n, true);
-    if (take(s, '['))
-      return opened(s, n, false);
-    return scan_scalar(s) ? EXPECT_MORE : EXPECT_FAILED;
+    if (take(r, '{'))
+      return opened(r, n, true);
+    if (take(r, '['))
+      return opened(r, n, false);
+    return scan_scalar(r) ? EXPECT_MORE : EXPECT_FAILED;
   case EXPECT_NAME:
-    if (!scan_string(s))
+    if (!scan_string(r))
       return EXPECT_FAILED;
-    skip_blanks(s);
-    return take(s, ':') ? EXPECT_VALUE : EXPECT_FAILED;
+    skip_blanks(r);
+    return take(r, ':') ? EXPECT_VALUE : EXPECT_FAILED;
   case EXPECT_MORE: {
     bool object = nesting_in_object(n);
-    if (take(s, ','))
+    if (take(r, ','))
       return object ? EXPECT_NAME : EXPECT_VALUE;
-    if (!take(s, object ? '}' : ']'))
+    if (!take(r, object ? '}' : ']'))
       return EXPECT_FAILED;
     n->depth--;
     return EXPECT_MORE;
@@ -230,28 +251,104 @@ static enum expectation next_step(struct scan *s, struct nesting *n, enum expect
   return EXPECT_FAILED;
 }
 
-static bool check(struct slice text, bool any_bytes, size_t *error_at) {
-  const char *start = text.data == NULL ? "" : text.data;
-  struct scan s = {.at = start, .end = start + text.len, .any_bytes = any_bytes};
+static bool scan_container(struct jsontext_reader *r) {
   struct nesting n = {0};
   enum expectation expected = EXPECT_VALUE;
   do
-    expected = next_step(&s, &n, expected);
-  while (expected != EXPECT_FAILED && !(expected == EXPECT_MORE && n.depth == 0));
-  skip_blanks(&s);
-  if (expected == EXPECT_MORE && s.at == s.end)
-    return true;
-  if (error_at != NULL)
-    *error_at = (size_t)(s.at - start);
+    expected = next_step(r, &n, expected);
+  while (expected != EXPECT_FAILED && n.depth > 0);
+  return expected != EXPECT_FAILED;
+}
+
+static bool scan_value(struct jsontext_reader *r) {
+  return r->at < r->end && (*r->at == '{' || *r->at == '[') ? scan_container(r) : scan_scalar(r);
+}
+
+static bool fail(struct jsontext_reader *r) {
+  r->failed = true;
   return false;
 }
 
-bool jsontext_check(struct slice text, size_t *error_at) {
-  return check(text, false, error_at);
+static struct jsontext_reader reader_over(struct slice text, bool any_bytes) {
+  const char *start = text.data == NULL ? "" : text.data;
+  struct jsontext_reader r = {.at = start, .end = start + text.len, .any_bytes = any_bytes};
+  skip_blanks(&r);
+  return r;
 }
 
-bool jsontext_check_bytes(struct slice text, size_t *error_at) {
-  return check(text, true, error_at);
+struct jsontext_reader jsontext_reader_over(struct slice text) {
+  return reader_over(text, true);
+}
+
+bool jsontext_read_open(struct jsontext_reader *r, enum jsontext_kind kind) {
+  r->first = take(r, kind == JSONTEXT_OBJECT ? '{' : '[');
+  return r->first;
+}
+
+/* False behind the bracket that closes. */
+static bool read_next(struct jsontext_reader *r, char bracket) {
+  if (r->failed)
+    return false;
+  bool first = r->first;
+  r->first = false;
+  skip_blanks(r);
+  if (take(r, bracket))
+    return false;
+  if (!first && !take(r, ','))
+    return fail(r);
+  skip_blanks(r);
+  return true;
+}
+
+bool jsontext_read_element(struct jsontext_reader *r) {
+  return read_next(r, ']');
+}
+
+bool jsontext_read_member(struct jsontext_reader *r, struct slice *name) {
+  if (!read_next(r, '}'))
+    return false;
+  const char *from = r->at;
+  if (!scan_string(r))
+    return fail(r);
+  *name = slice_from(from + 1, (size_t)(r->at - from) - 2);
+  skip_blanks(r);
+  if (!take(r, ':'))
+    return fail(r);
+  skip_blanks(r);
+  return true;
+}
+
+bool jsontext_read_text(struct jsontext_reader *r, struct slice text) {
+  if ((size_t)(r->end - r->at) < text.len || memcmp(r->at, text.data, text.len) != 0)
+    return false;
+  r->at += text.len;
+  skip_blanks(r);
+  return true;
+}
+
+bool jsontext_read_value(struct jsontext_reader *r, struct slice *value) {
+  const char *from = r->at;
+  if (r->failed || !scan_value(r))
+    return fail(r);
+  *value = slice_from(from, (size_t)(r->at - from));
+  return true;
+}
+
+bool jsontext_read_end(struct jsontext_reader *r) {
+  if (r->failed)
+    return false;
+  skip_blanks(r);
+  return r->at == r->end || fail(r);
+}
+
+bool jsontext_check(struct slice text, size_t *error_at) {
+  struct jsontext_reader r = reader_over(text, false);
+  struct slice value;
+  if (jsontext_read_value(&r, &value) && jsontext_read_end(&r))
+    return true;
+  if (error_at != NULL)
+    *error_at = text.len - (size_t)(r.end - r.at);
+  return false;
 }
 
 enum jsontext_kind jsontext_kind_of(struct slice value) {
@@ -333,25 +430,6 @@ bool jsontext_members_next(struct jsontext_members *members, struct jsontext_mem
   return true;
 }
 
-struct jsontext_elements jsontext_elements_of(struct slice array) {
-  const char *at = array.data;
-  while (*at != '[')
-    at++;
-  return (struct jsontext_elements){.at = at + 1};
-}
-
-bool jsontext_elements_next(struct jsontext_elements *elements, struct slice *value) {
-  const char *at = elements->at;
-  while (is_blank(*at) || *at == ',')
-    at++;
-  if (*at == ']')
-    return false;
-  const char *end = value_end(at);
-  *value = slice_from(at, (size_t)(end - at));
-  elements->at = end;
-  return true;
-}
-
 struct slice jsontext_string_body(struct slice string) {
   return slice_from(string.data + 1, string.len - 2);
 }
@@ -373,10 +451,12 @@ size_t jsontext_unescape(struct slice body, char *to) {
   const char *at = body.data, *end = body.data + body.len;
   char *out = to;
   while (at < end) {
-    if (*at != '\\') {
-      *out++ = *at++;
-      continue;
-    }
+    const char *run = at;
+    at = plain_end(at, end, true);
+    memmove(out, run, (size_t)(at - run));
+    out += at - run;
+    if (at == end)
+      break;
     char letter = at[1];
     at += 2;
     size_t used = 0;

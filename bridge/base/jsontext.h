@@ -11,8 +11,6 @@
 /* Whether text is one JSON value (RFC 8259) in valid UTF-8, blanks around it allowed, no lone surrogates.
  * If not, *error_at (may be NULL) says at which byte that shows. */
 bool jsontext_check(struct slice text, size_t *error_at);
-/* The same, but strings may hold bytes that are no UTF-8, as programs write them that pass foreign bytes through. */
-bool jsontext_check_bytes(struct slice text, size_t *error_at);
 
 enum jsontext_kind {
   JSONTEXT_OBJECT = 1,
@@ -23,7 +21,35 @@ enum jsontext_kind {
   JSONTEXT_NULL
 };
 
-/* What follows takes only what one of the two accepted. */
+/* Reads a text front to back and checks it on the way, so that each byte is looked at once. As jsontext_check, but
+ * strings may hold bytes that are no UTF-8, as programs write them that pass foreign bytes through; the depth is
+ * counted from each value that is read whole. Text that is not JSON latches the reader: from then on it finds nothing.
+ * Only once jsontext_read_end has said so, what was read before is known to be part of a JSON text. */
+struct jsontext_reader {
+  const char *at; /* where it stands; after a failure, where that shows */
+  const char *end;
+  bool any_bytes; /* in strings: not only UTF-8 */
+  bool first;     /* what stands next in the object or array is its first */
+  bool failed;
+};
+
+struct jsontext_reader jsontext_reader_over(struct slice text);
+/* Goes into the object or array that stands next. False, and nothing is read, if something else does. */
+bool jsontext_read_open(struct jsontext_reader *r, enum jsontext_kind kind);
+/* To the next element of the array gone into; false behind its end, or after a failure. */
+bool jsontext_read_element(struct jsontext_reader *r);
+/* To the value of the next member of the object gone into; false behind its end, or after a failure.
+ * *name as in struct jsontext_member. */
+bool jsontext_read_member(struct jsontext_reader *r, struct slice *name);
+/* Steps over text if it stands next, so that what was read once need not be taken apart again. It has to lead from
+ * where an element stands to where a value of a member stands. False, and nothing is read, if something else does. */
+bool jsontext_read_text(struct jsontext_reader *r, struct slice text);
+/* The whole value that stands next, as written. False after a failure. */
+bool jsontext_read_value(struct jsontext_reader *r, struct slice *value);
+/* Whether nothing follows and nothing failed. */
+bool jsontext_read_end(struct jsontext_reader *r);
+
+/* What follows takes only what was accepted above. */
 enum jsontext_kind jsontext_kind_of(struct slice value);
 
 struct jsontext_member {
@@ -39,17 +65,10 @@ struct jsontext_members {
 struct jsontext_members jsontext_members_of(struct slice object);
 bool jsontext_members_next(struct jsontext_members *members, struct jsontext_member *member);
 
-struct jsontext_elements {
-  const char *at;
-};
-
-/* Walks the elements of an array: each as written, without blanks around it. */
-struct jsontext_elements jsontext_elements_of(struct slice array);
-bool jsontext_elements_next(struct jsontext_elements *elements, struct slice *value);
-
 /* What stands between a string value's quotes, as written. */
 struct slice jsontext_string_body(struct slice string);
-/* Resolves the escapes of a string's body into to, which has room for body.len bytes; returns the length. */
+/* Resolves the escapes of a string's body into to, which has room for body.len bytes and may be the body itself;
+ * returns the length. */
 size_t jsontext_unescape(struct slice body, char *to);
 
 /* Room for the unescaped strings of one text. None is longer than it is there between its quotes, so that room for the

@@ -26,6 +26,16 @@ static inline struct slice slice_of(const char *text) {
   return text == NULL ? SLICE_ABSENT : slice_from(text, strlen(text));
 }
 
+/* Borrowed bytes that the borrower may overwrite. */
+struct span {
+  char *data;
+  size_t len;
+};
+
+static inline struct slice span_slice(struct span s) {
+  return slice_from(s.data, s.len);
+}
+
 static inline bool slice_present(struct slice s) {
   return s.data != NULL;
 }

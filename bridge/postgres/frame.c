@@ -16,18 +16,18 @@ static char *write_u64(char *at, uint64_t value) {
   return at;
 }
 
-static bool parse_data(struct slice bytes, struct frame *frame, struct error *err) {
+static bool parse_data(struct span bytes, struct frame *frame, struct error *err) {
   if (bytes.len < DATA_HEADER_SIZE)
     return error_set(err, ERROR_FATAL, "short data frame in the replication stream: %zu bytes, at least %d expected",
                      bytes.len, DATA_HEADER_SIZE);
   *frame = (struct frame){.kind = FRAME_DATA,
                           .wal_start = read_u64(bytes.data + 1),
                           .wal_end = read_u64(bytes.data + 9),
-                          .bytes = slice_from(bytes.data + DATA_HEADER_SIZE, bytes.len - DATA_HEADER_SIZE)};
+                          .bytes = {.data = bytes.data + DATA_HEADER_SIZE, .len = bytes.len - DATA_HEADER_SIZE}};
   return true;
 }
 
-static bool parse_keepalive(struct slice bytes, struct frame *frame, struct error *err) {
+static bool parse_keepalive(struct span bytes, struct frame *frame, struct error *err) {
   if (bytes.len != KEEPALIVE_SIZE)
     return error_set(err, ERROR_FATAL, "malformed keepalive in the replication stream: %zu bytes, %d expected",
                      bytes.len, KEEPALIVE_SIZE);
@@ -36,7 +36,7 @@ static bool parse_keepalive(struct slice bytes, struct frame *frame, struct erro
   return true;
 }
 
-bool frame_parse(struct slice bytes, struct frame *frame, struct error *err) {
+bool frame_parse(struct span bytes, struct frame *frame, struct error *err) {
   if (bytes.len == 0)
     return error_set(err, ERROR_FATAL, "empty frame in the replication stream");
   switch (bytes.data[0]) {

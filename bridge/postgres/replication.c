@@ -348,7 +348,7 @@ bool replication_read(struct replication *rep, struct frame *frame, struct error
   }
   if (len < 0)
     return fail_stream(rep, err);
-  return frame_parse(slice_from(rep->copy, (size_t)len), frame, err);
+  return frame_parse((struct span){.data = rep->copy, .len = (size_t)len}, frame, err);
 }
 
 /* Sends what libpq has queued. Reads along while it waits, since the server may itself be waiting for us to read. */

@@ -52,7 +52,7 @@ static bool decode_and_read(struct decoder *dec, struct slice frame) {
   memcpy(copy, frame.data, frame.len);
   struct change change;
   struct error err = {.kind = ERROR_NONE};
-  bool ok = decoder_decode(dec, slice_from(copy, frame.len), &change, &err);
+  bool ok = decoder_decode(dec, (struct span){.data = copy, .len = frame.len}, &change, &err);
   if (ok)
     read_change(&change);
   else

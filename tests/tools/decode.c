@@ -104,7 +104,7 @@ int main(int argc, char **argv) {
     struct error err = {.kind = ERROR_NONE};
     ssize_t bytes = unhex(text, len);
     buffer_clear(&line);
-    if (bytes < 0 || !decoder_decode(dec, slice_from(text, (size_t)bytes), &change, &err)) {
+    if (bytes < 0 || !decoder_decode(dec, (struct span){.data = text, .len = (size_t)bytes}, &change, &err)) {
       fprintf(stderr, "%s\n", bytes < 0 ? "not hex" : err.message);
       status = 1;
     } else {

@@ -177,34 +177,95 @@ static void members_are_found_with_their_exact_extents(void **state) {
   assert_false(jsontext_members_next(&walk, &member));
 }
 
-static void elements_are_found_with_their_exact_extents(void **state) {
+static void a_reader_steps_through_members_and_elements(void **state) {
   (void)state;
-  struct slice array = slice_of(" [ 1.50,\"a]\\\",\" , {\"b\":[1]},[ ],null ]");
-  assert_true(jsontext_check(array, NULL));
+  struct slice text =
+      slice_of(" { \"a\" : [ 1.50,\"a]\\\",\" , {\"b\":[1]},[ ],null ] , \"b\\n\":{},\"c\":[],\"d\":\"\xff\"} ");
   static const char *const expected[] = {"1.50", "\"a]\\\",\"", "{\"b\":[1]}", "[ ]", "null"};
-  struct jsontext_elements walk = jsontext_elements_of(array);
-  struct slice value;
+  struct jsontext_reader r = jsontext_reader_over(text);
+  struct slice name, value;
+  assert_false(jsontext_read_open(&r, JSONTEXT_ARRAY));
+  assert_true(jsontext_read_open(&r, JSONTEXT_OBJECT));
+  assert_true(jsontext_read_member(&r, &name));
+  assert_text(name, "a");
+  assert_true(jsontext_read_open(&r, JSONTEXT_ARRAY));
   for (size_t i = 0; i < COUNT_OF(expected); i++) {
-    assert_true(jsontext_elements_next(&walk, &value));
+    assert_true(jsontext_read_element(&r));
+    assert_true(jsontext_read_value(&r, &value));
     assert_text(value, expected[i]);
   }
-  assert_false(jsontext_elements_next(&walk, &value));
-  walk = jsontext_elements_of(slice_of("[]"));
-  assert_false(jsontext_elements_next(&walk, &value));
-  walk = jsontext_elements_of(slice_of("[7]"));
-  assert_true(jsontext_elements_next(&walk, &value));
-  assert_text(value, "7");
+  assert_false(jsontext_read_element(&r));
+  assert_true(jsontext_read_member(&r, &name));
+  assert_text(name, "b\\n");
+  assert_true(jsontext_read_open(&r, JSONTEXT_OBJECT));
+  assert_false(jsontext_read_member(&r, &name));
+  assert_true(jsontext_read_member(&r, &name));
+  assert_true(jsontext_read_open(&r, JSONTEXT_ARRAY));
+  assert_false(jsontext_read_element(&r));
+  assert_false(jsontext_read_text(&r, slice_of(",\"d\" :")));
+  assert_true(jsontext_read_text(&r, slice_of(",\"d\":")));
+  assert_true(jsontext_read_value(&r, &value));
+  assert_text(value, "\"\xff\"");
+  assert_false(jsontext_read_member(&r, &name));
+  assert_true(jsontext_read_end(&r));
 }
 
-static void strings_of_any_bytes_are_taken_where_asked_for(void **state) {
+/* All of text by the reader's steps alone, as far as it goes. */
+static void read_all(struct jsontext_reader *r, int depth) {
+  struct slice ignored;
+  if (depth < 5 && jsontext_read_open(r, JSONTEXT_OBJECT)) {
+    while (jsontext_read_member(r, &ignored))
+      read_all(r, depth + 1);
+  } else if (depth < 5 && jsontext_read_open(r, JSONTEXT_ARRAY)) {
+    while (jsontext_read_element(r))
+      read_all(r, depth + 1);
+  } else {
+    jsontext_read_value(r, &ignored);
+  }
+}
+
+static bool reader_takes(struct slice text) {
+  struct jsontext_reader r = jsontext_reader_over(text);
+  read_all(&r, 0);
+  return jsontext_read_end(&r);
+}
+
+static void a_reader_judges_as_the_check_does(void **state) {
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(accepted); i++)
+    if (!reader_takes(accepted[i]))
+      fail_msg("%.*s", SLICE_ARG(accepted[i]));
+  for (size_t i = 0; i < COUNT_OF(rejected); i++)
+    if (reader_takes(rejected[i]) && utf8_valid(rejected[i]))
+      fail_msg("%.*s", SLICE_ARG(rejected[i]));
+}
+
+static void a_reader_takes_strings_of_any_bytes(void **state) {
   (void)state;
   static const struct slice foreign = LITERAL("{\"a\":\"\xff\xc0\xaf\x80\"}");
   assert_false(jsontext_check(foreign, NULL));
-  assert_true(jsontext_check_bytes(foreign, NULL));
+  assert_true(reader_takes(foreign));
   static const struct slice broken[] = {LITERAL("{\"a\":\"\n\"}"), LITERAL("{\"a\":\"\xff}"), LITERAL("\xff"),
                                         LITERAL("\"\\ud800\"")};
   for (size_t i = 0; i < COUNT_OF(broken); i++)
-    assert_false(jsontext_check_bytes(broken[i], NULL));
+    assert_false(reader_takes(broken[i]));
+}
+
+/* Whatever byte stands at whatever place of an eight-byte word, or behind the last. */
+static void each_byte_is_judged_alike_wherever_it_stands(void **state) {
+  (void)state;
+  for (int byte = 0; byte < 256; byte++) {
+    for (size_t at = 1; at < 22; at++) {
+      char text[24];
+      memset(text, 'x', sizeof text);
+      text[0] = text[sizeof text - 1] = '"';
+      text[at] = (char)byte;
+      bool plain = byte >= 0x20 && byte != '"' && byte != '\\';
+      struct slice string = slice_from(text, sizeof text);
+      assert_int_equal(jsontext_check(string, NULL), plain && byte < 0x80);
+      assert_int_equal(reader_takes(string), plain);
+    }
+  }
 }
 
 static void escapes_are_resolved(void **state) {
@@ -239,8 +300,10 @@ int main(void) {
       cmocka_unit_test(nesting_is_taken_up_to_the_limit),
       cmocka_unit_test(kinds_are_told_by_the_first_character),
       cmocka_unit_test(members_are_found_with_their_exact_extents),
-      cmocka_unit_test(elements_are_found_with_their_exact_extents),
-      cmocka_unit_test(strings_of_any_bytes_are_taken_where_asked_for),
+      cmocka_unit_test(a_reader_steps_through_members_and_elements),
+      cmocka_unit_test(a_reader_judges_as_the_check_does),
+      cmocka_unit_test(a_reader_takes_strings_of_any_bytes),
+      cmocka_unit_test(each_byte_is_judged_alike_wherever_it_stands),
       cmocka_unit_test(escapes_are_resolved),
       cmocka_unit_test(bytes_that_are_no_utf_8_are_repaired),
   };

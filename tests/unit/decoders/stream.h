@@ -29,7 +29,7 @@ static inline bool feed_bytes(struct stream *s, const char *bytes, size_t len) {
   s->block = memory_resize(NULL, len);
   memcpy(s->block, bytes, len);
   error_clear(&s->err);
-  return decoder_decode(s->dec, slice_from(s->block, len), &s->change, &s->err);
+  return decoder_decode(s->dec, (struct span){.data = s->block, .len = len}, &s->change, &s->err);
 }
 
 #endif

@@ -225,6 +225,55 @@ static void members_that_are_not_needed_are_passed_over(void **state) {
   close_stream(&s);
 }
 
+static void assert_same_row(const struct change *a, const struct change *b) {
+  const struct relation *left = a->insert.relation, *right = b->insert.relation;
+  assert_int_equal(left->column_count, right->column_count);
+  for (int i = 0; i < left->column_count; i++) {
+    assert_string_equal(left->columns[i].name, right->columns[i].name);
+    assert_true(left->columns[i].type_oid == right->columns[i].type_oid);
+    assert_int_equal(a->insert.values[i].kind, b->insert.values[i].kind);
+    assert_true(slice_equal(a->insert.values[i].text, b->insert.values[i].text));
+  }
+}
+
+/* What is known of a table from the row before must not show in how a row is read. */
+static void a_row_is_read_alike_whatever_row_came_before(void **state) {
+  (void)state;
+  static const char *const rows[] = {
+      ROW(COLUMN("a", "25", "\"x\"") "," COLUMN("b", "23", "1")),
+      ROW(COLUMN("a", "25", "\"q\\\"\"") "," COLUMN("b", "23", "null")),
+      ROW(COLUMN("b", "23", "1") "," COLUMN("a", "25", "\"x\"")),
+      ROW(COLUMN("a", "17", "\"00\"") "," COLUMN("b", "23", "1")),
+      ROW(COLUMN("a", "25", "\"x\"")),
+      ROW(COLUMN("a", "25", "\"x\"") "," COLUMN("b", "23", "1") "," COLUMN("c", "-5", "true")),
+      ROW(COLUMN("a", "25", "\"x\"") "," COLUMN("bb", "23", "1")),
+      ROW(COLUMN("a\\b", "25", "\"x\"") "," COLUMN("b", "23", "1")),
+      ROW("{\"name\":\"a\",\"typeoid\":25,\"value\": \"x\" } , {\"value\":1,\"name\":\"b\",\"typeoid\":23}"),
+      ROW("{\"name\":\"a\",\"typeoid\":25,\"value\":\"x\",\"position\":1}"),
+      ROW("{\"name\":\"a\",\"typeoid\":25,\"value\":\"x\",\"name\":\"b\"}"),
+      ROW("{\"name\":\"a\",\"typeoid\":25,\"value\":\"x\",\"value\":1}"),
+      ROW("{\"name\":\"a\",\"typeoid\":25,\"value\":{}}"),
+      ROW("{\"name\":\"a\",\"typeoid\":25,\"value\":}"),
+      ROW("{\"name\":\"a\",\"typeoid\":25,\"value\":1]"),
+      ROW("{\"name\":\"a\",\"typeoid\":25,\"value\":1},"),
+      ROW(""),
+  };
+  for (size_t before = 0; before < COUNT_OF(rows); before++) {
+    for (size_t row = 0; row < COUNT_OF(rows); row++) {
+      struct stream alone = open_transaction(), after = open_transaction();
+      bool taken = feed_bytes(&alone, rows[row], strlen(rows[row]));
+      if (feed_bytes(&after, rows[before], strlen(rows[before]))) {
+        assert_int_equal(feed_bytes(&after, rows[row], strlen(rows[row])), taken);
+        assert_string_equal(after.err.message, alone.err.message);
+        if (taken)
+          assert_same_row(&alone.change, &after.change);
+      }
+      close_stream(&alone);
+      close_stream(&after);
+    }
+  }
+}
+
 static void impossible_frames_are_refused_with_message_and_offset(void **state) {
   (void)state;
   static const struct {
@@ -232,8 +281,9 @@ static void impossible_frames_are_refused_with_message_and_offset(void **state) 
     const char *frame, *words;
   } cases[] = {
       {false, "", "message, byte 0 of 0: an empty frame"},
-      {false, "{\"action\":\"B\"", "'?', byte 13 of 13: the message is not JSON"},
+      {false, "{\"action\":\"B\"", "'B', byte 13 of 13: the message is not JSON"},
       {false, "{} x", "'?', byte 3 of 4: the message is not JSON"},
+      {false, "{\"origin\":tru}", "'?', byte 10 of 14: the message is not JSON"},
       {false, "[]", "no JSON object"},
       {false, "{}", "the member \"action\" is missing"},
       {false, "{\"action\":1}", "'?', byte 10 of 12: the member \"action\" is of another kind"},
@@ -256,8 +306,9 @@ static void impossible_frames_are_refused_with_message_and_offset(void **state) 
       {false, COMMIT, "'C', byte 0 of"},
       {true, "{\"action\":\"C\"," TIME ",\"lsn\":\"0/2\",\"nextlsn\":\"0/3\"}", "commits at 0/2 what was begun for"},
       {false, ROW(""), "'I', byte 0 of"},
-      {true, "{\"action\":\"I\"}", "\"schema\" is missing"},
-      {true, "{\"action\":\"I\",\"schema\":\"a\"}", "\"table\" is missing"},
+      {true, "{\"action\":\"I\",\"columns\":[]}", "'I', byte 0 of 27: the member \"schema\" is missing"},
+      {true, "{\"action\":\"I\",\"schema\":\"a\",\"columns\":[]}", "\"table\" is missing"},
+      {true, "{\"action\":\"I\",\"schema\":\"a\",\"table\":\"b\",\"columns\":{}}", "\"columns\" is of another kind"},
       {true, "{\"action\":\"I\",\"schema\":\"a\",\"table\":\"b\"}", "\"columns\" is missing"},
       {true, "{\"action\":\"I\",\"schema\":\"a\",\"table\":null,\"columns\":[]}", "\"table\" is of another kind"},
       {true, ROW("7"), "a column that is no object"},
@@ -345,6 +396,7 @@ int main(void) {
       cmocka_unit_test(large_texts_are_unescaped_and_their_room_given_back),
       cmocka_unit_test(messages_carry_flag_lsn_prefix_and_content),
       cmocka_unit_test(members_that_are_not_needed_are_passed_over),
+      cmocka_unit_test(a_row_is_read_alike_whatever_row_came_before),
       cmocka_unit_test(impossible_frames_are_refused_with_message_and_offset),
       cmocka_unit_test(a_name_beyond_all_measure_is_refused),
       cmocka_unit_test(every_cut_off_frame_is_refused),
