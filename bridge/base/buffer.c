@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bridge/base/jsonstring.h"
 #include "bridge/base/memory.h"
 
 void buffer_init(struct buffer *buf, size_t max) {
@@ -60,31 +61,6 @@ void buffer_printf(struct buffer *buf, const char *format, ...) {
   va_end(again);
 }
 
-static bool is_escaped(char c) {
-  return (unsigned char)c < 0x20 || c == '"' || c == '\\';
-}
-
-/* Whether any of eight bytes is: each term has a byte's high bit set where that is below 0x20, or zero after the xor.
- */
-static bool any_escaped(uint64_t bytes) {
-  const uint64_t ones = UINT64_MAX / 255, highs = ones * 0x80;
-  uint64_t quote = bytes ^ ones * '"', backslash = bytes ^ ones * '\\';
-  return (((bytes - ones * 0x20) & ~bytes) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & highs;
-}
-
-/* How many bytes a string begins with that stand for themselves. */
-static size_t plain_length(struct slice s) {
-  size_t len = 0;
-  for (uint64_t bytes; s.len - len >= sizeof bytes; len += sizeof bytes) {
-    memcpy(&bytes, s.data + len, sizeof bytes);
-    if (any_escaped(bytes))
-      break;
-  }
-  while (len < s.len && !is_escaped(s.data[len]))
-    len++;
-  return len;
-}
-
 static void append_escaped(struct buffer *buf, char c) {
   switch (c) {
   case '"':
@@ -110,7 +86,7 @@ static void append_escaped(struct buffer *buf, char c) {
 void buffer_append_json(struct buffer *buf, struct slice s) {
   buffer_append_char(buf, '"');
   while (s.len > 0) {
-    size_t plain = plain_length(s);
+    size_t plain = (size_t)(jsonstring_plain_end(s.data, s.data + s.len, true) - s.data);
     buffer_append(buf, s.data, plain);
     if (plain == s.len)
       break;

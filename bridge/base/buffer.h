@@ -28,9 +28,11 @@ void buffer_reuse(struct buffer *buf);
 char *buffer_reserve(struct buffer *buf, size_t len);
 
 static inline void buffer_append(struct buffer *buf, const void *data, size_t len) {
+  if (len == 0)
+    return;
   bool roomy = !buf->overflow && len <= buf->capacity - buf->len;
   char *to = roomy ? buf->data + buf->len : buffer_reserve(buf, len);
-  if (to == NULL || len == 0)
+  if (to == NULL)
     return;
   memcpy(to, data, len);
   buf->len += len;

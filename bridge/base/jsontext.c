@@ -1,9 +1,9 @@
 /* See jsontext.h. The grammar is that of RFC 8259; tests compare jsontext_check with jansson. */
 #include "bridge/base/jsontext.h"
 
-#include <endian.h>
 #include <stdlib.h>
 
+#include "bridge/base/jsonstring.h"
 #include "bridge/base/memory.h"
 
 static bool is_digit(char c) {
@@ -94,38 +94,11 @@ static bool scan_escape(struct jsontext_reader *r) {
   return true;
 }
 
-/* For strings, eight bytes at a time: the highest bit is set of each byte in word that is a quote, a backslash or a
- * control character. Right for the lowest such byte, which is the one asked for; a borrow may mark bytes above it.
- * Source: "Bit Twiddling Hacks", determining whether a word has a byte less than n. */
-static uint64_t marked_bytes(uint64_t word) {
-  const uint64_t ones = UINT64_MAX / 0xFF;
-  uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-  return ((word - ones * 0x20) | (quote - ones) | (backslash - ones)) & ~word & ones * 0x80;
-}
-
-/* Behind the bytes that stand for themselves in a string: at a quote, a backslash, a control character, at a byte
- * beyond ASCII unless any_bytes, or at end. */
-static const char *plain_end(const char *at, const char *end, bool any_bytes) {
-  const uint64_t beyond_ascii = any_bytes ? 0 : UINT64_MAX / 0xFF * 0x80;
-  for (; end - at >= 8; at += 8) {
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    word = le64toh(word);
-    uint64_t marks = marked_bytes(word) | (word & beyond_ascii);
-    if (marks != 0)
-      return at + __builtin_ctzll(marks) / 8;
-  }
-  while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20 &&
-         (any_bytes || (unsigned char)*at < 0x80))
-    at++;
-  return at;
-}
-
 static bool scan_string(struct jsontext_reader *r) {
   if (!take(r, '"'))
     return false;
   for (;;) {
-    r->at = plain_end(r->at, r->end, r->any_bytes);
+    r->at = jsonstring_plain_end(r->at, r->end, r->any_bytes);
     if (take(r, '"'))
       return true;
     if (r->at == r->end || (unsigned char)*r->at < 0x20)
@@ -452,7 +425,7 @@ size_t jsontext_unescape(struct slice body, char *to) {
   char *out = to;
   while (at < end) {
     const char *run = at;
-    at = plain_end(at, end, true);
+    at = jsonstring_plain_end(at, end, true);
     memmove(out, run, (size_t)(at - run));
     out += at - run;
     if (at == end)

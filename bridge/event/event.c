@@ -145,14 +145,15 @@ static bool read_column(const struct binding *b, const struct change *change, in
 }
 
 static bool read_time(struct binding *b, struct slice text, int64_t *unix_us) {
-  if (!slice_equal(text, slice_from(b->occurred_at, b->occurred_at_len)) || text.len == 0) {
-    if (!timestamp_parse(text, unix_us))
-      return false;
-    b->occurred_at_len = text.len <= sizeof b->occurred_at ? text.len : 0;
-    memcpy(b->occurred_at, text.data, b->occurred_at_len);
-    b->occurred_at_us = *unix_us;
+  if (text.len > 0 && slice_equal(text, slice_from(b->occurred_at, b->occurred_at_len))) {
+    *unix_us = b->occurred_at_us;
+    return true;
   }
-  *unix_us = b->occurred_at_us;
+  if (!timestamp_parse(text, unix_us))
+    return false;
+  b->occurred_at_len = text.len <= sizeof b->occurred_at ? text.len : 0;
+  memcpy(b->occurred_at, text.data, b->occurred_at_len);
+  b->occurred_at_us = *unix_us;
   return true;
 }
 

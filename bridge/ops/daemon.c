@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "bridge/base/clock.h"
 #include "bridge/base/memory.h"
@@ -140,11 +139,7 @@ static void look_and_tell(struct daemon *d) {
 
 /* False once the run has ended. */
 static bool wait_for_next_look(struct daemon *d) {
-  struct timespec until;
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  int64_t nanoseconds = until.tv_nsec + d->look_every_ms * 1000000;
-  until.tv_sec += nanoseconds / 1000000000;
-  until.tv_nsec = nanoseconds % 1000000000;
+  struct timespec until = clock_deadline(d->look_every_ms);
   pthread_mutex_lock(&d->lock);
   while (!d->ended && pthread_cond_timedwait(&d->wake, &d->lock, &until) == 0)
     ;
