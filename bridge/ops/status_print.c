@@ -230,7 +230,7 @@ static void json_slot(const struct status *s, struct buffer *json) {
   put_text(json, "invalidation_reason", s->slot.invalidation_reason);
   jsonobject_lsn(json, "restart_lsn", s->slot.restart_lsn);
   jsonobject_lsn(json, "confirmed_flush_lsn", s->slot.confirmed_flush_lsn);
-  put_known(json, "retained_bytes", s->slot.exists ? catalog_wal_retained(&s->slot) : -1);
+  put_known(json, "retained_bytes", s->slot.exists && s->slot.restart_lsn != 0 ? catalog_wal_retained(&s->slot) : -1);
   put_known(json, "safe_wal_bytes", s->slot.safe_wal_known ? s->slot.safe_wal_bytes : -1);
   jsonobject_close(json);
 }
