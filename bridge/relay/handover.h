@@ -26,7 +26,7 @@ struct handover_levels {
 };
 
 struct handover;
-/* space_fd: an eventfd, borrowed, written when a refused push may be tried again, or handover_busy. levels: borrowed.
+/* space_fd: an eventfd, borrowed, written when a refused push, or handover_busy, may be tried again. levels: borrowed.
  */
 struct handover *handover_new(const struct handover_limits *limits, int space_fd, struct handover_levels *levels);
 void handover_free(struct handover *h);

@@ -217,8 +217,10 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
     }
 
     if (!busy) {
-      if (announced)
+      if (announced) {
         progress_enter(r->progress, PROGRESS_STARTING);
+        publisher_close(r->publisher); /* a connection that was idle for so long may have been cut silently */
+      }
       return true;
     }
     if (!read_slot(r, g, err))
@@ -372,7 +374,7 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   /* Acknowledged is only what this generation saw and published: idle progress of an earlier one may lie where a server
    * that was rolled back a little has other rows now. */
   source_ack(g->source, g->facts.admit.slot.confirmed_flush_lsn);
-  g->watch = watch_start(s, g->conn);
+  g->watch = watch_start(s, r->stop, g->conn);
   g->conn = NULL;
 
   kafka_answered(r, g);

@@ -200,9 +200,8 @@ static bool turn(struct source *s, struct error *err) {
     s->heard_ms = now;
     progress_heard(s->progress, s->received, now); /* its silence is our doing */
     /* A server that shuts down would wait for us to read on: let go of it, a standby may have more luck. */
-    if (s->waiting != NULL && publishing_ms(s) > RELEASE_MS)
+    if ((s->waiting != NULL || s->alone) && publishing_ms(s) > RELEASE_MS)
       return fail_stalled(err);
-
     return wait_for_work(s, false, err);
   }
   struct frame frame;
@@ -210,7 +209,8 @@ static bool turn(struct source *s, struct error *err) {
     return false;
   if (frame.kind != FRAME_NONE) {
     s->heard_ms = now;
-    s->frames_in_a_row++;
+    if (s->frames_in_a_row < GATHER_FRAMES)
+      s->frames_in_a_row++;
     bool ok = take_frame(s, &frame, err);
     replication_forget(s->rep);
     progress_heard(s->progress, s->received, now);

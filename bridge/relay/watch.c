@@ -11,12 +11,15 @@
 
 #define INTERVAL_MS 3000
 #define LATE_MS 1000 /* a server that is well has answered by then */
+#define SLICE_MS 100 /* a wait for a look hears a request to stop */
 
 struct watch {
   const struct relay_settings *settings;
+  const struct stop *stop;
   struct connection *conn; /* the thread's */
   int socket;              /* the same socket once more, to cut it from outside */
   pthread_t thread;
+  bool started;
 
   pthread_mutex_t lock; /* of all below */
   pthread_cond_t wanted;
@@ -63,9 +66,10 @@ static void *run(void *arg) {
   return NULL;
 }
 
-struct watch *watch_start(const struct relay_settings *settings, struct connection *conn) {
+struct watch *watch_start(const struct relay_settings *settings, const struct stop *stop, struct connection *conn) {
   struct watch *w = memory_alloc(sizeof *w);
   w->settings = settings;
+  w->stop = stop;
   w->conn = conn;
   w->socket = dup(connection_socket(conn));
   pthread_mutex_init(&w->lock, NULL);
@@ -73,9 +77,13 @@ struct watch *watch_start(const struct relay_settings *settings, struct connecti
   pthread_condattr_init(&attr);
   pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
   pthread_cond_init(&w->wanted, &attr);
+  pthread_cond_init(&w->looked, &attr);
   pthread_condattr_destroy(&attr);
-  pthread_cond_init(&w->looked, NULL);
-  pthread_create(&w->thread, NULL, run, w);
+  w->started = w->socket >= 0 && pthread_create(&w->thread, NULL, run, w) == 0;
+  if (!w->started) {
+    w->failed = true;
+    error_set(&w->why, ERROR_RETRY, "no thread or file descriptor is left for the watch over the publication");
+  }
   return w;
 }
 
@@ -88,8 +96,10 @@ void watch_stop(struct watch *w) {
   if (w->ended < w->begun)
     shutdown(w->socket, SHUT_RDWR);
   pthread_mutex_unlock(&w->lock);
-  pthread_join(w->thread, NULL);
-  close(w->socket);
+  if (w->started)
+    pthread_join(w->thread, NULL);
+  if (w->socket >= 0)
+    close(w->socket);
   connection_close(w->conn);
   facts_free(&w->seen);
   pthread_cond_destroy(&w->looked);
@@ -112,10 +122,15 @@ bool watch_take(struct watch *w, bool fresh, struct facts *facts, struct error *
   if (number > w->asked)
     w->asked = number;
   pthread_cond_signal(&w->wanted);
-  while (!w->failed && (fresh || !w->untaken) && w->ended < number)
-    pthread_cond_wait(&w->looked, &w->lock);
-  bool ok = !w->failed;
-  if (!ok) {
+  bool stopped = false;
+  while (!stopped && !w->failed && (fresh || !w->untaken) && w->ended < number) {
+    struct timespec slice = clock_deadline(SLICE_MS);
+    stopped = pthread_cond_timedwait(&w->looked, &w->lock, &slice) != 0 && w->stop->requested;
+  }
+  bool ok = !w->failed && !stopped;
+  if (stopped) {
+    error_set(err, ERROR_STOPPED, "stopped");
+  } else if (!ok) {
     *err = w->why;
   } else if (w->untaken) {
     facts_free(facts);

@@ -8,8 +8,8 @@
 
 struct watch;
 
-/* The connection is the watch's from now on; settings must outlive it. */
-struct watch *watch_start(const struct relay_settings *settings, struct connection *conn);
+/* The connection is the watch's from now on; settings and stop must outlive it. */
+struct watch *watch_start(const struct relay_settings *settings, const struct stop *stop, struct connection *conn);
 /* Does not wait for an answer that is outstanding. Accepts NULL. */
 void watch_stop(struct watch *watch);
 
@@ -18,7 +18,7 @@ void watch_stop(struct watch *watch);
 bool watch_ready(struct watch *watch);
 /* Puts publication and slot as seen last into facts. It waits for a look that begins after this call where `fresh`,
  * else only for one that is under way when nothing was seen yet. False with err once a look has failed: no more come.
- */
+ * ERROR_STOPPED where a stop is requested meanwhile. */
 bool watch_take(struct watch *watch, bool fresh, struct facts *facts, struct error *err);
 
 #endif

@@ -2,6 +2,8 @@
 import threading
 import time
 
+import pytest
+
 from integration_checks import assert_ack_behind_position, assert_ends_whole, wait_acked, wait_records
 
 
@@ -120,13 +122,18 @@ def test_a_fast_shutdown_of_postgres_under_load(shop):
     assert_ends_whole(shop, relay)
 
 
-def test_a_fast_shutdown_of_postgres_while_kafka_is_frozen(shop):
+@pytest.mark.parametrize("megabytes", [0, 6])
+def test_a_fast_shutdown_of_postgres_while_kafka_is_frozen(shop, megabytes):
     relay = shop.relay()
     shop.insert(5)
     wait_records(shop, 5)
+    if megabytes:  # a row that is more than the queue holds: nothing is read behind it
+        shop.kafka.set_topic_config(shop.topic(), max_message_bytes="20000000")
+        assert relay.terminate() == 0
+        relay = shop.relay()
     wait_acked(shop, shop.postgres.flush_lsn())
     shop.kafka.sigstop()
-    shop.insert(5)  # nothing of it can be acked
+    shop.insert_many(5, payload_bytes=megabytes << 20)  # nothing of it can be acked
     time.sleep(1)
     before = shop.confirmed_flush()
     assert fast_shutdown(shop) < 10
