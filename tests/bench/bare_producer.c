@@ -173,16 +173,12 @@ static void parse(int argc, char **argv, struct options *o) {
       o->properties[o->kafka.property_count++] = optarg;
       break;
     case 'h':
-      fputs(help, stdout);
-      exit(0);
+      bench_usage(help, true);
     default:
-      fputs(help, stderr);
-      exit(2);
+      bench_usage(help, false);
     }
-  if (o->kafka.brokers == NULL || o->topic == NULL || optind != argc) {
-    fputs(help, stderr);
-    exit(2);
-  }
+  if (o->kafka.brokers == NULL || o->topic == NULL || optind != argc)
+    bench_usage(help, false);
 }
 
 int main(int argc, char **argv) {
