@@ -40,9 +40,9 @@ def parse(arguments):
     for name in options.contestants or []:
         if name not in contestants.NAMES:
             parser.error(f"no such contestant: {name} (there are {', '.join(contestants.NAMES)})")
-    options.repeat = options.repeat or (1 if options.quick else 3)
-    options.rows = options.rows or (QUICK_ROWS if options.quick else 1_000_000)
-    options.minutes = options.minutes or (0.1 if options.quick else 30)
+    for name, quick, usual in (("repeat", 1, 3), ("rows", QUICK_ROWS, 1_000_000), ("minutes", 0.1, 30)):
+        if getattr(options, name) is None:
+            setattr(options, name, quick if options.quick else usual)
     if min(options.repeat, options.rows, options.minutes) <= 0:
         parser.error("--repeat, --rows and --minutes are above 0")
     return options
@@ -77,10 +77,10 @@ def headline(told):
         ""])
 
 
-def measured(bench, part, options):
-    """The part's rows. One that fails is a void row: what the others found is not lost with it."""
+def measured(part, run):
+    """The rows that run() returns. A part that fails is a void row: what the others found is not lost with it."""
     try:
-        return importlib.import_module(f".{part}", __package__).run(bench, options)
+        return run()
     except Exception as e:  # whatever it is
         traceback.print_exc()
         return [report.Row(part, "all", "all", "all", "", void=f"{type(e).__name__}: {e}".splitlines()[0])]
@@ -92,10 +92,10 @@ def main():
     rows = []
     with servers.Bench(options) as bench:
         if not options.quick:
-            drain.warm_up(bench)
+            rows += measured("warm-up", lambda: drain.warm_up(bench))
         for part in options.parts:
             bench.progress(f"== {part}")
-            rows += measured(bench, part, options)
+            rows += measured(part, lambda: importlib.import_module(f".{part}", __package__).run(bench, options))
         bench.progress("done")
     if options.json:
         with open(options.json, "w") as file:
