@@ -22,7 +22,7 @@ from .outbox import PLUGINS, PUBLICATION
 from .process import Process
 
 NAMES = ("walferry-pgoutput", "walferry-wal2json", "recvlogical-pgoutput", "recvlogical-wal2json", "debezium",
-         "debezium-1ms", "producer")
+         "debezium-1ms", "producer", "producer-eager")
 PARTITIONS = 3
 
 

@@ -29,8 +29,8 @@ class Workload:
 
     def entrants(self, options):
         """[(label, contestant, kwargs of enter)]"""
-        wanted = [n for n in contestants.NAMES if n in (options.contestants or self.names) and n != "producer"
-                  and not (self.messages and n.startswith("debezium"))]
+        wanted = [n for n in contestants.NAMES if n in (options.contestants or self.names)
+                  and not n.startswith("producer") and not (self.messages and n.startswith("debezium"))]
         if not self.codecs:
             return [(name, name, {}) for name in wanted]
         return [(f"{name} {codec}", name, {"properties": [f"compression.codec={codec}"]})

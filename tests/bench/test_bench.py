@@ -139,12 +139,12 @@ def test_a_quick_run_counts_every_record_and_names_who_is_missing(tmp_path):
 def test_a_quick_latency_run_joins_every_event_with_its_commit(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(system.ROOT / "tests"), "WALFERRY_BIN": binary()}
     done = subprocess.run([sys.executable, "-m", "bench", "latency", "--quick", "--json", tmp_path / "bench.json",
-                           "--contestants", "walferry-pgoutput,producer"], capture_output=True, text=True, env=environment,
-                          timeout=300)
+                           "--contestants", "walferry-pgoutput,producer,producer-eager"],
+                          capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr + done.stdout
     rows = {(row["workload"], row["contestant"], row["metric"]): row
             for row in json.loads((tmp_path / "bench.json").read_text())["rows"]}
     for rate in latency.RATES:
-        for name in ("walferry-pgoutput", "producer"):
+        for name in ("walferry-pgoutput", "producer", "producer-eager"):
             p50, p99, most = (rows[f"{rate} tx/s", name, metric]["median"] for metric in latency.METRICS)
             assert 0 < p50 <= p99 <= most < 10_000
