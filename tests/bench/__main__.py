@@ -9,6 +9,7 @@ import sys
 import traceback
 
 from harness import system
+from harness.postgres import bindir
 from harness.walferry import binary
 
 from . import bench as servers
@@ -58,7 +59,8 @@ def about(options, began):
         "began": began.isoformat(timespec="seconds"), "parts": options.parts, "quick": options.quick,
         "repetitions": options.repeat, "rows_of_main_workload": options.rows,
         "machine": {"cores": len(os.sched_getaffinity(0)), "kernel": platform.release()},
-        "walferry": first_line(binary(), "--version"), "pg_recvlogical": first_line("pg_recvlogical", "--version"),
+        "walferry": first_line(binary(), "--version"), "postgres": first_line(bindir() / "postgres", "--version"),
+        "pg_recvlogical": first_line(bindir() / "pg_recvlogical", "--version"),
         "kafka": version("kafka", "KAFKA_VERSION"), "debezium_server": version("debezium", "DEBEZIUM_VERSION"),
         "postgres_settings": servers.POSTGRES_SETTINGS, "kafka_settings": servers.KAFKA_SETTINGS, "jvm": servers.JVM,
     }
@@ -67,8 +69,9 @@ def about(options, began):
 def headline(told):
     settings = " ".join(f"{k}={v}" for k, v in told["postgres_settings"].items())
     return "\n".join([
-        f"{told['walferry']}, {told['pg_recvlogical']}, Kafka {told['kafka']}, "
-        f"Debezium Server {told['debezium_server']}; {told['machine']['cores']} cores, Linux {told['machine']['kernel']}; {told['began']}",
+        f"{told['walferry']}, {told['postgres']}, {told['pg_recvlogical']}, Kafka {told['kafka']}, "
+        f"Debezium Server {told['debezium_server']}; {told['machine']['cores']} cores, "
+        f"Linux {told['machine']['kernel']}; {told['began']}",
         f"{told['repetitions']} repetitions, {told['rows_of_main_workload']:,} rows in the main workload. A ratio is the "
         "median of those of runs in the same repetition.",
         f"Postgres: {settings}",
