@@ -9,7 +9,6 @@
 #include "bridge/base/memory.h"
 #include "bridge/kafka/producer_state.h"
 
-#define MARKERS_US 2000
 #define QUEUE_KBYTES_UNLIMITED 2097151 /* librdkafka's own maximum */
 
 /* What depends on several properties, or on what the user said. */
@@ -192,7 +191,7 @@ bool producer_commit(struct producer *p, int timeout_ms, const _Atomic(bool) *st
 }
 
 void producer_rest(const struct producer *p) {
-  int64_t left_us = p->committed_us + MARKERS_US - clock_monotonic_us();
+  int64_t left_us = p->committed_us + PRODUCER_MARKERS_US - clock_monotonic_us();
   if (p->committed_us != 0 && left_us > 0)
     clock_sleep_us(left_us);
 }

@@ -14,6 +14,9 @@
 #include "bridge/base/slice.h"
 #include "bridge/kafka/client.h"
 
+/* Within this the brokers have most likely written the markers of a committed transaction. */
+#define PRODUCER_MARKERS_US 2000
+
 struct producer;
 
 struct producer_limits {
@@ -56,9 +59,8 @@ bool producer_flush(struct producer *p, int timeout_ms, const _Atomic(bool) *sto
  * kind: ERROR_FENCED when another producer has our transactional id, ERROR_START_OVER for all else, ERROR_STOPPED. */
 bool producer_commit(struct producer *p, int timeout_ms, const _Atomic(bool) *stop, int64_t *elapsed_ms,
                      struct error *err);
-/* Sleeps until the brokers have most likely written the markers of the transaction committed last, at most 2 ms. They
- * answer a commit before, turn away a transaction that begins meanwhile, and librdkafka tries that again 20 ms later.
- */
+/* Sleeps until PRODUCER_MARKERS_US after the last commit. The brokers answer a commit before its markers are written,
+ * turn away a transaction that begins meanwhile, and librdkafka tries that again 20 ms later. */
 void producer_rest(const struct producer *p);
 /* Best effort, bounded. */
 bool producer_abort(struct producer *p, int timeout_ms, struct error *err);

@@ -9,5 +9,13 @@
     stats.py        medians and ratios
     drain.py, latency.py, ...   a part each: run(bench, options) returns its rows
 
-Standard library only, and tests/harness.
+Programs in C, which CMake makes bench_<name> of; common.c is shared by them:
+
+    bare_producer.c  the floors of latency
+    writer.c         the load of latency: rows on a schedule
+    consumer.c       when each record of a topic arrives
+    records.c        how many records a topic has, how many of them distinct, and when the first and the last came
+    fill.c           makes a position topic long
+
+The Python takes the standard library only, and tests/harness.
 """

@@ -9,6 +9,7 @@ import sys
 import traceback
 
 from harness import system
+from harness.postgres import bindir
 from harness.walferry import binary
 
 from . import bench as servers
@@ -40,9 +41,9 @@ def parse(arguments):
     for name in options.contestants or []:
         if name not in contestants.NAMES:
             parser.error(f"no such contestant: {name} (there are {', '.join(contestants.NAMES)})")
-    options.repeat = options.repeat or (1 if options.quick else 3)
-    options.rows = options.rows or (QUICK_ROWS if options.quick else 1_000_000)
-    options.minutes = options.minutes or (0.1 if options.quick else 30)
+    for name, quick, usual in (("repeat", 1, 3), ("rows", QUICK_ROWS, 1_000_000), ("minutes", 0.1, 30)):
+        if getattr(options, name) is None:
+            setattr(options, name, quick if options.quick else usual)
     if min(options.repeat, options.rows, options.minutes) <= 0:
         parser.error("--repeat, --rows and --minutes are above 0")
     return options
@@ -58,7 +59,8 @@ def about(options, began):
         "began": began.isoformat(timespec="seconds"), "parts": options.parts, "quick": options.quick,
         "repetitions": options.repeat, "rows_of_main_workload": options.rows,
         "machine": {"cores": len(os.sched_getaffinity(0)), "kernel": platform.release()},
-        "walferry": first_line(binary(), "--version"), "pg_recvlogical": first_line("pg_recvlogical", "--version"),
+        "walferry": first_line(binary(), "--version"), "postgres": first_line(bindir() / "postgres", "--version"),
+        "pg_recvlogical": first_line(bindir() / "pg_recvlogical", "--version"),
         "kafka": version("kafka", "KAFKA_VERSION"), "debezium_server": version("debezium", "DEBEZIUM_VERSION"),
         "postgres_settings": servers.POSTGRES_SETTINGS, "kafka_settings": servers.KAFKA_SETTINGS, "jvm": servers.JVM,
     }
@@ -67,8 +69,9 @@ def about(options, began):
 def headline(told):
     settings = " ".join(f"{k}={v}" for k, v in told["postgres_settings"].items())
     return "\n".join([
-        f"{told['walferry']}, {told['pg_recvlogical']}, Kafka {told['kafka']}, "
-        f"Debezium Server {told['debezium_server']}; {told['machine']['cores']} cores, Linux {told['machine']['kernel']}; {told['began']}",
+        f"{told['walferry']}, {told['postgres']}, {told['pg_recvlogical']}, Kafka {told['kafka']}, "
+        f"Debezium Server {told['debezium_server']}; {told['machine']['cores']} cores, "
+        f"Linux {told['machine']['kernel']}; {told['began']}",
         f"{told['repetitions']} repetitions, {told['rows_of_main_workload']:,} rows in the main workload. A ratio is the "
         "median of those of runs in the same repetition.",
         f"Postgres: {settings}",
@@ -77,10 +80,10 @@ def headline(told):
         ""])
 
 
-def measured(bench, part, options):
-    """The part's rows. One that fails is a void row: what the others found is not lost with it."""
+def measured(part, run):
+    """The rows that run() returns. A part that fails is a void row: what the others found is not lost with it."""
     try:
-        return importlib.import_module(f".{part}", __package__).run(bench, options)
+        return run()
     except Exception as e:  # whatever it is
         traceback.print_exc()
         return [report.Row(part, "all", "all", "all", "", void=f"{type(e).__name__}: {e}".splitlines()[0])]
@@ -92,10 +95,10 @@ def main():
     rows = []
     with servers.Bench(options) as bench:
         if not options.quick:
-            drain.warm_up(bench)
+            rows += measured("warm-up", lambda: drain.warm_up(bench))
         for part in options.parts:
             bench.progress(f"== {part}")
-            rows += measured(bench, part, options)
+            rows += measured(part, lambda: importlib.import_module(f".{part}", __package__).run(bench, options))
         bench.progress("done")
     if options.json:
         with open(options.json, "w") as file:

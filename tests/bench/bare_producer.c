@@ -1,5 +1,5 @@
-/* The floor that walferry is measured against: a transactional producer with walferry's own properties and nothing
- * around it. Its records come from a schedule instead of a database, and it keeps no position. */
+/* The floor that walferry is measured against: a transactional producer with walferry's own properties and rest after a
+ * commit, and nothing around it. Its records come from a schedule instead of a database, and it keeps no position. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
@@ -10,6 +10,7 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/memory.h"
 #include "bridge/kafka/conf.h"
+#include "bridge/kafka/producer.h"
 #include "tests/bench/common.h"
 
 #define PROPERTIES_MAX 32
@@ -20,14 +21,17 @@ static const char help[] =
     "\n"
     "Produces records in transactions, with the producer properties of walferry, and prints one line of JSON: "
     "records,\n"
-    "commits, seconds, and start_us: record i (in its header `id`) was due at start_us + i / R, and has that "
+    "commits, seconds, and start_us: record i (in its header `id`) was due at start_us + i / R, and is sent with that "
     "timestamp.\n"
     "\n"
     "  --rate R          so many records a second on a schedule; while one transaction commits, what falls due goes\n"
     "                    into the next. 0: as fast as they are taken (default)\n"
     "  --count N         records in all (default 1000)\n"
     "  --first-id N      number of the first one's id (default 0)\n"
-    "  --batch N         at most so many in a transaction (default 4000, about the bound of walferry for --bytes 500)\n"
+    "  --rest-us N       microseconds at least from a commit to the next transaction, which takes what fell due in\n"
+    "                    both (default 2000, as walferry). One that begins before the brokers have written the last\n"
+    "                    one's markers is turned away, and tried again 20 ms later. 0: no rest\n"
+    "  --batch N         at most so many in a transaction (default 4000: 2 MB of values with --bytes 500)\n"
     "  --bytes N         of each value (default 500)\n"
     "  --partitions N    of the topic (default 1); the key decides, as in walferry\n"
     "  --instance NAME   the transactional id is walferry.NAME (default bare)\n"
@@ -42,6 +46,7 @@ struct options {
   int64_t rate;
   int64_t count;
   int64_t first_id;
+  int64_t rest_us;
   int64_t batch;
   int64_t bytes;
   int64_t partitions;
@@ -95,9 +100,10 @@ static void produce(struct bare *b, int64_t n, int64_t due_us) {
   } while (code == RD_KAFKA_RESP_ERR__QUEUE_FULL);
 }
 
-/* How many of those from `done` on go into the next transaction; waits until there is one. */
-static int64_t wait_for_due(const struct options *o, int64_t start_us, int64_t done) {
+/* How many of those from `done` on go into the next transaction; waits until there is one, and it may begin. */
+static int64_t wait_for_due(const struct options *o, int64_t start_us, int64_t done, int64_t begin_us) {
   int64_t due = o->count;
+  bench_sleep_until(begin_us);
   if (o->rate > 0) {
     bench_sleep_until(bench_due_us(start_us, done, o->rate));
     due = (clock_wall_us() - start_us) * o->rate / 1000000 + 1;
@@ -113,12 +119,14 @@ static void run(struct bare *b) {
   const struct options *o = b->options;
   int64_t commits = 0;
   int64_t start_us = clock_wall_us();
+  int64_t begin_us = start_us;
   for (int64_t done = 0; done < o->count; commits++) {
-    int64_t due = wait_for_due(o, start_us, done);
+    int64_t due = wait_for_due(o, start_us, done, begin_us);
     must(rd_kafka_begin_transaction(b->rk), "beginning");
     for (int64_t end = done + due; done < end; done++)
       produce(b, done, o->rate > 0 ? bench_due_us(start_us, done, o->rate) : clock_wall_us());
     must(rd_kafka_commit_transaction(b->rk, CALL_TIMEOUT_MS), "committing");
+    begin_us = clock_wall_us() + o->rest_us;
   }
   printf("{\"records\": %" PRId64 ", \"commits\": %" PRId64 ", \"start_us\": %" PRId64 ", \"seconds\": %.3f}\n",
          o->count, commits, start_us, (double)(clock_wall_us() - start_us) / 1e6);
@@ -131,6 +139,7 @@ static void parse(int argc, char **argv, struct options *o) {
       {"rate", required_argument, NULL, 'r'},
       {"count", required_argument, NULL, 'c'},
       {"first-id", required_argument, NULL, 'f'},
+      {"rest-us", required_argument, NULL, 'u'},
       {"batch", required_argument, NULL, 'n'},
       {"bytes", required_argument, NULL, 's'},
       {"partitions", required_argument, NULL, 'p'},
@@ -155,6 +164,9 @@ static void parse(int argc, char **argv, struct options *o) {
     case 'f':
       o->first_id = bench_number("first-id", optarg, 0, INT32_MAX);
       break;
+    case 'u':
+      o->rest_us = bench_number("rest-us", optarg, 0, 1000000);
+      break;
     case 'n':
       o->batch = bench_number("batch", optarg, 1, INT32_MAX);
       break;
@@ -173,20 +185,21 @@ static void parse(int argc, char **argv, struct options *o) {
       o->properties[o->kafka.property_count++] = optarg;
       break;
     case 'h':
-      fputs(help, stdout);
-      exit(0);
+      bench_usage(help, true);
     default:
-      fputs(help, stderr);
-      exit(2);
+      bench_usage(help, false);
     }
-  if (o->kafka.brokers == NULL || o->topic == NULL || optind != argc) {
-    fputs(help, stderr);
-    exit(2);
-  }
+  if (o->kafka.brokers == NULL || o->topic == NULL || optind != argc)
+    bench_usage(help, false);
 }
 
 int main(int argc, char **argv) {
-  struct options options = {.kafka = {.instance = "bare"}, .count = 1000, .batch = 4000, .bytes = 500, .partitions = 1};
+  struct options options = {.kafka = {.instance = "bare"},
+                            .count = 1000,
+                            .rest_us = PRODUCER_MARKERS_US,
+                            .batch = 4000,
+                            .bytes = 500,
+                            .partitions = 1};
   options.kafka.properties = options.properties;
   parse(argc, argv, &options);
 

@@ -1,4 +1,5 @@
 """Bench: the servers that all parts share, set up as in production and not as in tests, and what is around them."""
+import contextlib
 import json
 import os
 import subprocess
@@ -86,7 +87,17 @@ class Bench:
         """In the broker's log, transaction markers included."""
         return sum(path.stat().st_size for path in (self.kafka.dir / "data").glob(f"{topic}-*/*.log"))
 
+    @contextlib.contextmanager
     def follow(self, topic, count):
-        """bench_records as a process that waits for count records: prints a line for the first and one in the end."""
-        return system.spawn([self.program("records"), self.kafka.brokers, topic, str(count)], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, text=True)
+        """bench_records as a process that waits for count records: prints a line for the first and one in the end, also
+        when none came for a minute. Gone when the `with` is left."""
+        process = system.spawn([self.program("records"), self.kafka.brokers, topic, str(count)],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        try:
+            with process:
+                try:
+                    yield process
+                finally:
+                    process.kill()
+        finally:
+            system.forget(process)

@@ -23,6 +23,11 @@ void bench_fail(const char *format, ...) {
   exit(1);
 }
 
+void bench_usage(const char *help, bool asked) {
+  fputs(help, asked ? stdout : stderr);
+  exit(asked ? 0 : 2);
+}
+
 int64_t bench_number(const char *option, const char *text, int64_t min, int64_t max) {
   int64_t value;
   if (number_parse(slice_of(text), min, max, &value))

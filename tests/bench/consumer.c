@@ -170,16 +170,12 @@ static void parse(int argc, char **argv, struct options *o) {
       o->out = optarg;
       break;
     case 'h':
-      fputs(help, stdout);
-      exit(0);
+      bench_usage(help, true);
     default:
-      fputs(help, stderr);
-      exit(2);
+      bench_usage(help, false);
     }
-  if (o->brokers == NULL || o->topic == NULL || o->count == 0 || optind != argc) {
-    fputs(help, stderr);
-    exit(2);
-  }
+  if (o->brokers == NULL || o->topic == NULL || o->count == 0 || optind != argc)
+    bench_usage(help, false);
 }
 
 int main(int argc, char **argv) {

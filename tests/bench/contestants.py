@@ -10,11 +10,13 @@
     run.leave()                  whatever state it is in: gone, with its slot and topic
 """
 import functools
+import os
 import shlex
 import subprocess
 from pathlib import Path
 
 from harness import debezium, system
+from harness.postgres import bindir
 from harness.shop import Shop
 from harness.walferry import binary
 
@@ -22,7 +24,7 @@ from .outbox import PLUGINS, PUBLICATION
 from .process import Process
 
 NAMES = ("walferry-pgoutput", "walferry-wal2json", "recvlogical-pgoutput", "recvlogical-wal2json", "debezium",
-         "debezium-1ms", "producer")
+         "debezium-1ms", "producer", "producer-eager")
 PARTITIONS = 3
 
 
@@ -93,8 +95,8 @@ class Recvlogical(Run):
 
     def command(self, until):
         options = [word for name, value in plugin_options(self.plugin) for word in ("-o", f"{name}={value}")]
-        return ["pg_recvlogical", "-d", self.outbox.postgres.conninfo(self.outbox.db), "-S", self.slot, "--start",
-                "--no-loop", "-f", "/dev/null", *options, *(["--endpos", until] if until else [])]
+        return [bindir() / "pg_recvlogical", "-d", self.outbox.postgres.conninfo(self.outbox.db), "-S", self.slot,
+                "--start", "--no-loop", "-f", "/dev/null", *options, *(["--endpos", until] if until else [])]
 
 
 class Walferry(Run):
@@ -171,6 +173,7 @@ def missing(name):
         if subprocess.run(system.shell_library("debezium", "debezium_java_fetch"), stdin=subprocess.DEVNULL,
                           capture_output=True).returncode != 0:
             return debezium.MISSING
+        os.environ["WALFERRY_JAVA21"] = debezium.java()  # found once: a start does not look for it again
         try:
             debezium.fetch()
         except subprocess.SubprocessError as e:

@@ -16,7 +16,7 @@ CODECS = ("none", "lz4", "snappy", "zstd", "gzip")
 @dataclasses.dataclass(frozen=True)
 class Workload:
     """share: of the rows of the main workload. per_transaction: None for all of them. names: who takes part when nobody
-    was asked for. goals: those of the issue hold for it."""
+    was asked for."""
 
     name: str
     share: float
@@ -29,8 +29,8 @@ class Workload:
 
     def entrants(self, options):
         """[(label, contestant, kwargs of enter)]"""
-        wanted = [n for n in contestants.NAMES if n in (options.contestants or self.names) and n != "producer"
-                  and not (self.messages and n.startswith("debezium"))]
+        wanted = [n for n in contestants.NAMES if n in (options.contestants or self.names)
+                  and not n.startswith("producer") and not (self.messages and n.startswith("debezium"))]
         if not self.codecs:
             return [(name, name, {}) for name in wanted]
         return [(f"{name} {codec}", name, {"properties": [f"compression.codec={codec}"]})
@@ -49,6 +49,10 @@ SIDE = (
     Workload("500 B in text", 0.2, payload="text"),
     Workload("codecs", 0.2, codecs=CODECS, names=("walferry-pgoutput",)),
 )
+
+
+class Void(Exception):
+    """A run that does not count, and why."""
 
 
 @dataclasses.dataclass
@@ -107,15 +111,18 @@ def drain(run, end, count):
 
 
 def warm_up(bench):
-    """A broker just started compiles itself for a while; nobody is to pay for that alone."""
-    count = bench.rows(0.3)
+    """A broker just started compiles itself for a while; nobody is to pay for that alone. A Row for each void run."""
+    count, rows = bench.rows(0.3), []
     bench.progress(f"warming up the broker: {count:,} events")
     with Outbox(bench, "warm_up") as outbox:
         runs = [contestants.enter("walferry-pgoutput", outbox) for _ in range(3)]
         outbox.write(count, MAIN.per_transaction)
         for run in runs:
-            drain(run, outbox.end(), count)
+            void = drain(run, outbox.end(), count).void
             run.leave()
+            if void:
+                rows.append(Row("warm-up", MAIN.name, run.contestant, "rate", "events/s", void=void))
+    return rows
 
 
 def measure(bench, workload):
@@ -151,7 +158,7 @@ def rows_of(part, workload, result, metric, unit, value, goals=lambda name: [], 
         if isinstance(runs, str):
             row.missing = runs
         else:
-            row.values = [value(run) for run in runs if not run.void]
+            row.values = [None if run.void else value(run) for run in runs]
             row.void = next((run.void for run in runs if run.void), None)
         rows.append(row)
     return rows
@@ -176,7 +183,8 @@ def cpu_rows(bench, workload):
     rows = rows_of("cpu", workload, measure(bench, workload), "user+sys", "s per million", lambda d: d.cpu_s,
                    lambda name: goal if name.startswith("walferry") else [])
     for row in rows:
-        row.note = "the start of its JVM included" if row.contestant.startswith("debezium") else None
+        if row.contestant.startswith("debezium"):
+            row.note = "the start of its JVM included, and of one that tells its version"
     return rows
 
 

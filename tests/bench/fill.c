@@ -5,21 +5,16 @@
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bridge/base/number.h"
+#include "tests/bench/common.h"
 
 enum { VALUE_MAX = 1 << 20, CALL_MS = 30000 };
 
-static void fail(const char *what, const char *why) {
-  fprintf(stderr, "bench_fill: %s: %s\n", what, why);
-  exit(1);
-}
-
 static void require(const char *what, rd_kafka_error_t *error) {
   if (error != NULL)
-    fail(what, rd_kafka_error_string(error));
+    bench_fail("%s: %s", what, rd_kafka_error_string(error));
 }
 
 static rd_kafka_t *producer_new(const char *brokers) {
@@ -29,10 +24,10 @@ static rd_kafka_t *producer_new(const char *brokers) {
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
   for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
     if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) != RD_KAFKA_CONF_OK)
-      fail(properties[i][0], why);
+      bench_fail("%s: %s", properties[i][0], why);
   rd_kafka_t *producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
   if (producer == NULL)
-    fail("producer", why);
+    bench_fail("producer: %s", why);
   require("init_transactions", rd_kafka_init_transactions(producer, CALL_MS));
   return producer;
 }
@@ -56,7 +51,7 @@ int main(int argc, char **argv) {
                             RD_KAFKA_V_KEY(argv[3], strlen(argv[3])), RD_KAFKA_V_VALUE(value, len),
                             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY | RD_KAFKA_MSG_F_BLOCK), RD_KAFKA_V_END);
       if (failed != RD_KAFKA_RESP_ERR_NO_ERROR)
-        fail("produce", rd_kafka_err2str(failed));
+        bench_fail("produce: %s", rd_kafka_err2str(failed));
     }
     require("commit_transaction", rd_kafka_commit_transaction(producer, CALL_MS));
   }

@@ -1,30 +1,31 @@
-"""From the commit in Postgres to a read_committed consumer, the same one for all. The floor is a bare transactional producer
-whose records come from a schedule: there the time is from when a record was due.
+"""From the commit in Postgres to a read_committed consumer, the same one for all. The floors are a bare transactional
+producer whose records come from a schedule: there the time is from when a record was due. `producer` rests after a
+commit as walferry does, and the goals are held against it; `producer-eager` begins the next transaction at once.
 
 Each repetition, every contestant carries all rates, the highest first, so that its code is warm for those where little happens
 and each millisecond tells."""
 import collections
+import contextlib
 import json
 
 from harness import system
 
 from . import contestants, report, stats
+from .drain import Void
 from .outbox import Outbox
 from .process import Process
 
 RATES = (1000, 200, 20)  # transactions a second, of one row
-NAMES = ("producer", "walferry-pgoutput", "walferry-wal2json", "debezium", "debezium-1ms")
 FLOOR = "producer"
+FLOORS = {FLOOR: [], "producer-eager": ["--rest-us", 0]}  # more of bare_producer's options
+NAMES = (*FLOORS, "walferry-pgoutput", "walferry-wal2json", "debezium", "debezium-1ms")
 SECONDS, DROPPED_S = 15, 3  # at each rate; the first of them do not count
 QUICK_SECONDS, QUICK_DROPPED_S = 3, 1
+IDLE_S = 60  # that the consumer waits for a record; the start of a JVM is in it
 BEHIND_MAX_MS = 200  # a load that ends so late was not the load asked for
 METRICS = {"p50": lambda ms: stats.percentile(ms, 50), "p99": lambda ms: stats.percentile(ms, 99), "max": max}
 GOALS = {"p50": [report.at_most(2, FLOOR)],
          "p99": [report.at_most(2, FLOOR), report.below(0.1, "debezium"), report.below(1, "debezium-1ms")], "max": []}
-
-
-class Void(Exception):
-    """A run that does not count, and why."""
 
 
 def event_id(n):
@@ -58,11 +59,22 @@ def told(process, timeout):
 
 
 class Consumer:
+    """bench_consumer on a topic; gone when the `with` is left."""
+
     def __init__(self, bench, topic, count):
         self.arrivals_path = bench.dir / f"{topic}.arrivals"
         self._log_path = bench.dir / f"{topic}.consumer.log"
         self.process = Process([bench.program("consumer"), "--brokers", bench.kafka.brokers, "--topic", topic, "--partitions",
-                                contestants.PARTITIONS, "--count", count, "--out", self.arrivals_path], self._log_path)
+                                contestants.PARTITIONS, "--count", count, "--idle", IDLE_S,
+                                "--out", self.arrivals_path], self._log_path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill9()
+
+    def wait_ready(self):
         system.wait_for(lambda: "ready" in self._log_path.read_text(), 30, "the consumer")
 
     def arrivals(self, count):
@@ -84,18 +96,31 @@ def latencies(load, arrivals, began):
     return {rate: [(arrivals[event_id(n)] - began(n)) / 1000 for n in load.counted(rate)] for rate in RATES}
 
 
-def floor(bench, load, name):
-    topic = f"{name}.events"
-    bench.kafka.create_topic(topic, contestants.PARTITIONS)
-    consumer = Consumer(bench, topic, load.count)
-    due = {}
-    for rate in RATES:
-        said = told(Process([bench.program("bare_producer"), "--brokers", bench.kafka.brokers, "--topic", topic, "--partitions",
-                             contestants.PARTITIONS, "--instance", name, "--rate", rate, "--count", rate * load.seconds,
-                             "--first-id", load.first[rate]], bench.dir / f"{name}.{rate}.log"), load.seconds + 60)
-        due |= {load.first[rate] + i: said["start_us"] + i * 1_000_000 // rate for i in range(rate * load.seconds)}
-    arrivals = consumer.arrivals(load.count)
-    bench.kafka.delete_topic(topic)
+@contextlib.contextmanager
+def topic_of(bench, name):
+    topic = f"bench_{name}.events"
+    bench.kafka.create_topic(topic, contestants.PARTITIONS, message_timestamp_type="LogAppendTime")
+    try:
+        yield topic
+    finally:
+        bench.kafka.delete_topic(topic)
+
+
+def produce(bench, topic, *options, log_name, timeout):
+    return told(Process([bench.program("bare_producer"), "--brokers", bench.kafka.brokers, "--topic", topic,
+                         "--partitions", contestants.PARTITIONS, *options], bench.dir / log_name), timeout)
+
+
+def floor(bench, load, name, repetition):
+    instance, due = f"{name}_{repetition}", {}
+    with topic_of(bench, instance) as topic, Consumer(bench, topic, load.count) as consumer:
+        consumer.wait_ready()
+        for rate in RATES:
+            said = produce(bench, topic, "--instance", instance, "--rate", rate, "--count", rate * load.seconds,
+                           "--first-id", load.first[rate], *FLOORS[name],
+                           log_name=f"{instance}.{rate}.log", timeout=load.seconds + 60)
+            due |= {load.first[rate] + i: said["start_us"] + i * 1_000_000 // rate for i in range(rate * load.seconds)}
+        arrivals = consumer.arrivals(load.count)
     return latencies(load, arrivals, due.__getitem__)
 
 
@@ -117,12 +142,13 @@ def carried(bench, load, outbox, name):
     outbox.advance()
     run = contestants.enter(name, outbox)
     try:
-        consumer = Consumer(bench, run.topic, load.count)
-        run.start()
-        run.wait_streaming()
-        for rate in RATES:
-            write(bench, outbox, load, rate, bench.dir / f"{run.slot}.{rate}.writer.log")
-        arrivals = consumer.arrivals(load.count)
+        with Consumer(bench, run.topic, load.count) as consumer:
+            consumer.wait_ready()
+            run.start()
+            run.wait_streaming()
+            for rate in RATES:
+                write(bench, outbox, load, rate, bench.dir / f"{run.slot}.{rate}.writer.log")
+            arrivals = consumer.arrivals(load.count)
     finally:
         run.leave()
     times = committed(outbox)
@@ -131,14 +157,11 @@ def carried(bench, load, outbox, name):
 
 def warm_up(bench):
     """The broker's JVM, which all share, compiles what many small transactions need."""
-    topic = "bench_latency.warm"
-    bench.kafka.create_topic(topic, contestants.PARTITIONS)
     count = 200 if bench.options.quick else 8000
-    consumer = Consumer(bench, topic, count)
-    told(Process([bench.program("bare_producer"), "--brokers", bench.kafka.brokers, "--topic", topic, "--partitions",
-                  contestants.PARTITIONS, "--count", count, "--batch", 20], bench.dir / "warm.log"), 120)
-    consumer.arrivals(count)
-    bench.kafka.delete_topic(topic)
+    with topic_of(bench, "warm") as topic, Consumer(bench, topic, count) as consumer:
+        consumer.wait_ready()
+        produce(bench, topic, "--count", count, "--batch", 20, log_name="warm.log", timeout=120)
+        consumer.arrivals(count)
 
 
 def run(bench, options):
@@ -156,15 +179,16 @@ def run(bench, options):
                     continue
                 bench.progress(f"latency: {name}, repetition {repetition + 1}")
                 try:
-                    found = (floor(bench, load, f"bench_floor_{repetition}") if name == FLOOR
+                    found = (floor(bench, load, name, repetition) if name in FLOORS
                              else carried(bench, load, outbox, name))
-                except Void as void:
-                    bench.progress(f"void: {void}")
-                    voids[name] = str(void)
-                    continue
-                for rate, ms in found.items():
+                except (Void, TimeoutError, RuntimeError) as e:
+                    voids[name] = str(e).splitlines()[0]
+                    bench.progress(f"  VOID: {voids[name]}")
+                    found = {}
+                for rate in RATES:
                     for metric, of in METRICS.items():
-                        measured[rate, name, metric].append(of(ms))
+                        measured[rate, name, metric].append(of(found[rate]) if found else None)
+                for rate, ms in found.items():
                     bench.progress("  " + f"{rate}/s: " + ", ".join(f"{m} {of(ms):.2f}" for m, of in METRICS.items()) + " ms")
     rows = []
     for rate in sorted(RATES):

@@ -1,9 +1,10 @@
 /* What a read_committed consumer finds in a topic, counted: bench_records BROKERS TOPIC [COUNT]
  *
  * Without COUNT up to the end of each partition; with it, until that many records were there, waiting for those to
- * come. Prints a line of JSON when it has the first record, with its own clock, and one in the end:
+ * come. When none came for a minute it ends, too. Prints a line of JSON when it has the first record, with its own
+ * clock, and one in the end:
  *   {"first_seen_ms": 1.5}
- *   {"records": 1, "distinct": 1, "first_ms": 1, "last_ms": 1, "last_seen_ms": 1.5, "value_bytes": 1}
+ *   {"records": 1, "distinct": 1, "first_ms": 1, "last_ms": 1, "last_seen_ms": 1.5}
  * distinct counts the values of the header "id" by a hash of 64 bits; first_ms and last_ms are the records' timestamps.
  */
 #include <inttypes.h>
@@ -12,24 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "bridge/base/clock.h"
 #include "bridge/base/fnv1a.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/number.h"
+#include "tests/bench/common.h"
 
-enum { BATCH = 10000, WAIT_MS = 100, METADATA_MS = 10000 };
-
-static void fail(const char *what, const char *why) {
-  fprintf(stderr, "bench_records: %s: %s\n", what, why);
-  exit(1);
-}
-
-static double wall_ms(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
+enum { BATCH = 10000, WAIT_MS = 100, IDLE_MS = 60000, METADATA_MS = 10000 };
 
 /* Of 64-bit hashes; open addressing, at most half full. 0 stands for a free place. */
 struct set {
@@ -77,13 +68,13 @@ static rd_kafka_t *consumer_new(const char *brokers) {
   char why[512];
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
   if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, why, sizeof why) != RD_KAFKA_CONF_OK)
-    fail("bootstrap.servers", why);
+    bench_fail("bootstrap.servers: %s", why);
   for (size_t i = 0; i < sizeof properties / sizeof properties[0]; i++)
     if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], why, sizeof why) != RD_KAFKA_CONF_OK)
-      fail(properties[i][0], why);
+      bench_fail("%s: %s", properties[i][0], why);
   rd_kafka_t *consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
   if (consumer == NULL)
-    fail("consumer", why);
+    bench_fail("consumer: %s", why);
   rd_kafka_poll_set_consumer(consumer);
   return consumer;
 }
@@ -94,19 +85,19 @@ static int consumer_assign(rd_kafka_t *consumer, const char *name) {
   rd_kafka_topic_t *topic = rd_kafka_topic_new(consumer, name, NULL);
   rd_kafka_resp_err_t failed = rd_kafka_metadata(consumer, 0, topic, &metadata, METADATA_MS);
   if (failed != RD_KAFKA_RESP_ERR_NO_ERROR)
-    fail("metadata", rd_kafka_err2str(failed));
+    bench_fail("metadata: %s", rd_kafka_err2str(failed));
   int partitions = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
   rd_kafka_metadata_destroy(metadata);
   rd_kafka_topic_destroy(topic);
   if (partitions == 0)
-    fail(name, "no such topic");
+    bench_fail("%s: no such topic", name);
   rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
   for (int i = 0; i < partitions; i++)
     rd_kafka_topic_partition_list_add(list, name, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
   failed = rd_kafka_assign(consumer, list);
   rd_kafka_topic_partition_list_destroy(list);
   if (failed != RD_KAFKA_RESP_ERR_NO_ERROR)
-    fail("assign", rd_kafka_err2str(failed));
+    bench_fail("assign: %s", rd_kafka_err2str(failed));
   return partitions;
 }
 
@@ -115,7 +106,6 @@ struct found {
   int64_t records;
   int64_t first_ms;
   int64_t last_ms;
-  int64_t value_bytes;
 };
 
 static void found_add(struct found *found, const rd_kafka_message_t *message) {
@@ -124,10 +114,10 @@ static void found_add(struct found *found, const rd_kafka_message_t *message) {
   size_t len;
   if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
       rd_kafka_header_get_last(headers, "id", &id, &len) != RD_KAFKA_RESP_ERR_NO_ERROR)
-    fail("a record", "without the header id");
+    bench_fail("a record without the header id");
   int64_t timestamp = rd_kafka_message_timestamp(message, NULL);
   if (found->records == 0) {
-    printf("{\"first_seen_ms\": %.3f}\n", wall_ms());
+    printf("{\"first_seen_ms\": %.3f}\n", (double)clock_wall_us() / 1e3);
     fflush(stdout);
     found->first_ms = timestamp;
   }
@@ -136,7 +126,6 @@ static void found_add(struct found *found, const rd_kafka_message_t *message) {
   if (timestamp > found->last_ms)
     found->last_ms = timestamp;
   found->records++;
-  found->value_bytes += (int64_t)message->len;
   set_add(&found->ids, fnv1a(FNV1A_START, id, len));
 }
 
@@ -151,7 +140,9 @@ int main(int argc, char **argv) {
   rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(consumer);
   rd_kafka_message_t **messages = memory_alloc(BATCH * sizeof(rd_kafka_message_t *));
   struct found found = {.first_ms = 0};
-  while (wanted > 0 ? found.records < wanted : open > 0) {
+  int64_t last_ms = clock_monotonic_ms();
+  while ((wanted > 0 ? found.records < wanted : open > 0) && clock_monotonic_ms() - last_ms < IDLE_MS) {
+    int64_t before = found.records;
     ssize_t count = rd_kafka_consume_batch_queue(queue, WAIT_MS, messages, BATCH);
     for (ssize_t i = 0; i < count; i++) {
       if (messages[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -162,10 +153,12 @@ int main(int argc, char **argv) {
         fprintf(stderr, "bench_records: %s\n", rd_kafka_message_errstr(messages[i]));
       rd_kafka_message_destroy(messages[i]);
     }
+    if (found.records > before)
+      last_ms = clock_monotonic_ms();
   }
   printf("{\"records\": %" PRId64 ", \"distinct\": %zu, \"first_ms\": %" PRId64 ", \"last_ms\": %" PRId64
-         ", \"last_seen_ms\": %.3f, \"value_bytes\": %" PRId64 "}\n",
-         found.records, found.ids.count, found.first_ms, found.last_ms, wall_ms(), found.value_bytes);
+         ", \"last_seen_ms\": %.3f}\n",
+         found.records, found.ids.count, found.first_ms, found.last_ms, (double)clock_wall_us() / 1e3);
   free(messages);
   free(found.ids.places);
   rd_kafka_queue_destroy(queue);

@@ -37,7 +37,7 @@ def below(bound, of=None):
 
 @dataclasses.dataclass
 class Row:
-    """One figure of one contestant in one workload: a value for each repetition.
+    """One figure of one contestant in one workload: a value for each repetition, None for a void one.
 
     anchor: the contestant whose value of the same part, workload and metric makes the ratio. void: why a run does not
     count. missing: why there was none. note: what else a reader should know."""
@@ -89,7 +89,8 @@ def number(value):
 
 
 def _spread(values):
-    low, high = number(min(values)), number(max(values))
+    values = stats.counted(values)
+    low, high = (number(of(values, default=None)) for of in (min, max))
     return low if low == high else f"{low} … {high}"
 
 
@@ -108,9 +109,9 @@ def _cells(told):
     ratio = f"{number(told['ratio'])} × {told['anchor']}" if told["ratio"] is not None else ""
     remark = "; ".join([f"VOID: {told['void']}"] * bool(told["void"]) + [_goal(g) for g in told["goals"]]
                        + [told["note"]] * bool(told["note"]))
-    measured = f"{number(told['median'])} {told['unit']}" if told["values"] else ""
+    measured = f"{number(told['median'])} {told['unit']}" if told["median"] is not None else ""
     return [told["workload"], told["contestant"], told["metric"], measured,
-            _spread(told["values"]) if told["values"] else "", ratio, remark]
+            _spread(told["values"]), ratio, remark]
 
 
 HEADINGS = ["workload", "contestant", "metric", "median", "all", "ratio", "goal"]

@@ -1,4 +1,5 @@
 """Memory over time, under a steady load with bursts: does it grow?"""
+import contextlib
 import threading
 import time
 
@@ -55,18 +56,19 @@ def run(bench, options):
 
 
 def judge(bench, outbox, name, run, points):
-    consumer = bench.follow(run.topic, outbox.written)
-    consumer.wait(120)
-    usage = run.process.stop()
-    found = bench.found(run.topic)
+    with bench.follow(run.topic, outbox.written) as consumer:
+        consumer.wait()  # for the last record, or none for a minute
+    with contextlib.suppress(TimeoutError):  # it was killed then, and its exit code tells
+        run.process.stop()
+    usage, found = run.process.usage, bench.found(run.topic)
     void = None if usage.exit_code == 0 and found["records"] == found["distinct"] == outbox.written else \
         f"exit code {usage.exit_code}, {outbox.written} events, {found}"
     began, ended = points[0][0], points[-1][0]
     settled = [(at, mb) for at, mb in points if at >= began + SETTLED * (ended - began)]
     slope = stats.slope(settled)
     workload = f"{(ended - began) / 60:.1f} minutes, {outbox.written:,} events"
-    return [Row("soak", workload, name, "peak RSS", "MB", [usage.peak_kb / 1024], goals=drain.memory_goals(name),
-                void=void),
-            Row("soak", workload, name, "slope", "MB/hour", [slope * 3600]),
-            Row("soak", workload, name, "growth", "MB", [slope * (settled[-1][0] - settled[0][0])],
-                goals=[at_most(GROWTH_MB)])]
+    return [Row("soak", workload, name, metric, unit, [None if void else value], goals=goals, void=void)
+            for metric, unit, value, goals in (
+                ("peak RSS", "MB", usage.peak_kb / 1024, drain.memory_goals(name)),
+                ("slope", "MB/hour", slope * 3600, []),
+                ("growth", "MB", slope * (settled[-1][0] - settled[0][0]), [at_most(GROWTH_MB)]))]

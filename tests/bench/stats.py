@@ -1,18 +1,22 @@
-"""Figures of repeated, interleaved runs. Knows nothing of what was measured."""
+"""Figures of repeated, interleaved runs: a value for each repetition, None where a run does not count. Knows nothing of
+what was measured."""
 import math
 import statistics
 
-median = statistics.median
+
+def counted(values):
+    return [value for value in values if value is not None]
+
+
+def median(values):
+    """None of none."""
+    return statistics.median(counted(values)) if counted(values) else None
 
 
 def ratio(values, anchor):
-    """The median of the ratios of runs that followed each other, so that a machine that slows down tells on both; that of
-    the medians where the counts differ. None where there is nothing to divide by."""
-    if not values or not anchor or not all(anchor):
-        return None
-    if len(values) == len(anchor):
-        return median(v / a for v, a in zip(values, anchor))
-    return median(values) / median(anchor)
+    """The median of the ratios of runs of the same repetition, so that a machine that slows down tells on both. None
+    where there is nothing to divide by."""
+    return median([v / a for v, a in zip(values, anchor or []) if v is not None and a])
 
 
 def percentile(values, p):

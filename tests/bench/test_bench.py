@@ -16,12 +16,18 @@ from .report import Row, at_least, at_most, below
 # Statistics
 
 
-def test_a_ratio_is_the_median_of_those_of_runs_that_followed_each_other():
+def test_a_ratio_is_the_median_of_those_of_runs_of_the_same_repetition():
     assert stats.ratio([50, 10, 100], [100, 20, 400]) == 0.5
-    assert stats.ratio([50, 60], [100, 110, 120]) == 0.5
+    assert stats.ratio([None, 10, 100], [100, 20, None]) == 0.5
+    assert stats.ratio([None], [1]) is None
     assert stats.ratio([], [1]) is None
     assert stats.ratio([1], None) is None
     assert stats.ratio([1], [0]) is None
+
+
+def test_a_median_is_that_of_the_runs_that_count():
+    assert stats.median([3, None, 1]) == 2
+    assert stats.median([None]) is None
 
 
 def test_a_percentile_is_a_value_that_occurred():
@@ -44,18 +50,20 @@ ROWS = [
     Row("drain", "main", "anchor", "rate", "events/s", [100, 100, 100], anchor="anchor"),
     Row("drain", "main", "peer", "rate", "events/s", missing="no Java"),
     Row("memory", "main", "walferry", "peak", "MB", [20, 21, 30], goals=[at_most(48)]),
-    Row("restart", "long", "walferry", "first record", "s", [1.0], goals=[below(1)], void="1 lost"),
+    Row("restart", "long", "walferry", "first record", "s", [None, 1.0], goals=[below(1)], void="1 lost"),
+    Row("restart", "none", "walferry", "first record", "s", [None], goals=[below(1)], void="2 lost"),
 ]
 
 
 def test_goals_are_judged_by_the_median_alone_or_beside_another():
-    drain, anchor, peer, memory, restart = report.judged(ROWS)
+    drain, anchor, peer, memory, restart, none = report.judged(ROWS)
     assert drain["median"] == 90 and drain["ratio"] == 0.9
     assert [(g["figure"], g["reached"]) for g in drain["goals"]] == [(0.9, False), (None, None)]
     assert anchor["ratio"] is None
     assert peer["median"] is None and peer["missing"] == "no Java"
     assert [(g["figure"], g["reached"]) for g in memory["goals"]] == [(21, True)]
     assert restart["goals"][0]["reached"] is False
+    assert none["median"] is None and none["goals"][0]["reached"] is None
 
 
 def test_the_table_tells_what_was_reached_what_is_missing_and_what_is_void():
@@ -68,6 +76,7 @@ def test_the_table_tells_what_was_reached_what_is_missing_and_what_is_void():
     assert "no Java" in lines["main", "peer", "rate"]
     assert "≤ 48: ok" in lines["main", "walferry", "peak"]
     assert "VOID: 1 lost" in lines["long", "walferry", "first record"]
+    assert "VOID: 2 lost; < 1: unknown" in lines["none", "walferry", "first record"]
     assert [line for line in text.splitlines() if line.startswith("##")] == ["## drain", "## memory", "## restart"]
 
 
@@ -86,7 +95,8 @@ def test_all_is_everything_but_the_soak():
     assert parse(["cpu", "drain"]).parts == ["drain", "cpu"]
 
 
-@pytest.mark.parametrize("arguments", [["drian"], ["--contestants", "nobody"], ["--rows", "-1"], ["--rep", "2"]])
+@pytest.mark.parametrize("arguments", [["drian"], ["--contestants", "nobody"], ["--rows", "-1"], ["--repeat", "0"],
+                                       ["--rep", "2"]])
 def test_what_is_not_understood_is_refused(arguments):
     with pytest.raises(SystemExit) as refused:
         parse(arguments)
@@ -122,19 +132,19 @@ def test_a_quick_run_counts_every_record_and_names_who_is_missing(tmp_path):
     assert rows["cpu", "recvlogical-pgoutput", "user+sys"]["median"] > 0
     assert "no Java" in rows["cpu", "debezium", "user+sys"]["missing"]
     assert "no Java" in done.stdout
-    assert 0 < rows["restart", "walferry-pgoutput", "exec to first record"]["median"] < 30
+    assert 0 < rows["restart", "walferry-pgoutput", "exec to append of first record"]["median"] < 30
     assert rows["huge", "walferry-pgoutput", "index after SIGKILL"]["median"] > 0
 
 
 def test_a_quick_latency_run_joins_every_event_with_its_commit(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(system.ROOT / "tests"), "WALFERRY_BIN": binary()}
     done = subprocess.run([sys.executable, "-m", "bench", "latency", "--quick", "--json", tmp_path / "bench.json",
-                           "--contestants", "walferry-pgoutput,producer"], capture_output=True, text=True, env=environment,
-                          timeout=300)
+                           "--contestants", "walferry-pgoutput,producer,producer-eager"],
+                          capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr + done.stdout
     rows = {(row["workload"], row["contestant"], row["metric"]): row
             for row in json.loads((tmp_path / "bench.json").read_text())["rows"]}
     for rate in latency.RATES:
-        for name in ("walferry-pgoutput", "producer"):
+        for name in ("walferry-pgoutput", "producer", "producer-eager"):
             p50, p99, most = (rows[f"{rate} tx/s", name, metric]["median"] for metric in latency.METRICS)
             assert 0 < p50 <= p99 <= most < 10_000

@@ -12,7 +12,6 @@
 #include "bridge/base/memory.h"
 #include "tests/bench/common.h"
 
-#define KEYS 1000
 #define CONNECTIONS_MAX 64
 
 static const char help[] =
@@ -122,16 +121,12 @@ static void parse(int argc, char **argv, struct options *o) {
       o->bytes = bench_number("bytes", optarg, 1, 1 << 20);
       break;
     case 'h':
-      fputs(help, stdout);
-      exit(0);
+      bench_usage(help, true);
     default:
-      fputs(help, stderr);
-      exit(2);
+      bench_usage(help, false);
     }
-  if (o->conninfo == NULL || o->rate == 0 || o->seconds == 0 || optind != argc) {
-    fputs(help, stderr);
-    exit(2);
-  }
+  if (o->conninfo == NULL || o->rate == 0 || o->seconds == 0 || optind != argc)
+    bench_usage(help, false);
 }
 
 int main(int argc, char **argv) {

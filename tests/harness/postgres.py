@@ -8,12 +8,21 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from . import system
 
 
 class SqlError(Exception):
     """psql failed; the text is the server's."""
+
+
+@functools.lru_cache
+def bindir():
+    """Where the server's own programs are. Those of /usr/bin are Debian's wrappers, in Perl."""
+    done = subprocess.run(system.shell_library("postgres", "postgres_bindir"), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, text=True, check=True)
+    return Path(done.stdout.strip())
 
 
 class Postgres(system.Server):

@@ -1,4 +1,4 @@
-"""Peak memory with very large rows: 48 MB and three times the largest row, in bytes on the wire."""
+"""Peak memory with rows above 1 MB: 48 MB and three times the largest row, in bytes on the wire."""
 import pytest
 
 from integration_checks import wait_acked
