@@ -532,7 +532,8 @@ def test_a_start_reads_only_the_end_of_the_position_topic(make_shop):
     shop.insert(1)
     before = shop.kafka.proxy.passed
     shop.drain()
-    assert shop.kafka.proxy.passed - before < 20_000 * len(position) / 20
+    # At least one batch, of 1 MB at most, comes as the producer made it; all of them would be 8 MB.
+    assert shop.kafka.proxy.passed - before < 20_000 * len(position) / 4
     shop.assert_exactly_once()
 
 
