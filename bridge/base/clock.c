@@ -35,6 +35,14 @@ struct timespec clock_deadline(int64_t ms) {
   return (struct timespec){.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000};
 }
 
+void clock_condition_init(pthread_cond_t *condition) {
+  pthread_condattr_t attr;
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(condition, &attr);
+  pthread_condattr_destroy(&attr);
+}
+
 struct clock_text clock_rfc3339(int64_t unix_us) {
   int64_t seconds = unix_us / 1000000;
   int64_t fraction = unix_us % 1000000;

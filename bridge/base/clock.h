@@ -2,6 +2,7 @@
 #ifndef WALFERRY_BASE_CLOCK_H
 #define WALFERRY_BASE_CLOCK_H
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -16,6 +17,7 @@ void clock_sleep_ms(int64_t ms);
 void clock_sleep_us(int64_t us);
 /* So many ms from now, for pthread_cond_timedwait on a condition that goes by CLOCK_MONOTONIC. */
 struct timespec clock_deadline(int64_t ms);
+void clock_condition_init(pthread_cond_t *condition); /* one that does */
 
 struct clock_text {
   char text[CLOCK_RFC3339_SIZE];

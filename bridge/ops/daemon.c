@@ -173,11 +173,7 @@ struct daemon *daemon_start(struct progress *progress, const struct stop *stop) 
     d->look_every_ms = lesser(d->watchdog_every_ms / 4 + 1, LOOK_INTERVAL_MS);
   }
   pthread_mutex_init(&d->lock, NULL);
-  pthread_condattr_t attr;
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-  pthread_cond_init(&d->wake, &attr);
-  pthread_condattr_destroy(&attr);
+  clock_condition_init(&d->wake);
   pthread_create(&d->thread, NULL, run, d);
   return d;
 }

@@ -33,11 +33,7 @@ struct handover *handover_new(const struct handover_limits *limits, int space_fd
   h->levels = levels;
   atomic_store(&levels->bytes_max, (int64_t)limits->queue_bytes);
   pthread_mutex_init(&h->lock, NULL);
-  pthread_condattr_t attr;
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-  pthread_cond_init(&h->filled, &attr);
-  pthread_condattr_destroy(&attr);
+  clock_condition_init(&h->filled);
   return h;
 }
 

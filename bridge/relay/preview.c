@@ -13,9 +13,9 @@
 #include "bridge/event/print.h"
 #include "bridge/relay/facts.h"
 #include "bridge/relay/source.h"
+#include "bridge/relay/watch.h"
 
 #define TAKE_SLICE_MS 100
-#define WATCH_INTERVAL_MS 3000
 #define WRITE_SLICE 4096 /* PIPE_BUF: what poll promises room for */
 
 struct preview {

@@ -9,7 +9,6 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/memory.h"
 
-#define INTERVAL_MS 3000
 #define LATE_MS 1000 /* a server that is well has answered by then */
 #define SLICE_MS 100 /* a wait for a look hears a request to stop */
 
@@ -36,7 +35,7 @@ struct watch {
 
 /* Called with the lock held. False when it is time to stop. */
 static bool wait_for_turn(struct watch *w) {
-  struct timespec due = clock_deadline(INTERVAL_MS);
+  struct timespec due = clock_deadline(WATCH_INTERVAL_MS);
   while (!w->stopping && w->asked <= w->begun && pthread_cond_timedwait(&w->wanted, &w->lock, &due) == 0)
     ;
   return !w->stopping;
@@ -73,12 +72,8 @@ struct watch *watch_start(const struct relay_settings *settings, const struct st
   w->conn = conn;
   w->socket = dup(connection_socket(conn));
   pthread_mutex_init(&w->lock, NULL);
-  pthread_condattr_t attr;
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-  pthread_cond_init(&w->wanted, &attr);
-  pthread_cond_init(&w->looked, &attr);
-  pthread_condattr_destroy(&attr);
+  clock_condition_init(&w->wanted);
+  clock_condition_init(&w->looked);
   w->started = w->socket >= 0 && pthread_create(&w->thread, NULL, run, w) == 0;
   if (!w->started) {
     w->failed = true;

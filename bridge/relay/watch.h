@@ -6,6 +6,8 @@
 
 #include "bridge/relay/facts.h"
 
+#define WATCH_INTERVAL_MS 3000
+
 struct watch;
 
 /* The connection is the watch's from now on; settings and stop must outlive it. */
