@@ -14,7 +14,8 @@ static void out_of_memory(size_t size) {
 
 void memory_setup(void) {
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
-  mallopt(M_TRIM_THRESHOLD, 4 << 20);
+  mallopt(M_TRIM_THRESHOLD, 32 << 20); /* a batch's memory is for the next one */
+  mallopt(M_MXFAST, 0);                /* fast bins are gone through whenever something large is freed */
 }
 
 void *memory_alloc(size_t size) {

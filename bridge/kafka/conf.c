@@ -43,6 +43,8 @@ static const struct setting common_musts[] = {
 static const struct setting producer_defaults[] = {
     {"acks", "all"},
     {"linger.ms", "0"},
+    /* Costs about as much time as a broker saves, and it is the broker that a backlog waits for. */
+    {"compression.codec", "lz4"},
     {"transaction.timeout.ms", "60000"},
     {"queue.buffering.max.kbytes", "8192"},
     {"queue.buffering.max.messages", "50000"},
@@ -187,6 +189,12 @@ int64_t kafka_conf_get_int(const rd_kafka_conf_t *conf, const char *name, int64_
   if (rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK)
     number_parse(slice_of(text), INT64_MIN, INT64_MAX, &value);
   return value;
+}
+
+bool kafka_conf_is(const rd_kafka_conf_t *conf, const char *name, const char *value) {
+  char text[64];
+  size_t size = sizeof text;
+  return rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK && strcmp(text, value) == 0;
 }
 
 static bool set_all(rd_kafka_conf_t *conf, const struct setting *settings, size_t count, struct error *err) {

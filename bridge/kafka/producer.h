@@ -79,6 +79,8 @@ void producer_set_quiet(struct producer *p, bool quiet);
 
 /* Connections lost since the last begin. */
 int producer_trouble_since_begin(const struct producer *p);
+/* Limits are on the compressed batch: what exceeds one before compression may still fit. */
+bool producer_compresses(const struct producer *p);
 int64_t producer_batch_bytes(const struct producer *p);
 int64_t producer_socket_timeout_ms(const struct producer *p);
 

@@ -23,7 +23,9 @@
 #define POSITION_READ_TIMEOUT_MS 30000
 #define BATCH_BYTES 1000000 /* librdkafka's own default */
 #define BATCH_BYTES_MIN 16384
+#define REQUEST_BYTES 104857600 /* socket.request.max.bytes, where the broker's config does not say otherwise */
 #define PROGRESS_INTERVAL_MS 1000
+#define REGISTER_EARLY 500 /* records: sending these takes about as long as librdkafka collects new partitions, 1 ms */
 
 struct topic {
   char *name;
@@ -46,8 +48,10 @@ struct publisher {
   const char *replace;       /* why this producer must not begin another transaction that is committed; else NULL */
   struct position committed;
   struct position next;
-  struct buffer json;
-  struct topic *topics; /* forgotten with each new producer: limits may have changed */
+  struct buffer json;        /* of next */
+  struct buffer registering; /* of committed */
+  struct topic *topics;      /* forgotten with each new producer: limits may have changed */
+  struct topic *last_topic;  /* the one that was asked for last, most often the next one too */
   struct suspects *suspects;
   struct suspects *suspect_substitutes; /* the quarantine records made in place of those */
   void (*step)(void *ctx);              /* NULL: nobody wants to know */
@@ -84,6 +88,7 @@ struct publisher *publisher_new(const struct publisher_settings *settings, const
   position_init(&p->committed);
   position_init(&p->next);
   buffer_init(&p->json, BUFFER_MAX_ROW);
+  buffer_init(&p->registering, BUFFER_MAX_ROW);
   p->suspects = suspects_new();
   p->suspect_substitutes = suspects_new();
   p->row_log = row_log_new();
@@ -102,6 +107,7 @@ static void forget_topics(struct publisher *p) {
     free(topic->name);
     free(topic);
   }
+  p->last_topic = NULL;
 }
 
 static void free_substitutes(struct publisher *p) {
@@ -133,6 +139,7 @@ void publisher_free(struct publisher *p) {
   position_clear(&p->committed);
   position_clear(&p->next);
   buffer_free(&p->json);
+  buffer_free(&p->registering);
   suspects_free(p->suspects);
   suspects_free(p->suspect_substitutes);
   row_log_free(p->row_log);
@@ -204,10 +211,12 @@ static bool create_topic(struct publisher *p, const char *name, int32_t pinned, 
 }
 
 static struct topic *know_topic(struct publisher *p, const char *name, struct error *err) {
-  struct topic *topic;
+  struct topic *topic = p->last_topic;
+  if (topic != NULL && strcmp(topic->name, name) == 0)
+    return topic;
   HASH_FIND_STR(p->topics, name, topic);
   if (topic != NULL)
-    return topic;
+    return p->last_topic = topic;
   struct kafka_topic_facts facts;
   bool configs_known;
   if (!have_admin(p, err) || !kafka_admin_topic(p->admin, name, ADMIN_TIMEOUT_MS, &facts, &configs_known, err))
@@ -233,7 +242,7 @@ static struct topic *know_topic(struct publisher *p, const char *name, struct er
   if (topic->message_max > 0 && topic->message_max < p->batch_bytes)
     p->batch_bytes = topic->message_max;
   HASH_ADD_KEYPTR(hh, p->topics, topic->name, strlen(topic->name), topic);
-  return topic;
+  return p->last_topic = topic;
 }
 
 bool publisher_prepare_topic(struct publisher *p, const char *topic, struct error *err) {
@@ -435,14 +444,11 @@ static const struct record *quarantine(struct publisher *p, const struct record 
   return substitute;
 }
 
-/* Limits are on the compressed batch: what exceeds one before compression may still fit. */
-static bool compresses(const struct kafka_settings *settings) {
-  for (int i = 0; i < settings->property_count; i++) {
-    const char *property = settings->properties[i];
-    if (strncmp(property, "compression.", 12) == 0 && strstr(property, "=none") == NULL)
-      return true;
-  }
-  return false;
+/* Compressed, it may fit. But brokers end the connection on a request above socket.request.max.bytes, and say nothing. */
+static bool may_fit(const struct publisher *p, const struct record *record, const struct topic *topic) {
+  size_t size = record->value.len + record->key.len;
+  return topic->message_max <= 0 || size <= (size_t)topic->message_max ||
+         (size <= REQUEST_BYTES && producer_compresses(p->producer));
 }
 
 /* What can be known of a record without sending it. */
@@ -463,8 +469,7 @@ static bool check_locally(struct publisher *p, const struct record *record, stru
     *refusal = (struct refusal){"topic_illegal", "the brokers make no topic", record->topic};
   } else if (record->partition >= topic->partitions) {
     *refusal = (struct refusal){"partition_invalid", "no such partition in topic", topic->name};
-  } else if (topic->message_max > 0 && record->value.len + record->key.len > (size_t)topic->message_max &&
-             !compresses(&p->settings.kafka)) {
+  } else if (!may_fit(p, record, topic)) {
     *refusal = (struct refusal){"record_too_large", "larger than max.message.bytes of topic", topic->name};
   }
   return true;
@@ -492,6 +497,8 @@ static void halve_batches(struct publisher *p) {
 
 /* Tries those records of a batch that were refused in the company of others, and not yet alone. */
 static bool settle_suspects(struct publisher *p, const struct segment *batch, int count, struct error *err) {
+  if (suspects_empty(p->suspects))
+    return true;
   const struct record **suspects = memory_alloc((size_t)count * sizeof *suspects);
   int found = 0;
   bool ok = true, any_refused = false;
@@ -524,6 +531,8 @@ static bool refuse_substitute(const struct record *record, const char *reason, s
 /* A quarantine record that was made in place of a refused one, and is refused too, is the end of what can be done. Here
  * too others may only have been in bad company. */
 static bool settle_substitutes(struct publisher *p, const struct record *const *settled, int count, struct error *err) {
+  if (suspects_empty(p->suspect_substitutes))
+    return true;
   const struct record **suspects = memory_alloc((size_t)count * sizeof *suspects);
   int found = 0;
   for (int i = 0; i < count; i++)
@@ -548,6 +557,8 @@ static bool settle_substitutes(struct publisher *p, const struct record *const *
 
 /* Decided, for good. */
 static void forget_suspects(struct publisher *p, const struct record *const *settled, int count) {
+  if (suspects_empty(p->suspects) && suspects_empty(p->suspect_substitutes))
+    return;
   for (int i = 0; i < count; i++) {
     suspects_settle(p->suspects, settled[i]->commit_lsn, settled[i]->index);
     suspects_settle(p->suspect_substitutes, settled[i]->commit_lsn, settled[i]->index);
@@ -584,20 +595,33 @@ void publisher_log_progress(struct publisher *p) {
   p->records_logged = p->totals.records;
 }
 
-/* Begin, records, position, commit. p->next is the position to commit. */
+static bool send_position(struct publisher *p, const struct position *position, struct buffer *json,
+                          struct error *err) {
+  buffer_clear(json);
+  position_encode(position, json);
+  struct producer_message message = {
+      .topic = p->position_topic, .partition = 0, .key = slice_of(POSITION_KEY), .value = buffer_slice(json)};
+  return producer_send(p->producer, &message, SEND_TIMEOUT_MS, &p->stop->now, err);
+}
+
+/* Begin, records, position, commit. p->next is the position to commit. With many records the committed one goes ahead of
+ * them once more: librdkafka tells the coordinator of the position topic together with theirs then, and not in a request
+ * of its own that the commit has to wait for. The next position must be the last of all: were this transaction ever
+ * committed as far as it got, by a request that was taken for lost, it would not cover what never arrived. */
 static bool transact(struct publisher *p, const struct record *const *records, int count, struct error *err) {
-  buffer_clear(&p->json);
-  position_encode(&p->next, &p->json);
   if (!producer_begin(p->producer, err))
     return false;
   FAILPOINT("publisher.after_begin");
-  for (int i = 0; i < count; i++)
+  if (count >= REGISTER_EARLY && !send_position(p, &p->committed, &p->registering, err))
+    return false;
+  bool any_to_log = false;
+  for (int i = 0; i < count; i++) {
     if (!send_record(p, records[i], err))
       return false;
+    any_to_log = any_to_log || row_log_wants(records[i]);
+  }
   FAILPOINT("publisher.after_produce");
-  struct producer_message position = {
-      .topic = p->position_topic, .partition = 0, .key = slice_of(POSITION_KEY), .value = buffer_slice(&p->json)};
-  if (!producer_send(p->producer, &position, SEND_TIMEOUT_MS, &p->stop->now, err))
+  if (!send_position(p, &p->next, &p->json, err))
     return false;
   FAILPOINT("publisher.after_position");
   int64_t elapsed_ms;
@@ -608,7 +632,7 @@ static bool transact(struct publisher *p, const struct record *const *records, i
   FAILPOINT("publisher.after_commit");
   totals_add_commit(&p->totals, records, count, commit_us);
   int64_t now_ms = clock_monotonic_ms();
-  for (int i = 0; i < count; i++)
+  for (int i = 0; any_to_log && i < count; i++)
     row_log_note(p->row_log, records[i], now_ms);
   p->replace = elapsed_ms > producer_socket_timeout_ms(p->producer) ? "a call took too long" : NULL;
   position_copy(&p->committed, &p->next);
@@ -627,14 +651,16 @@ bool publisher_store(struct publisher *p, const struct position *position, struc
 static bool settle_batch(struct publisher *p, const struct segment *batch, const struct record **settled,
                          struct error *err) {
   int count = 0;
+  const struct topic *before = NULL;
   for (const struct segment *s = batch; s != NULL; s = s->next)
     for (const struct record *r = s->first; r != NULL; r = r->next) {
       settled[count] = settle_record(p, r, err);
       const struct topic *topic = settled[count] == NULL ? NULL : know_topic(p, settled[count]->topic, err);
       if (topic == NULL)
         return false;
-      if (position_partitions(&p->next, topic->name) == 0)
+      if (topic != before && position_partitions(&p->next, topic->name) == 0)
         position_pin(&p->next, topic->name, topic->partitions);
+      before = topic;
       count++;
     }
   return true;

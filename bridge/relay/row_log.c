@@ -83,7 +83,7 @@ static void log_first(const struct record *record, const char *event, struct sli
 }
 
 void row_log_note(struct row_log *log, const struct record *record, int64_t now_ms) {
-  if (!record->quarantined && !record->trace_dropped)
+  if (!row_log_wants(record))
     return;
   const char *event = record->quarantined ? QUARANTINED : DROPPED;
   struct slice code =

@@ -28,10 +28,11 @@
 
 const char SOURCE_KAFKA_STALLED[] = "kafka_stalled";
 
+/* A Kafka transaction costs brokers and librdkafka several ms of work, whatever is in it. */
 static const struct handover_limits queue_limits = {
-    .queue_bytes = 4 << 20,
-    .soft_bytes = 2 << 20,
-    .hard_bytes = 4 << 20,
+    .queue_bytes = 10 << 20,
+    .soft_bytes = 8 << 20,
+    .hard_bytes = 10 << 20,
 };
 
 enum feedback_reason {

@@ -50,8 +50,12 @@ void suspects_add(struct suspects *s, lsn_t commit_lsn, uint64_t index) {
   HASH_ADD(hh, s->table, key, sizeof one->key, one);
 }
 
+bool suspects_empty(const struct suspects *s) {
+  return s->table == NULL;
+}
+
 bool suspects_has(const struct suspects *s, lsn_t commit_lsn, uint64_t index) {
-  return s->table != NULL && find(s, commit_lsn, index) != NULL;
+  return find(s, commit_lsn, index) != NULL;
 }
 
 void suspects_refuse(struct suspects *s, lsn_t commit_lsn, uint64_t index, const char *reason) {

@@ -12,6 +12,7 @@ struct suspects;
 struct suspects *suspects_new(void);
 void suspects_free(struct suspects *s);
 void suspects_add(struct suspects *s, lsn_t commit_lsn, uint64_t index);
+bool suspects_empty(const struct suspects *s);
 bool suspects_has(const struct suspects *s, lsn_t commit_lsn, uint64_t index);
 /* Tried alone, and refused again: it need not be tried any more. No matter where it is no suspect. */
 void suspects_refuse(struct suspects *s, lsn_t commit_lsn, uint64_t index, const char *reason);
