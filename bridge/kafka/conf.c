@@ -191,12 +191,6 @@ int64_t kafka_conf_get_int(const rd_kafka_conf_t *conf, const char *name, int64_
   return value;
 }
 
-bool kafka_conf_is(const rd_kafka_conf_t *conf, const char *name, const char *value) {
-  char text[64];
-  size_t size = sizeof text;
-  return rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK && strcmp(text, value) == 0;
-}
-
 static bool set_all(rd_kafka_conf_t *conf, const struct setting *settings, size_t count, struct error *err) {
   for (size_t i = 0; i < count; i++)
     if (!set(conf, settings[i].name, settings[i].value, err))

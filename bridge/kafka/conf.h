@@ -39,8 +39,6 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_settings *settings, struct ka
 bool kafka_conf_set_int(rd_kafka_conf_t *conf, const char *name, int64_t value, struct error *err);
 /* An integer property as it now stands; fallback when it is not one. */
 int64_t kafka_conf_get_int(const rd_kafka_conf_t *conf, const char *name, int64_t fallback);
-/* Whether a property stands at this value, as librdkafka writes it. */
-bool kafka_conf_is(const rd_kafka_conf_t *conf, const char *name, const char *value);
 
 /* Consumes conf, also on failure. ERROR_CONFIG when librdkafka refuses the combination. */
 rd_kafka_t *kafka_handle_new(rd_kafka_conf_t *conf, struct kafka_link *link, struct error *err);

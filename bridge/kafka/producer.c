@@ -16,7 +16,6 @@ static bool adjust(struct producer *p, rd_kafka_conf_t *conf, const struct produ
   p->batch_bytes = kafka_conf_get_int(conf, "batch.size", 1000000);
   if (limits != NULL && limits->batch_bytes > 0 && limits->batch_bytes < p->batch_bytes)
     p->batch_bytes = limits->batch_bytes;
-  p->compresses = !kafka_conf_is(conf, "compression.codec", "none");
   p->socket_timeout_ms = kafka_conf_get_int(conf, "socket.timeout.ms", 10000);
   p->queue_bytes_max = kafka_conf_get_int(conf, "queue.buffering.max.kbytes", 8192) * 1024;
   return kafka_conf_set_int(conf, "batch.size", p->batch_bytes, err) &&
@@ -203,10 +202,6 @@ bool producer_abort(struct producer *p, int timeout_ms, struct error *err) {
 
 int producer_trouble_since_begin(const struct producer *p) {
   return atomic_load(&p->link.trouble) - p->trouble_at_begin;
-}
-
-bool producer_compresses(const struct producer *p) {
-  return p->compresses;
 }
 
 int64_t producer_batch_bytes(const struct producer *p) {

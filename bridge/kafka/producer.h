@@ -23,9 +23,10 @@ struct producer_limits {
   int64_t batch_bytes; /* batch.size: no larger than the smallest topic limit */
 };
 
-/* Defaults (before the user's properties): acks=all, idempotence, linger.ms 0, socket.nagle.disable, socket.timeout.ms
- * 10 s, transaction.timeout.ms 60 s, queue.buffering.max.kbytes 8 MB, queue.buffering.max.messages 50,000,
- * message.max.bytes 1e9 (the broker's limits decide), topic.metadata.refresh. ERROR_CONFIG for a bad property. */
+/* Defaults (before the user's properties): acks=all, idempotence, LZ4, linger.ms 0, socket.nagle.disable,
+ * socket.timeout.ms 10 s, transaction.timeout.ms 60 s, queue.buffering.max.kbytes 8 MB, queue.buffering.max.messages
+ * 50,000, message.max.bytes 1e9 (the broker's limits decide), topic.metadata.refresh. ERROR_CONFIG for a bad property.
+ */
 struct producer *producer_new(const struct kafka_settings *settings, const struct producer_limits *limits,
                               struct error *err);
 /* Drops what is in flight (purge, then destroy; bounded). Accepts NULL. */
@@ -79,8 +80,6 @@ void producer_set_quiet(struct producer *p, bool quiet);
 
 /* Connections lost since the last begin. */
 int producer_trouble_since_begin(const struct producer *p);
-/* Limits are on the compressed batch: what exceeds one before compression may still fit. */
-bool producer_compresses(const struct producer *p);
 int64_t producer_batch_bytes(const struct producer *p);
 int64_t producer_socket_timeout_ms(const struct producer *p);
 

@@ -19,7 +19,6 @@ struct producer {
   int64_t committed_us; /* monotonic, when the last commit returned; 0: none */
   bool discarding;      /* being freed: delivery reports mean nothing any more, tags may be gone */
 
-  bool compresses;
   int64_t batch_bytes;
   int64_t socket_timeout_ms;
   int64_t queue_bytes_max; /* queue.buffering.max.kbytes; kept here, because librdkafka refuses one larger message */

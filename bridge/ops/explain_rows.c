@@ -81,7 +81,9 @@ const struct explain_page explain_rows[] = {
      "again.\n"},
     {"record_too_large", EXPLAIN_ROW, "the record is larger than the topic or the brokers take",
      "The limits are max.message.bytes of the topic and the brokers'\n"
-     "message.max.bytes, after compression. The content of the row is not in the\n"
+     "message.max.bytes. What exceeds the topic's before compression is not sent,\n"
+     "unless kafka.properties names a compression.codec: then what has up to 100 MB is\n"
+     "tried, since compressed it may fit. The content of the row is not in the\n"
      "quarantine record, only its size and hash.\n",
      "  kcat -b $KAFKA_BROKERS -C -e -q -t shop.quarantine -X isolation.level=read_committed -J | jq '.payload | "
      "fromjson'\n"

@@ -23,9 +23,8 @@
 #define POSITION_READ_TIMEOUT_MS 30000
 #define BATCH_BYTES 1000000 /* librdkafka's own default */
 #define BATCH_BYTES_MIN 16384
-#define REQUEST_BYTES 104857600 /* socket.request.max.bytes, where the broker's config does not say otherwise */
+#define REQUEST_BYTES 100000000 /* socket.request.max.bytes is 100 MiB unless a broker's config says otherwise */
 #define PROGRESS_INTERVAL_MS 1000
-#define REGISTER_EARLY 500 /* records: sending these takes about as long as librdkafka collects new partitions, 1 ms */
 
 struct topic {
   char *name;
@@ -48,10 +47,9 @@ struct publisher {
   const char *replace;       /* why this producer must not begin another transaction that is committed; else NULL */
   struct position committed;
   struct position next;
-  struct buffer json;        /* of next */
-  struct buffer registering; /* of committed */
-  struct topic *topics;      /* forgotten with each new producer: limits may have changed */
-  struct topic *last_topic;  /* the one that was asked for last, most often the next one too */
+  struct buffer json;
+  struct topic *topics;     /* forgotten with each new producer: limits may have changed */
+  struct topic *last_topic; /* the one that was asked for last, most often the next one too */
   struct suspects *suspects;
   struct suspects *suspect_substitutes; /* the quarantine records made in place of those */
   void (*step)(void *ctx);              /* NULL: nobody wants to know */
@@ -88,7 +86,6 @@ struct publisher *publisher_new(const struct publisher_settings *settings, const
   position_init(&p->committed);
   position_init(&p->next);
   buffer_init(&p->json, BUFFER_MAX_ROW);
-  buffer_init(&p->registering, BUFFER_MAX_ROW);
   p->suspects = suspects_new();
   p->suspect_substitutes = suspects_new();
   p->row_log = row_log_new();
@@ -139,7 +136,6 @@ void publisher_free(struct publisher *p) {
   position_clear(&p->committed);
   position_clear(&p->next);
   buffer_free(&p->json);
-  buffer_free(&p->registering);
   suspects_free(p->suspects);
   suspects_free(p->suspect_substitutes);
   row_log_free(p->row_log);
@@ -444,11 +440,23 @@ static const struct record *quarantine(struct publisher *p, const struct record 
   return substitute;
 }
 
-/* Compressed, it may fit. But brokers end the connection on a request above socket.request.max.bytes, and say nothing. */
+/* The codec is the user's choice, and not our default. */
+static bool codec_chosen(const struct kafka_settings *settings) {
+  for (int i = 0; i < settings->property_count; i++) {
+    const char *property = settings->properties[i];
+    if (strncmp(property, "compression.", 12) == 0 && strstr(property, "=none") == NULL)
+      return true;
+  }
+  return false;
+}
+
+/* Limits are on the compressed batch: what exceeds one before compression may still fit. It is tried where a codec was
+ * chosen, since each that does not fit costs a recovery; and not where the request could be above
+ * socket.request.max.bytes, since a broker then ends the connection and says nothing. */
 static bool may_fit(const struct publisher *p, const struct record *record, const struct topic *topic) {
   size_t size = record->value.len + record->key.len;
   return topic->message_max <= 0 || size <= (size_t)topic->message_max ||
-         (size <= REQUEST_BYTES && producer_compresses(p->producer));
+         (size <= REQUEST_BYTES && codec_chosen(&p->settings.kafka));
 }
 
 /* What can be known of a record without sending it. */
@@ -595,25 +603,13 @@ void publisher_log_progress(struct publisher *p) {
   p->records_logged = p->totals.records;
 }
 
-static bool send_position(struct publisher *p, const struct position *position, struct buffer *json,
-                          struct error *err) {
-  buffer_clear(json);
-  position_encode(position, json);
-  struct producer_message message = {
-      .topic = p->position_topic, .partition = 0, .key = slice_of(POSITION_KEY), .value = buffer_slice(json)};
-  return producer_send(p->producer, &message, SEND_TIMEOUT_MS, &p->stop->now, err);
-}
-
-/* Begin, records, position, commit. p->next is the position to commit. With many records the committed one goes ahead of
- * them once more: librdkafka tells the coordinator of the position topic together with theirs then, and not in a request
- * of its own that the commit has to wait for. The next position must be the last of all: were this transaction ever
- * committed as far as it got, by a request that was taken for lost, it would not cover what never arrived. */
+/* Begin, records, position, commit. p->next is the position to commit. */
 static bool transact(struct publisher *p, const struct record *const *records, int count, struct error *err) {
+  buffer_clear(&p->json);
+  position_encode(&p->next, &p->json);
   if (!producer_begin(p->producer, err))
     return false;
   FAILPOINT("publisher.after_begin");
-  if (count >= REGISTER_EARLY && !send_position(p, &p->committed, &p->registering, err))
-    return false;
   bool any_to_log = false;
   for (int i = 0; i < count; i++) {
     if (!send_record(p, records[i], err))
@@ -621,7 +617,9 @@ static bool transact(struct publisher *p, const struct record *const *records, i
     any_to_log = any_to_log || row_log_wants(records[i]);
   }
   FAILPOINT("publisher.after_produce");
-  if (!send_position(p, &p->next, &p->json, err))
+  struct producer_message position = {
+      .topic = p->position_topic, .partition = 0, .key = slice_of(POSITION_KEY), .value = buffer_slice(&p->json)};
+  if (!producer_send(p->producer, &position, SEND_TIMEOUT_MS, &p->stop->now, err))
     return false;
   FAILPOINT("publisher.after_position");
   int64_t elapsed_ms;

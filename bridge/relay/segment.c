@@ -6,6 +6,10 @@
 
 #include "bridge/base/memory.h"
 
+/* What librdkafka 2.0 allocates for a message while it has it, and for each of its headers. */
+#define MESSAGE_BYTES 256
+#define HEADER_BYTES 80
+
 struct segment *segment_new(void) {
   struct segment *segment = memory_alloc(sizeof *segment);
   segment->bytes = sizeof *segment;
@@ -20,7 +24,8 @@ void segment_append(struct segment *segment, struct record *record) {
     segment->last->next = record;
   segment->last = record;
   segment->count++;
-  segment->bytes = sizeof *segment + segment->memory.bytes;
+  segment->message_bytes += MESSAGE_BYTES + (size_t)record->header_count * HEADER_BYTES;
+  segment->bytes = sizeof *segment + segment->memory.bytes + segment->message_bytes;
 }
 
 void segment_free(struct segment *segment) {

@@ -15,7 +15,8 @@ struct segment {
   struct record *last;
   int count;
   struct blocks memory; /* of the records */
-  size_t bytes;
+  size_t message_bytes; /* that librdkafka will need for them besides */
+  size_t bytes;         /* all of it */
 
   uint64_t next_index; /* of the change behind the last one here */
   uint64_t hash;       /* running hash of the transaction's changes before next_index */

@@ -26,13 +26,15 @@
 #define PAUSE_US 500          /* whose next frames are left to gather for GATHER_US: */
 #define GATHER_US 200         /* too short to fill a socket's buffer */
 
+#define LARGE_BYTES (4 << 20) /* a segment of this much, so a row, is held several times over: it travels alone */
+
 const char SOURCE_KAFKA_STALLED[] = "kafka_stalled";
 
 /* A Kafka transaction costs brokers and librdkafka several ms of work, whatever is in it. */
 static const struct handover_limits queue_limits = {
-    .queue_bytes = 10 << 20,
-    .soft_bytes = 8 << 20,
-    .hard_bytes = 10 << 20,
+    .queue_bytes = 14 << 20,
+    .soft_bytes = 12 << 20,
+    .hard_bytes = 14 << 20,
 };
 
 enum feedback_reason {
@@ -60,7 +62,7 @@ struct source {
   struct intake *intake;
   lsn_t received;          /* highest WAL position seen on the wire */
   struct segment *waiting; /* did not fit into the queue */
-  bool alone;              /* what was queued last is more than a queue holds: nothing is read until it is published */
+  bool alone;              /* what was queued last is large: nothing is read until it is published */
   int64_t feedback_interval_ms;
   int64_t silence_max_ms;
   int64_t feedback_due_ms;
@@ -118,7 +120,7 @@ static void push_idle(struct source *s, lsn_t idle_end) {
 /* Queues what the intake has ready; what the queue does not take stays in s->waiting. */
 static void push_ready(struct source *s) {
   while (s->waiting != NULL || (s->waiting = intake_next_segment(s->intake)) != NULL) {
-    bool large = s->waiting->bytes > queue_limits.queue_bytes;
+    bool large = s->waiting->bytes > LARGE_BYTES;
     if (!handover_push(s->handover, s->waiting))
       return;
     s->waiting = NULL;

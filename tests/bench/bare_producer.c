@@ -31,7 +31,7 @@ static const char help[] =
     "  --rest-us N       microseconds at least from a commit to the next transaction, which takes what fell due in\n"
     "                    both (default 2000, as walferry). One that begins before the brokers have written the last\n"
     "                    one's markers is turned away, and tried again 20 ms later. 0: no rest\n"
-    "  --batch N         at most so many in a transaction (default 4000: 2 MB of values with --bytes 500)\n"
+    "  --batch N         at most so many in a transaction (default 6000: 3 MB of values with --bytes 500)\n"
     "  --bytes N         of each value (default 500)\n"
     "  --partitions N    of the topic (default 1); the key decides, as in walferry\n"
     "  --instance NAME   the transactional id is walferry.NAME (default bare)\n"
@@ -197,7 +197,7 @@ int main(int argc, char **argv) {
   struct options options = {.kafka = {.instance = "bare"},
                             .count = 1000,
                             .rest_us = PRODUCER_MARKERS_US,
-                            .batch = 4000,
+                            .batch = 6000,
                             .bytes = 500,
                             .partitions = 1};
   options.kafka.properties = options.properties;

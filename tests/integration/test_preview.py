@@ -199,7 +199,7 @@ def test_a_slow_reader_costs_no_memory_and_loses_no_connection(kept):
 
 
 def test_a_stop_is_heard_while_nobody_reads(kept):
-    kept.insert_many(5_000, payload_bytes=1000)
+    kept.insert_many(20_000, payload_bytes=1000)
     path = kept.write_config(offline(kept), "stuck.yaml")
     with subprocess.Popen([binary(), "relay", str(path), "--sink", "stdout"], stdout=subprocess.PIPE,
                           stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:

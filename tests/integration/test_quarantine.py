@@ -104,6 +104,23 @@ def test_a_row_beyond_the_brokers_limit_is_quarantined_and_its_neighbours_are_pu
     assert_stays_once(shop)
 
 
+@pytest.mark.parametrize("properties, megabytes, fits", [
+    ([], 2, False), (["compression.codec=none"], 2, False), (["compression.codec=lz4"], 2, True),
+    (["compression.codec=lz4"], 101, False)], ids=["default", "none", "lz4", "lz4-above-a-request"])
+def test_only_where_a_codec_is_chosen_a_row_may_fit_by_compression(shop, properties, megabytes, fits):
+    shop.config["kafka"]["properties"] = [*shop.config["kafka"].get("properties", []), *properties]
+    ready(shop)
+    id = str(uuid.uuid4())
+    shop.psql("insert into outbox (id, aggregatetype, aggregateid, type, payload) "
+              f"values ('{id}', 'orders', 'k', 'T', to_jsonb(repeat('x', {megabytes}000000)))")
+    run = shop.drain()
+    if fits:
+        assert published(shop) == [id]
+    else:
+        assert_quarantined(shop, id)
+    assert not run.count("relay.recovering"), "what can be known beforehand is not tried"
+
+
 def test_a_topics_own_limit_counts(shop):
     shop.kafka.create_topic(shop.topic(), 3, max_message_bytes=20_000)
     ready(shop)

@@ -127,7 +127,7 @@ def test_a_fast_shutdown_of_postgres_while_kafka_is_frozen(shop, megabytes):
     relay = shop.relay()
     shop.insert(5)
     wait_records(shop, 5)
-    if megabytes:  # a row that is more than the queue holds: nothing is read behind it
+    if megabytes:  # a row so large that nothing is read behind it
         shop.kafka.set_topic_config(shop.topic(), max_message_bytes="20000000")
         assert relay.terminate() == 0
         relay = shop.relay()

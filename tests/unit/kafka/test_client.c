@@ -41,6 +41,27 @@ static void a_bad_property_is_named_and_its_value_is_not(void **state) {
   }
 }
 
+static void records_are_compressed_unless_told_otherwise(void **state) {
+  (void)state;
+  static const struct {
+    const char *property, *codec;
+  } cases[] = {{NULL, "lz4"}, {"compression.codec=none", "none"}, {"compression.type=zstd", "zstd"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct kafka_settings settings = {
+        .instance = "t", .properties = &cases[i].property, .property_count = cases[i].property != NULL};
+    struct kafka_link link;
+    struct error err;
+    kafka_link_init(&link, KAFKA_ROLE_PRODUCER);
+    rd_kafka_conf_t *conf = kafka_conf_new(&settings, &link, &err);
+    assert_non_null(conf);
+    char codec[16];
+    size_t size = sizeof codec;
+    assert_int_equal(rd_kafka_conf_get(conf, "compression.codec", codec, &size), RD_KAFKA_CONF_OK);
+    assert_string_equal(codec, cases[i].codec);
+    rd_kafka_conf_destroy(conf);
+  }
+}
+
 static void properties_reach_the_handles_they_are_for(void **state) {
   (void)state;
   static const char *const properties[] = {"linger.ms=6", "fetch.wait.max.ms=7", "socket.timeout.ms=9000"};
@@ -106,6 +127,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(good_properties_pass),
       cmocka_unit_test(a_bad_property_is_named_and_its_value_is_not),
+      cmocka_unit_test(records_are_compressed_unless_told_otherwise),
       cmocka_unit_test(properties_reach_the_handles_they_are_for),
       cmocka_unit_test(what_correctness_hangs_on_cannot_be_overridden),
       cmocka_unit_test(the_position_topic_carries_the_instance),

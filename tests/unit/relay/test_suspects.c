@@ -7,6 +7,7 @@ static void nobody_is_suspected_at_first(void **state) {
   (void)state;
   struct suspects *s = suspects_new();
   assert_false(suspects_has(s, 0, 0));
+  assert_true(suspects_empty(s));
   suspects_settle(s, 1, 1);
   suspects_free(s);
 }
@@ -17,6 +18,7 @@ static void a_suspect_is_known_by_transaction_and_index(void **state) {
   suspects_add(s, 0x100, 3);
   suspects_add(s, 0x100, 3); /* again: no matter */
   assert_true(suspects_has(s, 0x100, 3));
+  assert_false(suspects_empty(s));
   assert_false(suspects_has(s, 0x100, 2));
   assert_false(suspects_has(s, 0x101, 3));
   assert_false(suspects_has(s, 3, 0x100));
@@ -24,6 +26,7 @@ static void a_suspect_is_known_by_transaction_and_index(void **state) {
   assert_true(suspects_has(s, 0x100, 3));
   suspects_settle(s, 0x100, 3);
   assert_false(suspects_has(s, 0x100, 3));
+  assert_true(suspects_empty(s));
   suspects_free(s);
 }
 
