@@ -253,6 +253,10 @@ struct jsontext_reader jsontext_reader_over(struct slice text) {
   return reader_over(text, true);
 }
 
+struct jsontext_reader jsontext_checking_reader_over(struct slice text) {
+  return reader_over(text, false);
+}
+
 bool jsontext_read_open(struct jsontext_reader *r, enum jsontext_kind kind) {
   r->first = take(r, kind == JSONTEXT_OBJECT ? '{' : '[');
   return r->first;

@@ -34,6 +34,7 @@ struct jsontext_reader {
 };
 
 struct jsontext_reader jsontext_reader_over(struct slice text);
+struct jsontext_reader jsontext_checking_reader_over(struct slice text); /* strings are UTF-8, or it is no JSON */
 /* Goes into the object or array that stands next. False, and nothing is read, if something else does. */
 bool jsontext_read_open(struct jsontext_reader *r, enum jsontext_kind kind);
 /* To the next element of the array gone into; false behind its end, or after a failure. */

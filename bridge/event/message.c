@@ -1,5 +1,5 @@
-/* The event of a transactional logical message; see event.h. The content is checked once and then walked in place:
- * only strings with escapes are copied. */
+/* The event of a transactional logical message; see event.h. The content is checked and taken apart in one go, in
+ * place: only strings with escapes are copied. */
 #include "bridge/base/timestamp.h"
 #include "bridge/event/event.h"
 
@@ -40,26 +40,36 @@ struct members {
   struct slice values[MEMBER_COUNT];
 };
 
-/* false: a member of interest stands there twice, so that it is not known which is meant. */
+/* Checks the object as it goes, and takes its members of interest. false: it is none, or one of these stands there
+ * twice, so that it is not known which is meant. */
 static bool collect(struct jsontext_scratch *scratch, struct slice object, const struct member_role *roles,
                     struct members *found) {
   *found = (struct members){0};
   uint64_t seen = 0;
-  struct jsontext_members walk = jsontext_members_of(object);
-  for (struct jsontext_member member; jsontext_members_next(&walk, &member);) {
-    struct slice name = jsontext_scratch_text(scratch, member.name);
+  bool twice = false;
+  struct jsontext_reader reader = jsontext_checking_reader_over(object);
+  struct slice raw_name, value;
+  if (!jsontext_read_open(&reader, JSONTEXT_OBJECT))
+    return false;
+  while (jsontext_read_member(&reader, &raw_name) && jsontext_read_value(&reader, &value)) {
+    struct slice name = jsontext_scratch_text(scratch, raw_name);
     const struct member_role *r = roles;
     while (r->name != NULL && !slice_is(name, r->name))
       r++;
     if (r->name == NULL)
       continue;
-    if (seen >> r->role & 1)
-      return false;
+    if (seen >> r->role & 1) {
+      twice = true;
+      continue;
+    }
     seen |= UINT64_C(1) << r->role;
-    if (jsontext_kind_of(member.value) != JSONTEXT_NULL)
-      found->values[r->role] = member.value;
+    if (jsontext_kind_of(value) != JSONTEXT_NULL)
+      found->values[r->role] = value;
   }
-  return true;
+  if (jsontext_read_end(&reader))
+    return !twice;
+  *found = (struct members){0}; /* what is no JSON has no members */
+  return false;
 }
 
 /* Writes the value's text; an object or array is not one, and false. */
@@ -91,8 +101,6 @@ static bool take_nested(struct jsontext_scratch *scratch, struct slice object, c
 }
 
 static bool fill(struct jsontext_scratch *scratch, struct slice content, struct event *event) {
-  if (!jsontext_check(content, NULL) || jsontext_kind_of(content) != JSONTEXT_OBJECT)
-    return false;
   struct members top, actor, metadata;
   bool ok = collect(scratch, content, top_members, &top);
   for (int f = 0; f < FIELD_COUNT; f++) {

@@ -215,7 +215,7 @@ def test_the_connection_breaks_at_a_single_request(make_shop, request_name, reac
     assert_delivered(shop)
 
 
-HUGE_ROWS = 60_000  # of 500 bytes; a Kafka transaction takes some 7,000 of them
+HUGE_ROWS = 60_000  # of 500 bytes; a Kafka transaction takes some 6,000 of them
 
 
 @pytest.mark.parametrize("name, hit", [("publisher.after_commit", 2), ("publisher.after_commit", 4),
