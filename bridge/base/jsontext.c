@@ -225,11 +225,11 @@ static enum expectation next_step(struct jsontext_reader *r, struct nesting *n, 
 }
 
 static bool scan_container(struct jsontext_reader *r) {
-  struct nesting n = {0};
+  struct nesting n = {.depth = r->depth};
   enum expectation expected = EXPECT_VALUE;
   do
     expected = next_step(r, &n, expected);
-  while (expected != EXPECT_FAILED && n.depth > 0);
+  while (expected != EXPECT_FAILED && n.depth > r->depth);
   return expected != EXPECT_FAILED;
 }
 
@@ -259,6 +259,7 @@ struct jsontext_reader jsontext_checking_reader_over(struct slice text) {
 
 bool jsontext_read_open(struct jsontext_reader *r, enum jsontext_kind kind) {
   r->first = take(r, kind == JSONTEXT_OBJECT ? '{' : '[');
+  r->depth += r->first;
   return r->first;
 }
 
@@ -269,8 +270,10 @@ static bool read_next(struct jsontext_reader *r, char bracket) {
   bool first = r->first;
   r->first = false;
   skip_blanks(r);
-  if (take(r, bracket))
+  if (take(r, bracket)) {
+    r->depth--;
     return false;
+  }
   if (!first && !take(r, ','))
     return fail(r);
   skip_blanks(r);
@@ -299,6 +302,7 @@ bool jsontext_read_text(struct jsontext_reader *r, struct slice text) {
   if ((size_t)(r->end - r->at) < text.len || memcmp(r->at, text.data, text.len) != 0)
     return false;
   r->at += text.len;
+  r->depth++; /* into the object that the member stands in */
   skip_blanks(r);
   return true;
 }

@@ -22,12 +22,13 @@ enum jsontext_kind {
 };
 
 /* Reads a text front to back and checks it on the way, so that each byte is looked at once. As jsontext_check, but
- * strings may hold bytes that are no UTF-8, as programs write them that pass foreign bytes through; the depth is
- * counted from each value that is read whole. Text that is not JSON latches the reader: from then on it finds nothing.
- * Only once jsontext_read_end has said so, what was read before is known to be part of a JSON text. */
+ * strings may hold bytes that are no UTF-8, as programs write them that pass foreign bytes through. Text that is not
+ * JSON latches the reader: from then on it finds nothing. Only once jsontext_read_end has said so, what was read before
+ * is known to be part of a JSON text. */
 struct jsontext_reader {
   const char *at; /* where it stands; after a failure, where that shows */
   const char *end;
+  int depth;      /* of the objects and arrays gone into */
   bool any_bytes; /* in strings: not only UTF-8 */
   bool first;     /* what stands next in the object or array is its first */
   bool failed;

@@ -89,8 +89,8 @@ const struct explain_page explain_rows[] = {
      "fromjson'\n"
      "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --describe --all --entity-type topics --entity-name TOPIC\n",
      "Take the row from the outbox. Raise max.message.bytes of the topic (and the\n"
-     "consumers' limits) and insert the row again; or keep large content elsewhere and\n"
-     "send a reference.\n"},
+     "consumers' limits), or name a codec, and insert the row again; or keep large\n"
+     "content elsewhere and send a reference.\n"},
     {"record_refused", EXPLAIN_ROW, "the brokers refuse the record, even alone",
      "The reason stands in the message: a NULL key for a compacted topic, a timestamp\n"
      "outside the topic's bounds, a policy of the brokers.\n",

@@ -129,7 +129,8 @@ static void write_published(const struct writer *w, const struct totals *p) {
 static void write_stream(const struct writer *w, const struct progress_snapshot *s) {
   if (s->state != PROGRESS_STREAMING)
     return;
-  gauge(w, "walferry_queue_bytes", "Bytes of records between the two threads.", s->queue_bytes);
+  gauge(w, "walferry_queue_bytes", "Bytes of records between the two threads, with what sending them will need.",
+        s->queue_bytes);
   gauge(w, "walferry_queue_limit_bytes", "Their limit.", s->queue_bytes_max);
   if (s->received != 0)
     gauge(w, "walferry_received_lsn", "Highest WAL position received.", (int64_t)s->received);

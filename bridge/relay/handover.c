@@ -94,7 +94,10 @@ bool handover_push(struct handover *h, struct segment *segment) {
 bool handover_busy(struct handover *h) {
   pthread_mutex_lock(&h->lock);
   bool busy = h->taken || h->first != NULL;
-  h->refused = h->refused || busy;
+  if (busy && !h->refused) {
+    h->refused = true;
+    pthread_cond_signal(&h->filled); /* what is there of an unfinished transaction is a batch now */
+  }
   pthread_mutex_unlock(&h->lock);
   return busy;
 }

@@ -442,21 +442,28 @@ static const struct record *quarantine(struct publisher *p, const struct record 
 
 /* The codec is the user's choice, and not our default. */
 static bool codec_chosen(const struct kafka_settings *settings) {
+  bool chosen = false;
   for (int i = 0; i < settings->property_count; i++) {
     const char *property = settings->properties[i];
-    if (strncmp(property, "compression.", 12) == 0 && strstr(property, "=none") == NULL)
-      return true;
+    if (strncmp(property, "compression.codec=", 18) == 0 || strncmp(property, "compression.type=", 17) == 0)
+      chosen = strcmp(strchr(property, '='), "=none") != 0;
   }
-  return false;
+  return chosen;
 }
 
-/* Limits are on the compressed batch: what exceeds one before compression may still fit. It is tried where a codec was
- * chosen, since each that does not fit costs a recovery; and not where the request could be above
- * socket.request.max.bytes, since a broker then ends the connection and says nothing. */
-static bool may_fit(const struct publisher *p, const struct record *record, const struct topic *topic) {
+/* NULL, or why a record is too large to be sent. Limits are on the compressed batch: what exceeds one before
+ * compression may still fit. It is tried where a codec was chosen, since each that does not fit costs a recovery; and
+ * not where the request could be above socket.request.max.bytes, since a broker then ends the connection and says
+ * nothing. */
+static const char *too_large(const struct publisher *p, const struct record *record, const struct topic *topic) {
   size_t size = record->value.len + record->key.len;
-  return topic->message_max <= 0 || size <= (size_t)topic->message_max ||
-         (size <= REQUEST_BYTES && codec_chosen(&p->settings.kafka));
+  if (topic->message_max > 0 && size <= (size_t)topic->message_max)
+    return NULL;
+  if (size > REQUEST_BYTES)
+    return "larger than a request to the brokers may be, for topic";
+  if (topic->message_max > 0 && !codec_chosen(&p->settings.kafka))
+    return "larger than max.message.bytes of topic";
+  return NULL;
 }
 
 /* What can be known of a record without sending it. */
@@ -477,8 +484,10 @@ static bool check_locally(struct publisher *p, const struct record *record, stru
     *refusal = (struct refusal){"topic_illegal", "the brokers make no topic", record->topic};
   } else if (record->partition >= topic->partitions) {
     *refusal = (struct refusal){"partition_invalid", "no such partition in topic", topic->name};
-  } else if (!may_fit(p, record, topic)) {
-    *refusal = (struct refusal){"record_too_large", "larger than max.message.bytes of topic", topic->name};
+  } else {
+    const char *why = too_large(p, record, topic);
+    if (why != NULL)
+      *refusal = (struct refusal){"record_too_large", why, topic->name};
   }
   return true;
 }

@@ -32,9 +32,9 @@ const char SOURCE_KAFKA_STALLED[] = "kafka_stalled";
 
 /* A Kafka transaction costs brokers and librdkafka several ms of work, whatever is in it. */
 static const struct handover_limits queue_limits = {
-    .queue_bytes = 12 << 20,
-    .soft_bytes = 10 << 20,
-    .hard_bytes = 12 << 20,
+    .queue_bytes = 14 << 20,
+    .soft_bytes = 12 << 20,
+    .hard_bytes = 14 << 20,
 };
 
 enum feedback_reason {

@@ -104,7 +104,7 @@ def test_the_pages_tell_what_the_servers_say(shop):
     assert values["walferry_kafka_commit_seconds_count"] == values["walferry_kafka_transactions_total"] >= 3
     assert values["walferry_generations_total"] == 1
     assert values["walferry_lag_seconds"] == 0 and values["walferry_unpublished_events"] == 0
-    assert values["walferry_queue_bytes"] == 0 and values["walferry_queue_limit_bytes"] == 12 << 20
+    assert values["walferry_queue_bytes"] == 0 and values["walferry_queue_limit_bytes"] == 14 << 20
     position = shop.position()
     assert values["walferry_position_commit_lsn"] == lsn_number(position["commit_lsn"])
     row = shop.postgres.slot(shop.slot)

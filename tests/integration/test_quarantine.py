@@ -105,8 +105,9 @@ def test_a_row_beyond_the_brokers_limit_is_quarantined_and_its_neighbours_are_pu
 
 
 @pytest.mark.parametrize("properties, megabytes, fits", [
-    ([], 2, False), (["compression.codec=none"], 2, False), (["compression.codec=lz4"], 2, True),
-    (["compression.codec=lz4"], 101, False)], ids=["default", "none", "lz4", "lz4-above-a-request"])
+    ([], 2, False), (["compression.codec=none"], 2, False), (["compression.level=3"], 2, False),
+    (["compression.codec=lz4"], 2, True), (["compression.type=zstd"], 2, True), (["compression.codec=lz4"], 101, False)],
+    ids=["default", "none", "level", "lz4", "zstd", "lz4-above-a-request"])
 def test_only_where_a_codec_is_chosen_a_row_may_fit_by_compression(shop, properties, megabytes, fits):
     shop.config["kafka"]["properties"] = [*shop.config["kafka"].get("properties", []), *properties]
     ready(shop)

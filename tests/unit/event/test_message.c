@@ -131,10 +131,30 @@ static void a_name_given_twice_inside_the_payload_is_not_our_business(void **sta
   assert_text(e.fields[FIELD_PAYLOAD], "{\"a\":1,\"a\":2}");
 }
 
-static void the_fields_found_before_a_problem_are_told(void **state) {
+static void the_fields_beside_a_problem_are_told(void **state) {
   struct event e;
-  assert_non_null(read_message(*state, slice_of("{\"id\":\"e-1\",\"type\":{}}"), &e));
-  assert_text(e.fields[FIELD_ID], "e-1");
+  static const char *const cases[] = {"{\"id\":\"e-1\",\"type\":{}}", "{\"type\":{},\"id\":\"e-1\"}",
+                                      "{\"type\":\"a\",\"type\":\"b\",\"id\":\"e-1\"}"};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    assert_non_null(read_message(*state, slice_of(cases[i]), &e));
+    assert_text(e.fields[FIELD_ID], "e-1");
+  }
+  assert_non_null(
+      read_message(*state, slice_of("{\"id\":\"e-1\",\"type\":"), &e)); /* no JSON: nothing is known of it */
+  assert_false(slice_present(e.fields[FIELD_ID]));
+}
+
+static void a_message_is_as_deep_as_any_json_may_be(void **state) {
+  struct event e;
+  char content[16 + 2 * JSONTEXT_DEPTH_MAX];
+  for (int depth = JSONTEXT_DEPTH_MAX; depth <= JSONTEXT_DEPTH_MAX + 1; depth++) {
+    size_t arrays = (size_t)depth - 1, len = (size_t)sprintf(content, "{\"payload\":");
+    memset(content + len, '[', arrays);
+    memset(content + len + arrays, ']', arrays);
+    content[len + 2 * arrays] = '}';
+    const char *problem = read_message(*state, slice_from(content, len + 2 * arrays + 1), &e);
+    assert_true((problem == NULL) == (depth == JSONTEXT_DEPTH_MAX));
+  }
 }
 
 static void a_large_message_leaves_no_memory_behind(void **state) {
@@ -171,7 +191,8 @@ int main(void) {
       cmocka_unit_test(a_bad_occurred_at_is_kept_for_the_record_to_report),
       cmocka_unit_test(what_is_no_such_object_is_a_problem_and_stays_whole),
       cmocka_unit_test(a_name_given_twice_inside_the_payload_is_not_our_business),
-      cmocka_unit_test(the_fields_found_before_a_problem_are_told),
+      cmocka_unit_test(the_fields_beside_a_problem_are_told),
+      cmocka_unit_test(a_message_is_as_deep_as_any_json_may_be),
       cmocka_unit_test(a_large_message_leaves_no_memory_behind),
   };
   return cmocka_run_group_tests(tests, setup, teardown);

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "bridge/base/clock.h"
 #include "bridge/relay/handover.h"
 
 static struct segment *segment(lsn_t transaction, size_t bytes, bool ends) {
@@ -445,6 +446,33 @@ static void two_threads_pass_everything_in_order(void **state) {
   close_queue(&soak.f);
 }
 
+#define PATIENCE_MS 20000
+
+static void *take_patiently(void *queue) {
+  struct segment *first;
+  struct error why;
+  bool taken = handover_take(queue, PATIENCE_MS, &first, &why) == HANDOVER_BATCH;
+  if (taken)
+    segment_free_list(first);
+  return taken ? queue : NULL;
+}
+
+static void whoever_waits_hears_that_the_source_reads_no_further(void **state) {
+  (void)state;
+  struct fixture f = open_queue(1000, 600, 800);
+  pthread_t taker;
+  int64_t began = clock_monotonic_ms();
+  assert_int_equal(pthread_create(&taker, NULL, take_patiently, f.h), 0);
+  assert_true(handover_push(f.h, segment(1, 500, false)));
+  clock_sleep_ms(50); /* it has looked, and waits again: this is no batch yet */
+  assert_true(handover_busy(f.h));
+  void *taken;
+  pthread_join(taker, &taken);
+  assert_non_null(taken);
+  assert_true(clock_monotonic_ms() - began < PATIENCE_MS / 2);
+  close_queue(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(batches_hold_whole_transactions_within_bounds),
@@ -460,6 +488,7 @@ int main(void) {
       cmocka_unit_test(levels_count_a_batch_until_the_next_is_asked_for),
       cmocka_unit_test(idle_progress_has_no_age),
       cmocka_unit_test(nothing_is_freed_for_a_queue_that_never_was),
+      cmocka_unit_test(whoever_waits_hears_that_the_source_reads_no_further),
       cmocka_unit_test(two_threads_pass_everything_in_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
