@@ -30,7 +30,7 @@ def test_large_rows_in_a_row_stay_within_the_bound(shop, payload):
         shop.psql("insert into outbox (aggregatetype, aggregateid, type, payload) "
                   f"values ('orders', 'k', 'OrderPlaced', {value.format(bytes=size_mb << 20)})")
     relay = shop.relay()
-    wait_acked(shop, shop.postgres.flush_lsn())
+    wait_acked(shop, shop.postgres.flush_lsn(), 90)
     peak_mb = relay.memory_peak_kb() / 1024
     assert relay.terminate() == 0
     assert len(shop.kafka.consume_format(shop.topic(), "%S")) == 1 + rows  # and none in the quarantine
@@ -49,7 +49,7 @@ def test_many_small_events_stay_within_the_bound(shop):
         shop.psql("insert into outbox (aggregatetype, aggregateid, type, payload) "
                   "select 'orders', 'k', 't', '{}' from generate_series(1, 100000)")
     relay = shop.relay()
-    wait_acked(shop, shop.postgres.flush_lsn(), 60)
+    wait_acked(shop, shop.postgres.flush_lsn(), 90)
     peak_mb = relay.memory_peak_kb() / 1024
     assert relay.terminate() == 0
     assert sum(shop.kafka.end_offsets(shop.topic(), committed=True).values()) > 300_000
