@@ -445,8 +445,11 @@ static bool codec_chosen(const struct kafka_settings *settings) {
   bool chosen = false;
   for (int i = 0; i < settings->property_count; i++) {
     const char *property = settings->properties[i];
-    if (strncmp(property, "compression.codec=", 18) == 0 || strncmp(property, "compression.type=", 17) == 0)
-      chosen = strcmp(strchr(property, '='), "=none") != 0;
+    const char *codec = strncmp(property, "compression.codec=", 18) == 0  ? property + 18
+                        : strncmp(property, "compression.type=", 17) == 0 ? property + 17
+                                                                          : NULL;
+    if (codec != NULL)
+      chosen = strcmp(codec, "none") != 0;
   }
   return chosen;
 }
