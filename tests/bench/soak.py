@@ -9,7 +9,7 @@ from .outbox import Outbox
 from .process import status_kb
 from .report import Row, at_most
 
-BACKLOG = 300_000
+BACKLOG = 0.3  # of the rows of the main workload
 PER_SECOND = 2000
 BURST_EVERY_S = 60
 BURST = 20_000
@@ -40,7 +40,7 @@ def run(bench, options):
     with Outbox(bench, "soak") as outbox:
         runs = {name: contestants.enter(name, outbox) for name in names}
         samples = {name: Samples() for name in names}
-        outbox.write(BACKLOG if not options.quick else PER_SECOND, 100)
+        outbox.write(bench.rows(BACKLOG), 100)
         for name, run in runs.items():
             run.start(sample=samples[name])
             run.wait_streaming()
