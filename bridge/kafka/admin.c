@@ -236,6 +236,15 @@ bool kafka_admin_cluster(struct kafka_admin *admin, int timeout_ms, struct kafka
   return true;
 }
 
+bool kafka_admin_cluster_id(struct kafka_admin *admin, int timeout_ms, char **id, struct error *err) {
+  char *found = rd_kafka_clusterid(admin->rk, timeout_ms);
+  if (found == NULL)
+    return away(admin, "cluster id", "timed out", err);
+  *id = memory_string(found);
+  rd_kafka_mem_free(admin->rk, found);
+  return true;
+}
+
 bool kafka_admin_broker(struct kafka_admin *admin, int32_t broker, int timeout_ms, struct kafka_broker_facts *facts,
                         bool *known, struct error *err) {
   char id[16];

@@ -24,6 +24,8 @@ struct kafka_cluster_facts {
 };
 bool kafka_admin_cluster(struct kafka_admin *admin, int timeout_ms, struct kafka_cluster_facts *facts,
                          struct error *err);
+/* cluster.id, malloc'ed: another one is another set of topics, whatever they are named. */
+bool kafka_admin_cluster_id(struct kafka_admin *admin, int timeout_ms, char **id, struct error *err);
 
 /* Settings of one broker. */
 struct kafka_broker_facts {
