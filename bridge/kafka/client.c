@@ -34,7 +34,7 @@ bool kafka_settings_check(const struct kafka_settings *settings, struct error *e
   /* Handles without brokers: they connect to nothing, but librdkafka checks what goes together. */
   struct kafka_settings offline = *settings;
   offline.brokers = NULL;
-  static const enum kafka_role roles[] = {KAFKA_ROLE_PRODUCER, KAFKA_ROLE_READER};
+  static const enum kafka_role roles[] = {KAFKA_ROLE_PRODUCER, KAFKA_ROLE_READER, KAFKA_ROLE_MEMBER};
   for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
     struct kafka_link link;
     kafka_link_init(&link, roles[i]);

@@ -62,13 +62,30 @@ static const struct setting producer_musts[] = {
 static const struct setting consumer_defaults[] = {
     {"fetch.wait.max.ms", "1"}, /* readers read up to an end that is there: being told so must not wait */
     {"fetch.error.backoff.ms", "50"},
-    {"queued.max.messages.kbytes", "4096"},
+    {"queued.max.messages.kbytes", "4096"}, /* librdkafka bounds fetch.max.bytes by it too */
     {"topic.metadata.refresh.interval.ms", "-1"},
 };
 
+static const struct setting member_defaults[] = {
+    {"fetch.wait.max.ms", "100"},                    /* it waits for what is still to be written */
+    {"topic.metadata.refresh.interval.ms", "10000"}, /* topics made later, partitions added */
+};
+
 static const struct setting consumer_musts[] = {
-    {"enable.auto.commit", "false"},       {"enable.auto.offset.store", "false"}, {"enable.partition.eof", "true"},
-    {"allow.auto.create.topics", "false"}, {"auto.offset.reset", "earliest"},
+    {"enable.auto.commit", "false"},
+    {"enable.auto.offset.store", "false"},
+    {"enable.partition.eof", "true"},
+    {"allow.auto.create.topics", "false"},
+};
+
+static const struct setting reader_musts[] = {
+    {"auto.offset.reset", "earliest"},
+};
+
+static const struct setting member_musts[] = {
+    /* Each partition is started at an offset that the caller gave; whatever else librdkafka would choose is a gap. */
+    {"auto.offset.reset", "error"},
+    {"partition.assignment.strategy", "cooperative-sticky"},
 };
 
 void kafka_link_init(struct kafka_link *link, enum kafka_role role) {
@@ -82,6 +99,8 @@ static const char *role_name(enum kafka_role role) {
     return "producer";
   case KAFKA_ROLE_READER:
     return "reader";
+  case KAFKA_ROLE_MEMBER:
+    return "member";
   case KAFKA_ROLE_ADMIN:
     return "admin";
   }
@@ -168,7 +187,7 @@ static int on_close_socket(int fd, void *opaque) {
   return close(fd);
 }
 
-static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *err) {
+bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *err) {
   char text[ERROR_TEXT_SIZE];
   if (rd_kafka_conf_set(conf, name, value, text, sizeof text) == RD_KAFKA_CONF_OK)
     return true;
@@ -178,7 +197,7 @@ static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, stru
 bool kafka_conf_set_int(rd_kafka_conf_t *conf, const char *name, int64_t value, struct error *err) {
   char text[24];
   snprintf(text, sizeof text, "%lld", (long long)value);
-  return set(conf, name, text, err);
+  return kafka_conf_set(conf, name, text, err);
 }
 
 int64_t kafka_conf_get_int(const rd_kafka_conf_t *conf, const char *name, int64_t fallback) {
@@ -192,7 +211,7 @@ int64_t kafka_conf_get_int(const rd_kafka_conf_t *conf, const char *name, int64_
 
 static bool set_all(rd_kafka_conf_t *conf, const struct setting *settings, size_t count, struct error *err) {
   for (size_t i = 0; i < count; i++)
-    if (!set(conf, settings[i].name, settings[i].value, err))
+    if (!kafka_conf_set(conf, settings[i].name, settings[i].value, err))
       return false;
   return true;
 }
@@ -248,7 +267,7 @@ static bool set_user_properties(rd_kafka_conf_t *conf, const struct kafka_settin
     if (!property_applies(table, name, producer))
       continue;
     char *name_text = memory_copy(name.data, name.len);
-    ok = set(conf, name_text, equals + 1, err);
+    ok = kafka_conf_set(conf, name_text, equals + 1, err);
     if (!ok)
       error_remedy(err,
                    "correct the property %s, or remove it: librdkafka's CONFIGURATION.md lists all, with their values",
@@ -261,21 +280,25 @@ static bool set_user_properties(rd_kafka_conf_t *conf, const struct kafka_settin
 
 static bool fill(rd_kafka_conf_t *conf, const struct kafka_settings *settings, const struct kafka_link *link,
                  struct error *err) {
-  bool producer = is_producer(link);
+  bool producer = is_producer(link), member = link->role == KAFKA_ROLE_MEMBER;
   char *client_id = memory_format("walferry/%s", settings->instance);
-  bool ok = set(conf, "client.id", client_id, err) && SET_ALL(conf, common_defaults, err);
+  bool ok = kafka_conf_set(conf, "client.id", client_id, err) && SET_ALL(conf, common_defaults, err);
   free(client_id);
   if (settings->brokers != NULL)
-    ok = ok && set(conf, "bootstrap.servers", settings->brokers, err);
+    ok = ok && kafka_conf_set(conf, "bootstrap.servers", settings->brokers, err);
   ok = ok && (producer ? SET_ALL(conf, producer_defaults, err) : SET_ALL(conf, consumer_defaults, err));
   if (link->role == KAFKA_ROLE_ADMIN)
     ok = ok && SET_ALL(conf, admin_defaults, err);
+  if (member)
+    ok = ok && SET_ALL(conf, member_defaults, err);
   ok = ok && set_user_properties(conf, settings, producer, err) && SET_ALL(conf, common_musts, err);
   if (!producer)
     return ok && SET_ALL(conf, consumer_musts, err) &&
-           set(conf, "isolation.level", link->role == KAFKA_ROLE_ADMIN ? "read_uncommitted" : "read_committed", err);
+           (member ? SET_ALL(conf, member_musts, err) : SET_ALL(conf, reader_musts, err)) &&
+           kafka_conf_set(conf, "isolation.level",
+                          link->role == KAFKA_ROLE_ADMIN ? "read_uncommitted" : "read_committed", err);
   char *transactional_id = kafka_transactional_id(settings->instance);
-  ok = ok && SET_ALL(conf, producer_musts, err) && set(conf, "transactional.id", transactional_id, err);
+  ok = ok && SET_ALL(conf, producer_musts, err) && kafka_conf_set(conf, "transactional.id", transactional_id, err);
   free(transactional_id);
   return ok;
 }

@@ -11,8 +11,9 @@
 enum kafka_role {
   KAFKA_ROLE_PRODUCER = 1, /* transactional */
   KAFKA_ROLE_READER,       /* consumer handle without a group, read_committed */
-  KAFKA_ROLE_ADMIN         /* the same, since a producer's metadata requests could create topics; read_uncommitted, so
-                              that it is told the end of a log as it is */
+  KAFKA_ROLE_MEMBER,       /* consumer handle that is a member of a group, read_committed */
+  KAFKA_ROLE_ADMIN /* as a reader, since a producer's metadata requests could create topics; read_uncommitted, so
+                      that it is told the end of a log as it is */
 };
 
 /* What the callbacks of one handle write to; the handle's opaque. Must outlive the handle. */
@@ -20,7 +21,7 @@ struct kafka_link {
   enum kafka_role role;
   _Atomic(bool) quiet;     /* no logging: a handle made only to check the settings, one being dropped, or one
                               whose failures are expected */
-  void *owner;             /* for dr_msg_cb */
+  void *owner;             /* for dr_msg_cb and rebalance_cb */
   _Atomic(int) trouble;    /* connections closed that had carried data of ours; broker threads add */
   _Atomic(int64_t) window; /* rate limit of the log: start of the current window, lines in it, lines left out */
   _Atomic(int) lines;
@@ -35,7 +36,9 @@ void kafka_link_init(struct kafka_link *link, enum kafka_role role);
  * correctness hangs on. ERROR_CONFIG names the property that librdkafka does not take. NULL on failure. */
 rd_kafka_conf_t *kafka_conf_new(const struct kafka_settings *settings, struct kafka_link *link, struct error *err);
 
-/* name=value of our own; a refusal is a mistake in this program or a library too old: ERROR_CONFIG. */
+/* name=value of our own: what no property may say, or what only the caller knows; a refusal is a mistake in this
+ * program or a library too old: ERROR_CONFIG. */
+bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct error *err);
 bool kafka_conf_set_int(rd_kafka_conf_t *conf, const char *name, int64_t value, struct error *err);
 /* An integer property as it now stands; fallback when it is not one. */
 int64_t kafka_conf_get_int(const rd_kafka_conf_t *conf, const char *name, int64_t fallback);

@@ -14,7 +14,15 @@
 #include "bridge/kafka/client.h"
 
 /* Api keys of the Kafka protocol. */
-enum { API_PRODUCE = 0, API_INIT_PRODUCER_ID = 22, API_ADD_PARTITIONS = 24, API_END_TXN = 26 };
+enum {
+  API_PRODUCE = 0,
+  API_FIND_COORDINATOR = 10,
+  API_JOIN_GROUP = 11,
+  API_HEARTBEAT = 12,
+  API_INIT_PRODUCER_ID = 22,
+  API_ADD_PARTITIONS = 24,
+  API_END_TXN = 26
+};
 
 /* The one cluster that all tests of a program share. */
 static struct {

@@ -69,7 +69,8 @@ static void properties_reach_the_handles_they_are_for(void **state) {
   static const struct {
     enum kafka_role role;
     int64_t linger, fetch_wait;
-  } cases[] = {{KAFKA_ROLE_PRODUCER, 6, 500}, {KAFKA_ROLE_READER, -1, 7}, {KAFKA_ROLE_ADMIN, -1, 7}};
+  } cases[] = {
+      {KAFKA_ROLE_PRODUCER, 6, 500}, {KAFKA_ROLE_READER, -1, 7}, {KAFKA_ROLE_MEMBER, -1, 7}, {KAFKA_ROLE_ADMIN, -1, 7}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     struct kafka_link link;
     struct error err;
@@ -88,9 +89,15 @@ static void properties_reach_the_handles_they_are_for(void **state) {
 
 static void what_correctness_hangs_on_cannot_be_overridden(void **state) {
   (void)state;
-  static const char *const properties[] = {"enable.idempotence=false", "transactional.id=other", "socket.max.fails=0",
-                                           "isolation.level=read_uncommitted", "allow.auto.create.topics=true"};
-  struct kafka_settings settings = {.instance = "t", .properties = properties, .property_count = 5};
+  static const char *const properties[] = {"enable.idempotence=false",
+                                           "transactional.id=other",
+                                           "socket.max.fails=0",
+                                           "isolation.level=read_uncommitted",
+                                           "allow.auto.create.topics=true",
+                                           "auto.offset.reset=latest",
+                                           "partition.assignment.strategy=range",
+                                           "enable.auto.commit=true"};
+  struct kafka_settings settings = {.instance = "t", .properties = properties, .property_count = 8};
   static const struct {
     enum kafka_role role;
     const char *name, *value;
@@ -99,6 +106,11 @@ static void what_correctness_hangs_on_cannot_be_overridden(void **state) {
                {KAFKA_ROLE_PRODUCER, "socket.max.fails", "1"},
                {KAFKA_ROLE_PRODUCER, "allow.auto.create.topics", "false"},
                {KAFKA_ROLE_READER, "isolation.level", "read_committed"},
+               {KAFKA_ROLE_READER, "auto.offset.reset", "smallest"},
+               {KAFKA_ROLE_MEMBER, "isolation.level", "read_committed"},
+               {KAFKA_ROLE_MEMBER, "auto.offset.reset", "error"},
+               {KAFKA_ROLE_MEMBER, "partition.assignment.strategy", "cooperative-sticky"},
+               {KAFKA_ROLE_MEMBER, "enable.auto.commit", "false"},
                {KAFKA_ROLE_ADMIN, "isolation.level", "read_uncommitted"},
                {KAFKA_ROLE_ADMIN, "allow.auto.create.topics", "false"}};
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
