@@ -282,6 +282,48 @@ static void members_share_partitions_and_take_over(void **state) {
   consumer_free(a, 5000);
 }
 
+/* Both partitions of a are paused, or were and go on, when b takes one of them. */
+static void pauses_outlive_a_rebalance(void **state) {
+  (void)state;
+  rd_kafka_mock_topic_create(mock.cluster, "outlive", 2, 1);
+  mock_produce("outlive", 0, 20, 0);
+  mock_produce("outlive", 1, 20, 0);
+  struct consumer *a = join("outlive", "outlive", 1 << 20);
+  struct error err;
+  struct consumer_start starts[] = {{"outlive", 0, 0}, {"outlive", 1, 0}};
+  assert_int_equal(next(a).kind, CONSUMER_ASSIGNED);
+  assert_true(consumer_assign(a, starts, 2, &err));
+  int64_t expected[2] = {0};
+  while (expected[0] == 0 || expected[1] == 0) {
+    struct consumer_event event = next(a);
+    if (event.kind != CONSUMER_MESSAGE)
+      continue;
+    struct consumer_partition at = {"outlive", event.message->partition};
+    assert_int_equal(event.message->offset, expected[at.partition]++);
+    consumer_pause(a, &at);
+    consumer_message_free(a, event.message);
+  }
+  struct consumer *b = join("outlive", "outlive", 1 << 20);
+  int a_count = 2, b_count = 0;
+  poll_both(a, b, "outlive", &a_count, &b_count, 1, 1); /* what it drops of a would be missed */
+  for (int partition = 0; partition < 2; partition++)
+    consumer_resume(a, &(struct consumer_partition){"outlive", partition});
+  int32_t kept = -1;
+  for (struct consumer_event event = next(a); event.kind != CONSUMER_END; event = next(a)) {
+    if (event.kind == CONSUMER_ASSIGNED) { /* the second round of a cooperative rebalance */
+      assert_true(consumer_assign(a, NULL, 0, &err));
+      continue;
+    }
+    assert_int_equal(event.kind, CONSUMER_MESSAGE);
+    kept = event.message->partition;
+    assert_int_equal(event.message->offset, expected[kept]++); /* none while it was paused, none twice */
+    consumer_message_free(a, event.message);
+  }
+  assert_int_equal(expected[kept], 20);
+  consumer_free(b, 5000);
+  consumer_free(a, 5000);
+}
+
 static void a_member_that_the_group_forgot_loses_its_partitions(void **state) {
   (void)state;
   rd_kafka_mock_topic_create(mock.cluster, "lost", 1, 1);
@@ -431,6 +473,7 @@ int main(void) {
       cmocka_unit_test(a_partition_may_stay_idle),
       cmocka_unit_test(starts_that_make_no_sense_are_refused),
       cmocka_unit_test(members_share_partitions_and_take_over),
+      cmocka_unit_test(pauses_outlive_a_rebalance),
       cmocka_unit_test(a_member_that_the_group_forgot_loses_its_partitions),
       cmocka_unit_test(offsets_are_told_to_the_group),
       cmocka_unit_test(errors_name_what_is_missing),
