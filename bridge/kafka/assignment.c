@@ -30,7 +30,10 @@ static void start_reading(struct consumer *c, struct consumer_topic *topic, int3
   c->reading_count++;
 }
 
-static void end_reading(struct consumer *c, struct consumer_reading *reading) {
+static void end_reading(struct consumer *c, const char *topic, int32_t partition) {
+  struct consumer_reading *reading = consumer_find(c, topic, partition);
+  if (reading == NULL)
+    return;
   reading->reading = false;
   c->reading_count--;
 }
@@ -163,7 +166,7 @@ static bool unassign(struct consumer *c, const struct consumer_partition *partit
       rd_kafka_topic_partition_list_add(list, partitions[i].topic, partitions[i].partition);
   bool ok = failed(c, rd_kafka_incremental_unassign(c->rk, list), "giving up partitions", err);
   for (int i = 0; ok && i < list->cnt; i++)
-    end_reading(c, consumer_find(c, list->elems[i].topic, list->elems[i].partition));
+    end_reading(c, list->elems[i].topic, list->elems[i].partition);
   rd_kafka_topic_partition_list_destroy(list);
   return ok;
 }
