@@ -19,7 +19,10 @@ struct consumer_reading *consumer_find(const struct consumer *c, const char *top
   return &t->partitions[partition];
 }
 
-static void start_reading(struct consumer *c, struct consumer_topic *topic, int32_t partition, int64_t offset) {
+static void start_reading(struct consumer *c, const char *name, int32_t partition, int64_t offset) {
+  struct consumer_topic *topic = consumer_find_topic(c, name);
+  if (topic == NULL)
+    return;
   if (partition >= topic->partition_count) {
     topic->partitions = memory_resize(topic->partitions, (size_t)(partition + 1) * sizeof *topic->partitions);
     memset(&topic->partitions[topic->partition_count], 0,
@@ -152,7 +155,7 @@ bool consumer_assign(struct consumer *c, const struct consumer_start *starts, in
   if (!ok)
     return false;
   for (int i = 0; i < count; i++)
-    start_reading(c, consumer_find_topic(c, starts[i].topic), starts[i].partition, starts[i].offset);
+    start_reading(c, starts[i].topic, starts[i].partition, starts[i].offset);
   if (c->rebalance == REBALANCE_ASSIGN)
     answered(c);
   return true;
