@@ -69,6 +69,9 @@ static const struct setting consumer_defaults[] = {
 static const struct setting member_defaults[] = {
     {"fetch.wait.max.ms", "100"},                    /* it waits for what is still to be written */
     {"topic.metadata.refresh.interval.ms", "10000"}, /* topics made later, partitions added */
+    /* librdkafka 2.0 looks once a second whether a full queue has room: it must hold what is processed in a second. */
+    {"queued.max.messages.kbytes", "8192"},
+    {"fetch.message.max.bytes", "131072"}, /* of each partition, compressed: what may come beyond that */
 };
 
 static const struct setting consumer_musts[] = {

@@ -75,10 +75,11 @@ struct consumer_event {
   int64_t offset;
 };
 
-/* Defaults, before the user's properties: fetch.wait.max.ms 100, queued.max.messages.kbytes 4096 (for all partitions
- * together; each broker may send as much again), topic.metadata.refresh.interval.ms 10 s. Not to be changed:
- * read_committed, cooperative-sticky, no commits of its own, auto.offset.reset=error. ERROR_CONFIG for a bad property
- * or topic name. It begins to join at once. */
+/* Defaults, before the user's properties: fetch.wait.max.ms 100, queued.max.messages.kbytes 8192 (for all partitions
+ * together), fetch.message.max.bytes 128 kB (for each; what one broker sends at a time may exceed the queue by that
+ * much, unpacked), topic.metadata.refresh.interval.ms 10 s. Not to be changed: read_committed, cooperative-sticky, no
+ * commits of its own, auto.offset.reset=error. ERROR_CONFIG for a bad property or topic name. It begins to join at
+ * once. */
 struct consumer *consumer_new(const struct consumer_settings *settings, struct error *err);
 /* Leaves the group and frees all, in a thread of its own; waits for it at most timeout_ms. (When brokers do not answer
  * librdkafka may take up to session.timeout.ms; the thread then goes on alone.) Messages must be freed before. Accepts
