@@ -57,10 +57,11 @@ static bool run_relay(const struct cli *cli, const struct config *config, struct
   return ok;
 }
 
-static bool run_init(const struct cli *cli, const struct settings *settings, const struct stop *stop,
-                     struct error *err) {
+static bool run_init(const struct cli *cli, const struct config *config, const struct settings *settings,
+                     const struct stop *stop, struct error *err) {
   char *role = conninfo_value(settings->relay.conninfo, "user");
-  struct init_settings init = {.relay = &settings->relay, .admin_conninfo = cli->admin, .role = role};
+  struct init_settings init = {
+      .relay = &settings->relay, .admin_conninfo = cli->admin, .role = role, .inbox = config->has_inbox};
   bool ok = true;
   if (cli->print)
     init_print(&init, stdout);
@@ -92,7 +93,7 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     ok = run_relay(cli, config, &settings, &stop, err);
     break;
   case COMMAND_INIT:
-    ok = run_init(cli, &settings, &stop, err);
+    ok = run_init(cli, config, &settings, &stop, err);
     break;
   case COMMAND_DROP:
     ok = drop_confirm(config->name, cli->confirm, err) && drop_run(&settings.relay, &stop, stdout, err);

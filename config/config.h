@@ -110,7 +110,7 @@ struct config {
     char *quarantine_topic;            /* default "<name>.quarantine" */
   } relay;
 
-  bool has_inbox; /* checked at load; nothing uses it yet */
+  bool has_inbox; /* only `init` uses it yet */
   struct {
     char *group;
     struct config_strings topics;    /* at least one, each once */

@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "bridge/base/log.h"
+#include "bridge/base/number.h"
+#include "bridge/inbox/statements.h"
 #include "bridge/kafka/client.h"
 #include "bridge/ops/init_acl.h"
+#include "bridge/ops/init_inbox.h"
 #include "bridge/ops/init_sql.h"
 #include "bridge/ops/topics.h"
 #include "bridge/postgres/connection.h"
@@ -127,6 +130,40 @@ static bool make_functions_and_role(const struct init_settings *settings, struct
   return ok;
 }
 
+/* Whether an administrator has made the tables, in the layout of this version, and our role may use them. */
+static bool inbox_is_there(struct connection *conn) {
+  struct error ignored;
+  struct rows *rows = connection_query(conn, inbox_statements[INBOX_LAYOUT_READ].sql, 0, NULL, &ignored);
+  int64_t version;
+  bool there = rows != NULL && rows_count(rows) == 1 &&
+               number_parse(slice_of(rows_text(rows, 0, 0)), INBOX_LAYOUT, INBOX_LAYOUT, &version);
+  rows_free(rows);
+  return there;
+}
+
+static bool make_inbox(const struct init_settings *settings, struct connection *conn, FILE *out, struct error *err) {
+  if (!settings->inbox)
+    return true;
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  init_inbox_sql(&sql);
+  if (settings->admin_conninfo != NULL && settings->role != NULL)
+    init_inbox_grants(&sql, settings->role);
+  struct error why;
+  bool ok = run_sql(conn, &sql, &why);
+  buffer_free(&sql);
+  if (!ok && strcmp(connection_sqlstate(conn), INIT_INBOX_LAYOUT_SQLSTATE) == 0) {
+    error_refuse(err, "inbox_layout", "%s", why.message);
+    return error_remedy(err, "use the walferry that they belong to, or see `walferry explain inbox_layout`");
+  }
+  bool left = !ok && is_denied(conn) && inbox_is_there(conn);
+  if (ok || left)
+    fprintf(out, "ok  inbox tables and functions%s\n", was_left(left));
+  else
+    *err = why;
+  return ok || left;
+}
+
 /* Where the plugin reads no publication, the tables are judged all the same. */
 static bool make_publication(const struct init_settings *settings, struct connection *conn, FILE *out,
                              struct error *err) {
@@ -151,7 +188,8 @@ static bool make_database_objects(const struct init_settings *settings, FILE *ou
   bool ok = true;
   for (int i = 0; ok && i < relay->intake.table_count; i++)
     ok = make_table(conn, &relay->intake.tables[i], i == 0, out, err);
-  ok = ok && make_functions_and_role(settings, conn, out, err) && make_publication(settings, conn, out, err);
+  ok = ok && make_functions_and_role(settings, conn, out, err) && make_inbox(settings, conn, out, err) &&
+       make_publication(settings, conn, out, err);
   if (!ok && err->kind == ERROR_CONFIG && err->remedy[0] == '\0')
     error_remedy(err,
                  settings->admin_conninfo != NULL
@@ -209,6 +247,10 @@ void init_print(const struct init_settings *settings, FILE *out) {
   init_sql_emit_message(&sql, emit_prefix(relay));
   if (settings->role != NULL)
     init_sql_role(&sql, settings->role, relay->intake.tables, relay->intake.table_count);
+  if (settings->inbox)
+    init_inbox_sql(&sql);
+  if (settings->inbox && settings->role != NULL)
+    init_inbox_grants(&sql, settings->role);
   if (relay->publication != NULL) {
     char *publication = facts_publication_sql(relay);
     buffer_printf(&sql, "%s;\n", publication);

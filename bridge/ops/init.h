@@ -1,5 +1,5 @@
-/* `walferry init`: outbox, functions, role and grants, publication, slot with its first position, topics. What is there
- * already is left as it is. */
+/* `walferry init`: outbox, functions, role and grants, the inbox's tables, publication, slot with its first position,
+ * topics. What is there already is left as it is. */
 #ifndef WALFERRY_OPS_INIT_H
 #define WALFERRY_OPS_INIT_H
 
@@ -11,6 +11,7 @@ struct init_settings {
   const struct relay_settings *relay;
   const char *admin_conninfo; /* NULL: the relay's own */
   const char *role;           /* the relay's role, to be granted what it needs; NULL: whoever connects */
+  bool inbox;                 /* the config has an inbox, which runs as the same role */
 };
 
 /* One line per object on out. */

@@ -9,7 +9,7 @@
 
 #include "bridge/ops/init.h"
 
-static char *print(int tables, const char *publication, const char *role) {
+static char *print_with(int tables, const char *publication, const char *role, bool inbox) {
   static char names[][8] = {"public", "outbox", "second"};
   static struct table_spec specs[] = {{.schema = names[0], .table = names[1]}, {.schema = names[0], .table = names[2]}};
   static const char *const prefixes[] = {"m1", "m2"};
@@ -26,7 +26,7 @@ static char *print(int tables, const char *publication, const char *role) {
                                  .publisher = {.kafka = {.brokers = "k:9092"},
                                                .quarantine_topic = "shop.quarantine",
                                                .topics = {.common = {.partitions = 3, .replication = 2}}}};
-  struct init_settings settings = {.relay = &relay, .role = role};
+  struct init_settings settings = {.relay = &relay, .role = role, .inbox = inbox};
   char *text = NULL;
   size_t len = 0;
   FILE *out = open_memstream(&text, &len);
@@ -34,6 +34,10 @@ static char *print(int tables, const char *publication, const char *role) {
   fclose(out);
   router_free(router);
   return text;
+}
+
+static char *print(int tables, const char *publication, const char *role) {
+  return print_with(tables, publication, role, false);
 }
 
 /* pieces in this order. */
@@ -67,6 +71,7 @@ static void everything_is_printed_in_an_order_that_works(void **state) {
   char *text = print(2, "pub", "relay");
   expect_in_order(text, pieces);
   assert_null(strstr(text, "${aggregate}")); /* only topics that are known ahead of time */
+  assert_null(strstr(text, "inbox"));
   free(text);
 }
 
@@ -91,11 +96,29 @@ static void no_publication_is_printed_where_none_is_read(void **state) {
   free(text);
 }
 
+static void the_inbox_stands_behind_the_role_that_it_runs_as(void **state) {
+  (void)state;
+  static const char *const pieces[] = {"CREATE ROLE \"relay\" LOGIN REPLICATION",
+                                       "CREATE TABLE IF NOT EXISTS walferry.inbox_offsets",
+                                       "FUNCTION walferry.idempotency_put(",
+                                       "PERFORM walferry.inbox_maintain(",
+                                       "GRANT SELECT, INSERT ON walferry.inbox_processed_messages TO \"relay\"",
+                                       "CREATE PUBLICATION \"pub\"",
+                                       NULL};
+  char *text = print_with(1, "pub", "relay", true);
+  expect_in_order(text, pieces);
+  free(text);
+  text = print_with(1, "pub", NULL, true);
+  assert_null(strstr(text, "GRANT"));
+  free(text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(everything_is_printed_in_an_order_that_works),
       cmocka_unit_test(messages_alone_need_no_table_and_no_emit),
       cmocka_unit_test(no_publication_is_printed_where_none_is_read),
+      cmocka_unit_test(the_inbox_stands_behind_the_role_that_it_runs_as),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
