@@ -11,8 +11,9 @@
 const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
     [INBOX_LAYOUT_READ] = {"wf_layout_read", "SELECT version FROM walferry.inbox_layout"},
     [INBOX_HANDLER_LOOK] = {"wf_handler_look",
-                            "SELECT p.proretset AS returns_set, has_function_privilege(p.oid, 'EXECUTE') AND "
-                            "has_schema_privilege(n.oid, 'USAGE') AS executable\n"
+                            "SELECT p.proretset AS returns_set, p.provolatile = 'v' AS volatile,\n"
+                            "  has_function_privilege(p.oid, 'EXECUTE') AND has_schema_privilege(n.oid, 'USAGE') AS "
+                            "executable\n"
                             "FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace\n"
                             "WHERE n.nspname || '.' || p.proname = $1::text AND p.prokind = 'f'\n"
                             "  AND p.pronargs - p.pronargdefaults <= 1 AND p.proargtypes[0] = 'jsonb'::regtype"},

@@ -3,18 +3,15 @@
  *
  * A batch is one transaction, and all of it can be sent in one go:
  *   BEGIN; INBOX_MARKS_LOCK; for each partition INBOX_OFFSET_SWAP; for each message INBOX_HANDLE's statement; COMMIT.
- * A swap that says 0 rows means that the partition is somebody else's: nothing of the batch may be committed, so a
- * batch whose COMMIT is sent along begins each swap's failure itself: it raises an error (see there).
  *
  * Why one effect for each (consumer, source, message id), whoever else handles the same id at the same time:
  * - A mark is a row of inbox_processed_messages. Its partitions are generations; the newest that is opened takes all
  *   marks, and is unique on (message id, source, consumer). A second transaction that marks the same waits there until
  *   the first has ended, and then finds the conflict (committed) or marks itself (rolled back).
- * - The other generations are closed: all their marks are committed and seen by every later statement, since a
- * generation is closed only by who holds the table exclusively (walferry.inbox_maintain), and each batch has taken it
- * by INBOX_MARKS_LOCK before it looks which generation is open. A clock could not close them: of two transactions
- * around midnight each would see its own day. The other ways that were measured are in docs/architecture.md, "Marks".
- */
+ * - The other generations are closed: all their marks are committed and seen by every later statement. For only
+ *   walferry.inbox_maintain opens the next, while it holds a lock on the table that excludes each batch's own
+ *   (INBOX_MARKS_LOCK), which a batch takes before it looks which generation is open.
+ * What else was measured, and why a clock cannot tell generations apart: docs/architecture.md, "Marks of the inbox". */
 #ifndef WALFERRY_INBOX_STATEMENTS_H
 #define WALFERRY_INBOX_STATEMENTS_H
 
@@ -27,7 +24,8 @@ enum inbox_statement {
   /* -> version. Other than INBOX_LAYOUT, or an error (42P01, no such table): `walferry init` has to be run. */
   INBOX_LAYOUT_READ,
 
-  /* $1 schema.function -> returns_set, executable; no row: there is no such function with one jsonb argument. */
+  /* $1 schema.function -> returns_set, volatile, executable; no row: there is no such function that takes one jsonb. A
+   * handler returns no set, and is volatile: another might be called while the statement is planned. */
   INBOX_HANDLER_LOOK,
 
   /* $1 consumer, $2 topic, $3 partition -> next_offset, claim, dirty, cluster_id, record_offset, record_timestamp,

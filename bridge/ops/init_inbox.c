@@ -141,9 +141,10 @@ static const char idempotency[] =
     "$walferry$;\n";
 
 /* What must be done now and then, by any member, in a transaction of its own; returns whether all that was due is done.
- * The next generation has its partition before it is opened. Opening one, and dropping those that were closed longer
- * ago than the retention, needs a moment without a batch under way; where that does not come within two seconds, the
- * next call tries again. It runs with its owner's rights: partitions are the owner's. */
+ * The next generation has its partition before it is opened. To open one takes a moment without a batch under way, to
+ * drop those that were closed longer ago than the retention also one without a reader (pg_dump); where it does not come
+ * within two seconds, for which batches then wait too, the next call tries again. It runs with its owner's rights, who
+ * owns the partitions. */
 static const char maintain[] =
     "CREATE OR REPLACE FUNCTION walferry.inbox_maintain(retention interval)\n"
     "RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'\n"
@@ -152,6 +153,7 @@ static const char maintain[] =
     "  newest integer;\n"
     "  opened timestamptz;\n"
     "  old integer[];\n"
+    "  done boolean := true;\n"
     "BEGIN\n"
     "  IF retention IS NULL OR retention < interval '1 hour' THEN\n"
     "    RAISE EXCEPTION 'the retention of processed messages is at least an hour' USING ERRCODE = '22023';\n"
@@ -175,22 +177,23 @@ static const char maintain[] =
     "                    ALTER TABLE walferry.inbox_processed_messages ATTACH PARTITION\n"
     "                      walferry.inbox_processed_messages_%1$s FOR VALUES IN (%1$s)', newest + 1);\n"
     "  END IF;\n"
-    "  IF opened > clock_timestamp() - retention / 3 AND old = '{}' THEN\n"
-    "    RETURN true;\n"
+    "  IF opened IS NULL OR opened <= clock_timestamp() - retention / 3 THEN\n"
+    "    BEGIN\n"
+    "      LOCK TABLE ONLY walferry.inbox_processed_messages IN SHARE ROW EXCLUSIVE MODE;\n"
+    "      INSERT INTO walferry.inbox_generations VALUES (newest + 1, clock_timestamp());\n"
+    "    EXCEPTION WHEN lock_not_available THEN\n"
+    "      done := false;\n"
+    "    END;\n"
     "  END IF;\n"
     "  BEGIN\n"
-    "    LOCK TABLE ONLY walferry.inbox_processed_messages IN ACCESS EXCLUSIVE MODE;\n"
-    "    IF opened IS NULL OR opened <= clock_timestamp() - retention / 3 THEN\n"
-    "      INSERT INTO walferry.inbox_generations VALUES (newest + 1, clock_timestamp());\n"
-    "    END IF;\n"
     "    FOR i IN 1 .. cardinality(old) LOOP\n"
     "      EXECUTE format('DROP TABLE walferry.inbox_processed_messages_%s', old[i]);\n"
     "      DELETE FROM walferry.inbox_generations WHERE generation = old[i];\n"
     "    END LOOP;\n"
     "  EXCEPTION WHEN lock_not_available THEN\n"
-    "    RETURN false;\n"
+    "    done := false;\n"
     "  END;\n"
-    "  RETURN true;\n"
+    "  RETURN done;\n"
     "END $walferry$;\n"
     "REVOKE ALL ON FUNCTION walferry.inbox_maintain(interval) FROM PUBLIC;\n";
 

@@ -226,7 +226,7 @@ def test_the_granted_role_can_do_all_that_the_inbox_does_and_no_more(make_shop, 
         world.db = shop.db
         member = Member(world, role)
         assert member.do("wf_layout_read") == "1"
-        assert member.do("wf_handler_look", "app.on_event") == "f|t"
+        assert member.do("wf_handler_look", "app.on_event") == "f|t|t"
         claim = world.enter(member)
         member.do("wf_attempt_begin", *PARTITION, 7)
         member.do("wf_attempt_failed", *PARTITION, 7, "{}")
@@ -262,12 +262,12 @@ def test_the_granted_role_can_do_all_that_the_inbox_does_and_no_more(make_shop, 
 
 def test_handlers_are_looked_up(world):
     member = Member(world)
-    assert member.do("wf_handler_look", "app.on_event") == "f|t"
+    assert member.do("wf_handler_look", "app.on_event") == "f|t|t"
     assert member.do("wf_handler_look", "app.on_nothing") == ""
     world.psql("create function app.two(jsonb, text) returns void language sql as ''; "
-               "create function app.rows(jsonb) returns setof int language sql as 'select 1'; "
+               "create function app.rows(jsonb) returns setof int stable language sql as 'select 1'; "
                "create function app.more(jsonb, n int default 1) returns void language sql as ''")
-    assert [member.do("wf_handler_look", f"app.{name}") for name in ("two", "rows", "more")] == ["", "t|t", "f|t"]
+    assert [member.do("wf_handler_look", f"app.{name}") for name in ("two", "rows", "more")] == ["", "t|f|t", "f|t|t"]
 
 
 # Offsets
