@@ -113,12 +113,16 @@ void inbox_statement_call(struct buffer *sql, const char *handler, enum inbox_ca
                             "  SELECT $1::text, $10::text, $11::integer, $12::bigint, $13::bigint, $14::bytea, "
                             "$15::text::jsonb, $16::bytea FROM hold\n"
                             "  RETURNING true\n");
-  buffer_append_text(sql, "), mark AS (\n"
+  /* The open generation is looked through by the conflict alone, whose index is certain: a plan that was made while its
+   * partition was empty may read it from end to end. */
+  buffer_append_text(sql, "), open AS MATERIALIZED (\n"
+                          "  SELECT max(generation) AS generation FROM walferry.inbox_generations\n"
+                          "), mark AS (\n"
                           "  INSERT INTO walferry.inbox_processed_messages (generation, consumer, source, message_id)\n"
-                          "  SELECT (SELECT max(generation) FROM walferry.inbox_generations), $1::text, $2::text, "
-                          "$3::text FROM settings\n"
+                          "  SELECT (SELECT generation FROM open), $1::text, $2::text, $3::text FROM settings\n"
                           "  WHERE NOT EXISTS (SELECT FROM walferry.inbox_processed_messages\n"
-                          "    WHERE message_id = $3::text AND source = $2::text AND consumer = $1::text)\n");
+                          "    WHERE message_id = $3::text AND source = $2::text AND consumer = $1::text\n"
+                          "    AND generation < (SELECT generation FROM open))\n");
   if (calling == INBOX_HANDLE)
     buffer_append_text(sql, "    AND NOT EXISTS (SELECT FROM hold)\n");
   buffer_append_text(sql, "  ON CONFLICT DO NOTHING RETURNING true\n"

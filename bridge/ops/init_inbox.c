@@ -177,7 +177,7 @@ static const char maintain[] =
     "                    ALTER TABLE walferry.inbox_processed_messages ATTACH PARTITION\n"
     "                      walferry.inbox_processed_messages_%1$s FOR VALUES IN (%1$s)', newest + 1);\n"
     "  END IF;\n"
-    "  IF opened IS NULL OR opened <= clock_timestamp() - retention / 3 THEN\n"
+    "  IF opened IS NULL OR opened <= clock_timestamp() - retention / 2 THEN\n"
     "    BEGIN\n"
     "      LOCK TABLE ONLY walferry.inbox_processed_messages IN SHARE ROW EXCLUSIVE MODE;\n"
     "      INSERT INTO walferry.inbox_generations VALUES (newest + 1, clock_timestamp());\n"

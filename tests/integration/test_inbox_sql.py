@@ -382,12 +382,12 @@ def test_one_effect_for_each_id_while_generations_change(world):
     """Members in each other's way, with the same ids, while generations are opened and none is dropped."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
-    members, ids, done = [Member(world) for _ in range(4)], [f"id{n}" for n in range(150)], threading.Event()
+    members, ids, done = [Member(world) for _ in range(4)], [f"id{n}" for n in range(600)], threading.Event()
 
     def open_generations():
         while not done.wait(0.05):
             world.psql("update walferry.inbox_generations set opened_at = clock_timestamp() - case when generation = "
-                       "(select max(generation) from walferry.inbox_generations) then interval '4 hours' else '0' end; "
+                       "(select max(generation) from walferry.inbox_generations) then interval '5 hours' else '0' end; "
                        "select walferry.inbox_maintain('9 hours')")
 
     def consume(member, order):
@@ -434,28 +434,28 @@ def test_marks_are_dropped_by_generation_behind_the_retention(world):
     member = Member(world)
     assert world.generations() == [1]
     member.handle_alone("a")
-    assert member.do("wf_maintain", "9 hours") == "t" and world.generations() == [1]
-    for generation in (2, 3, 4):
+    assert member.do("wf_maintain", "6 hours") == "t" and world.generations() == [1]
+    for generation in (2, 3):
         world.age("3 hours 1 minute")
-        assert member.do("wf_maintain", "9 hours") == "t"
+        assert member.do("wf_maintain", "6 hours") == "t"
         assert world.generations()[-1] == generation
         assert member.handle_alone("a") == "duplicate"
-    world.age("3 hours 1 minute")  # the first was closed a little more than 9 hours ago
-    assert member.do("wf_maintain", "9 hours") == "t"
-    assert world.generations() == [2, 3, 4, 5]
+    world.age("3 hours 1 minute")  # the first was closed a little more than 6 hours ago
+    assert member.do("wf_maintain", "6 hours") == "t"
+    assert world.generations() == [2, 3, 4]
     assert world.psql("select count(*) from walferry.inbox_processed_messages") == "0"
     assert member.handle_alone("a") == "called"
-    member.do("wf_maintain", "9 hours")
+    member.do("wf_maintain", "6 hours")
     partitions = world.psql("select inhrelid::regclass from pg_inherits where inhparent = "
                             "'walferry.inbox_processed_messages'::regclass order by inhrelid").split()
-    assert [p.rsplit("_", 1)[1] for p in partitions] == ["2", "3", "4", "5", "6"]  # one ahead
+    assert [p.rsplit("_", 1)[1] for p in partitions] == ["2", "3", "4", "5"]  # one ahead
 
 
 def test_a_batch_under_way_keeps_its_generation_open(world, two):
     one, other = two
     one.begin()
     one.handle("a")
-    world.age("3 days")
+    world.age("4 days")
     assert other.do("wf_maintain", "7 days") == "f" and world.generations() == [1]
     one.run("commit")
     assert other.do("wf_maintain", "7 days") == "t" and world.generations() == [1, 2]
@@ -465,7 +465,7 @@ def test_a_batch_under_way_keeps_its_generation_open(world, two):
 def test_a_batch_that_begins_while_a_generation_is_opened_sees_the_new_one(world, two):
     one, other = two
     one.run("begin")
-    world.age("3 days")
+    world.age("4 days")
     assert one.do("wf_maintain", "7 days") == "t"
     other.pid = other.run("select pg_backend_pid()")
     other.run("begin")
@@ -481,7 +481,7 @@ def test_a_batch_that_begins_while_a_generation_is_opened_sees_the_new_one(world
 def test_two_do_not_maintain_at_the_same_time_and_an_hour_is_the_least(world, two):
     one, other = two
     one.run("begin")
-    world.age("3 days")
+    world.age("4 days")
     one.do("wf_maintain", "7 days")
     assert other.do("wf_maintain", "7 days") == "t"
     one.run("commit")
