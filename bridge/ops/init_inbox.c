@@ -197,10 +197,11 @@ static const char maintain[] =
     "END $walferry$;\n"
     "REVOKE ALL ON FUNCTION walferry.inbox_maintain(interval) FROM PUBLIC;\n";
 
-/* Once, for the first generation; later calls are the inbox's. */
+/* Once, for the first generation, and the partition of the next; later calls are the inbox's. With two partitions every
+ * plan leaves out the open one when it runs. */
 static const char first_generation[] = "DO $walferry$ BEGIN\n"
                                        "  IF NOT EXISTS (SELECT FROM walferry.inbox_generations) THEN\n"
-                                       "    PERFORM walferry.inbox_maintain('7 days');\n"
+                                       "    PERFORM walferry.inbox_maintain('7 days') FROM generate_series(1, 2);\n"
                                        "  END IF;\n"
                                        "END $walferry$;\n";
 
