@@ -2,14 +2,10 @@
  * place: only strings with escapes are copied. */
 #include "bridge/base/timestamp.h"
 #include "bridge/event/event.h"
+#include "bridge/event/members.h"
 
 /* What a member is taken for. The two nested objects are no roles of their own. */
-enum { MEMBER_ACTOR = FIELD_COUNT, MEMBER_METADATA, MEMBER_PARTITION_KEY, MEMBER_COUNT };
-
-struct member_role {
-  const char *name;
-  int role;
-};
+enum { MEMBER_ACTOR = FIELD_COUNT, MEMBER_METADATA, MEMBER_PARTITION_KEY };
 
 static const struct member_role top_members[] = {{"id", FIELD_ID},
                                                  {"type", FIELD_TYPE},
@@ -35,88 +31,23 @@ static const struct member_role actor_members[] = {{"id", FIELD_ACTOR_ID}, {"typ
 static const struct member_role metadata_members[] = {
     {"partition_key", MEMBER_PARTITION_KEY}, {"tenant_id", FIELD_TENANT_ID}, {NULL, 0}};
 
-/* The values of one object by role; absent where the member is missing or null. */
-struct members {
-  struct slice values[MEMBER_COUNT];
-};
-
-/* Checks the object as it goes, and takes its members of interest. false: it is none, or one of these stands there
- * twice, so that it is not known which is meant. */
-static bool collect(struct jsontext_scratch *scratch, struct slice object, const struct member_role *roles,
-                    struct members *found) {
-  *found = (struct members){0};
-  uint64_t seen = 0;
-  bool twice = false;
-  struct jsontext_reader reader = jsontext_checking_reader_over(object);
-  struct slice raw_name, value;
-  if (!jsontext_read_open(&reader, JSONTEXT_OBJECT))
-    return false;
-  while (jsontext_read_member(&reader, &raw_name) && jsontext_read_value(&reader, &value)) {
-    struct slice name = jsontext_scratch_text(scratch, raw_name);
-    const struct member_role *r = roles;
-    while (r->name != NULL && !slice_is(name, r->name))
-      r++;
-    if (r->name == NULL)
-      continue;
-    if (seen >> r->role & 1) {
-      twice = true;
-      continue;
-    }
-    seen |= UINT64_C(1) << r->role;
-    if (jsontext_kind_of(value) != JSONTEXT_NULL)
-      found->values[r->role] = value;
-  }
-  if (jsontext_read_end(&reader))
-    return !twice;
-  *found = (struct members){0}; /* what is no JSON has no members */
-  return false;
-}
-
-/* Writes the value's text; an object or array is not one, and false. */
-static bool take_text(struct jsontext_scratch *scratch, struct slice value, struct slice *text) {
-  if (!slice_present(value))
-    return true;
-  switch (jsontext_kind_of(value)) {
-  case JSONTEXT_STRING:
-    *text = jsontext_scratch_text(scratch, jsontext_string_body(value));
-    return true;
-  case JSONTEXT_NUMBER:
-  case JSONTEXT_BOOL:
-    *text = value;
-    return true;
-  case JSONTEXT_OBJECT:
-  case JSONTEXT_ARRAY:
-  case JSONTEXT_NULL:
-    break;
-  }
-  return false;
-}
-
-static bool take_nested(struct jsontext_scratch *scratch, struct slice object, const struct member_role *roles,
-                        struct members *found) {
-  *found = (struct members){0};
-  if (!slice_present(object))
-    return true;
-  return jsontext_kind_of(object) == JSONTEXT_OBJECT && collect(scratch, object, roles, found);
-}
-
 static bool fill(struct jsontext_scratch *scratch, struct slice content, struct event *event) {
   struct members top, actor, metadata;
-  bool ok = collect(scratch, content, top_members, &top);
+  bool ok = members_collect(scratch, content, top_members, &top) && !top.twice;
   for (int f = 0; f < FIELD_COUNT; f++) {
     if (f == FIELD_PAYLOAD || f == FIELD_HEADERS)
       event->fields[f] = top.values[f];
     else
-      ok &= take_text(scratch, top.values[f], &event->fields[f]);
+      ok &= members_text(scratch, top.values[f], &event->fields[f]);
   }
-  ok &= take_nested(scratch, top.values[MEMBER_ACTOR], actor_members, &actor);
-  ok &= take_text(scratch, actor.values[FIELD_ACTOR_ID], &event->fields[FIELD_ACTOR_ID]);
-  ok &= take_text(scratch, actor.values[FIELD_ACTOR_TYPE], &event->fields[FIELD_ACTOR_TYPE]);
-  ok &= take_nested(scratch, top.values[MEMBER_METADATA], metadata_members, &metadata);
+  ok &= members_nested(scratch, top.values[MEMBER_ACTOR], actor_members, &actor);
+  ok &= members_text(scratch, actor.values[FIELD_ACTOR_ID], &event->fields[FIELD_ACTOR_ID]);
+  ok &= members_text(scratch, actor.values[FIELD_ACTOR_TYPE], &event->fields[FIELD_ACTOR_TYPE]);
+  ok &= members_nested(scratch, top.values[MEMBER_METADATA], metadata_members, &metadata);
   if (!slice_present(event->fields[FIELD_KEY]))
-    ok &= take_text(scratch, metadata.values[MEMBER_PARTITION_KEY], &event->fields[FIELD_KEY]);
+    ok &= members_text(scratch, metadata.values[MEMBER_PARTITION_KEY], &event->fields[FIELD_KEY]);
   if (!slice_present(event->fields[FIELD_TENANT_ID]))
-    ok &= take_text(scratch, metadata.values[FIELD_TENANT_ID], &event->fields[FIELD_TENANT_ID]);
+    ok &= members_text(scratch, metadata.values[FIELD_TENANT_ID], &event->fields[FIELD_TENANT_ID]);
   return ok;
 }
 
