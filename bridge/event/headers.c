@@ -18,6 +18,15 @@ static const struct {
                    {HEADER_CONTENT_TYPE, FIELD_CONTENT_TYPE}};
 #define OWN_HEADER_COUNT (sizeof own_headers / sizeof *own_headers)
 
+bool header_field(const char *name, enum event_field *field) {
+  for (size_t i = 0; i < OWN_HEADER_COUNT; i++)
+    if (strcmp(own_headers[i].name, name) == 0) {
+      *field = own_headers[i].field;
+      return true;
+    }
+  return false;
+}
+
 void header_list_init(struct header_list *list) {
   *list = (struct header_list){0};
 }

@@ -13,6 +13,9 @@
 #define HEADER_TX "wf_tx"
 #define HEADER_CONTENT_TYPE "content-type"
 
+/* The field that a header of walferry's own carries. false: it is none of those. */
+bool header_field(const char *name, enum event_field *field);
+
 struct header_list {
   struct record_header items[HEADERS_OWN_MAX + HEADERS_CUSTOM_MAX];
   int count;

@@ -7,6 +7,7 @@ from harness import system, walferry
 CODES = [re.compile(p) for p in (
     r'error_refuse\(\s*&?\w+,\s*"([a-z_]+)"',
     r'problem_set\(\s*\w+,\s*"([a-z_]+)"',
+    r'\bnote\(\s*\w+,\s*"([a-z_]+)"',
     r'reclassify\(\s*\w+,\s*ERROR_\w+,\s*"([a-z_]+)"',
     r'\bCODE_\w+\[\]\s*=\s*"([a-z_]+)"',
     r'(?:->|\.)code\s*=\s*"([a-z_]+)"',
