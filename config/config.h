@@ -65,9 +65,11 @@ enum config_envelope {
 };
 enum config_on_invalid { CONFIG_ON_INVALID_QUARANTINE = 1, CONFIG_ON_INVALID_STOP };
 
+enum config_unmatched { CONFIG_UNMATCHED_DEAD_LETTER = 1, CONFIG_UNMATCHED_SKIP };
+
 struct config_handler {
-  char *type;
-  char *call; /* schema.function */
+  char *type; /* exact or with * */
+  char *call; /* schema.function; NULL: `ignore: true`, events of this type are passed over */
 };
 
 struct config {
@@ -116,6 +118,7 @@ struct config {
     struct config_strings topics;    /* at least one, each once */
     struct config_handler *handlers; /* at least one, each type once */
     unsigned handler_count;
+    enum config_unmatched unmatched; /* what becomes of an event that no handler is for; default dead_letter */
     struct {
       int32_t max_attempts;   /* default 5 */
       int32_t backoff_ms;     /* default 200 */

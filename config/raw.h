@@ -61,7 +61,7 @@ struct raw_relay {
 };
 
 struct raw_handler {
-  char *type, *call;
+  char *type, *call, *ignore;
 };
 
 struct raw_retry {
@@ -78,6 +78,7 @@ struct raw_inbox {
   unsigned topics_count;
   struct raw_handler *handlers;
   unsigned handlers_count;
+  char *unmatched;
   struct raw_retry retry;
   char *timeout_ms;
   struct raw_dead_letter dead_letter;

@@ -112,7 +112,8 @@ static const cyaml_schema_field_t relay_fields[] = {
 
 static const cyaml_schema_field_t handler_fields[] = {
     TEXT_REQUIRED(struct raw_handler, type),
-    TEXT_REQUIRED(struct raw_handler, call),
+    TEXT(struct raw_handler, call),
+    TEXT(struct raw_handler, ignore),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t handler_entry = {
@@ -136,6 +137,7 @@ static const cyaml_schema_field_t inbox_fields[] = {
     CYAML_FIELD_SEQUENCE("topics", CYAML_FLAG_POINTER, struct raw_inbox, topics, &text_entry, 0, CYAML_UNLIMITED),
     CYAML_FIELD_SEQUENCE("handlers", CYAML_FLAG_POINTER, struct raw_inbox, handlers, &handler_entry, 0,
                          CYAML_UNLIMITED),
+    TEXT(struct raw_inbox, unmatched),
     SECTION(struct raw_inbox, retry, retry_fields),
     TEXT(struct raw_inbox, timeout_ms),
     SECTION(struct raw_inbox, dead_letter, dead_letter_fields),

@@ -19,15 +19,44 @@ static const char *check_group(const char *name) {
   return strlen(name) > 255 ? "is longer than 255 bytes" : NULL;
 }
 
+/* One of the two, and not both: who calls nothing has to say so. */
+static bool load_call(const struct loading *loading, unsigned i, const struct raw_handler *raw,
+                      struct config_handler *handler) {
+  struct loading_key call = loading_key("inbox.handlers[%u].call", i);
+  struct loading_key ignore = loading_key("inbox.handlers[%u].ignore", i);
+  bool ignored;
+  if (!loading_bool(loading, ignore.text, raw->ignore, false, &ignored) ||
+      !section_name(loading, call.text, raw->call, NULL, names_check_function,
+                    "write schema.function, the SQL function to call, without parentheses", &handler->call))
+    return false;
+  if (ignored && handler->call != NULL) {
+    loading_fail(loading, ignore.text, "the type \"%s\" is to be ignored and has a `call`", handler->type);
+    return loading_remedy(loading, "keep one of the two");
+  }
+  if (!ignored && handler->call == NULL) {
+    struct loading_key item = loading_key("inbox.handlers[%u]", i);
+    loading_fail(loading, item.text, "the handler of \"%s\" has no `call`", handler->type);
+    return loading_remedy(loading, "add `call: schema.function`, or `ignore: true` to pass over events of this type");
+  }
+  return true;
+}
+
+static bool load_unmatched(const struct loading *loading, const char *raw, enum config_unmatched *out) {
+  static const char *const names[] = {"dead_letter", "skip"};
+  size_t chosen;
+  if (!loading_choice(loading, "inbox.unmatched", raw, names, 2, 0, &chosen))
+    return false;
+  *out = chosen == 0 ? CONFIG_UNMATCHED_DEAD_LETTER : CONFIG_UNMATCHED_SKIP;
+  return true;
+}
+
 static bool load_handlers(const struct loading *loading, const struct raw_inbox *raw, struct config *config) {
   config->inbox.handlers = memory_alloc(raw->handlers_count * sizeof *config->inbox.handlers);
   for (unsigned i = 0; i < raw->handlers_count; i++) {
     struct config_handler *handler = &config->inbox.handlers[config->inbox.handler_count++];
     struct loading_key type = loading_key("inbox.handlers[%u].type", i);
-    struct loading_key call = loading_key("inbox.handlers[%u].call", i);
     if (!loading_text(loading, type.text, raw->handlers[i].type, NULL, &handler->type) ||
-        !section_name(loading, call.text, raw->handlers[i].call, NULL, names_check_function,
-                      "write schema.function, the SQL function to call, without parentheses", &handler->call))
+        !load_call(loading, i, &raw->handlers[i], handler))
       return false;
     for (const struct config_handler *other = config->inbox.handlers; other < handler; other++) {
       if (strcmp(other->type, handler->type) != 0)
@@ -84,6 +113,7 @@ bool section_inbox(const struct loading *loading, const struct raw_inbox *raw, s
           section_strings(loading, "inbox.topics", raw->topics, raw->topics_count, names_check_topic,
                           SECTION_TOPIC_REMEDY, &config->inbox.topics) &&
           check_not_empty(loading, "inbox.handlers", raw->handlers_count) && load_handlers(loading, raw, config) &&
+          load_unmatched(loading, raw->unmatched, &config->inbox.unmatched) &&
           load_retry(loading, &raw->retry, config) &&
           loading_number(loading, "inbox.timeout_ms", raw->timeout_ms, 30000, 1, HOUR_MS, &config->inbox.timeout_ms) &&
           load_dead_letter(loading, &raw->dead_letter, config));

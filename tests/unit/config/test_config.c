@@ -45,6 +45,7 @@ static void example_loads_as_documented(void **state) {
   assert_int_equal(config->inbox.handler_count, 2);
   assert_string_equal(config->inbox.handlers[1].type, "Maintenance*");
   assert_string_equal(config->inbox.handlers[1].call, "fleet.on_maintenance");
+  assert_int_equal(config->inbox.unmatched, CONFIG_UNMATCHED_DEAD_LETTER);
   assert_int_equal(config->inbox.retry.max_attempts, 5);
   assert_int_equal(config->inbox.retry.backoff_ms, 200);
   assert_int_equal(config->inbox.retry.backoff_max_ms, 30000);
@@ -102,11 +103,25 @@ static void relay_and_inbox_get_their_defaults(void **state) {
   assert_string_equal(config->relay.routes[0].topic, "outbox.event.${aggregate}");
   assert_int_equal(config->relay.on_invalid, CONFIG_ON_INVALID_QUARANTINE);
   assert_string_equal(config->relay.quarantine_topic, "shop.quarantine");
+  assert_int_equal(config->inbox.unmatched, CONFIG_UNMATCHED_DEAD_LETTER);
   assert_int_equal(config->inbox.retry.max_attempts, 5);
   assert_int_equal(config->inbox.retry.backoff_ms, 60000);
   assert_int_equal(config->inbox.retry.backoff_max_ms, 60000);
   assert_int_equal(config->inbox.timeout_ms, 30000);
   assert_string_equal(config->inbox.dead_letter.suffix, ".dlq");
+  config_free(config);
+}
+
+static void types_can_be_ignored_and_the_unmatched_skipped(void **state) {
+  (void)state;
+  struct config *config = load(BASE "inbox:\n  group: g\n  topics: [t]\n  handlers:\n"
+                                    "    - {type: A, call: s.f, ignore: false}\n    - {type: \"B*\", ignore: true}\n"
+                                    "  unmatched: skip\n");
+  assert_int_equal(config->inbox.handler_count, 2);
+  assert_string_equal(config->inbox.handlers[0].call, "s.f");
+  assert_string_equal(config->inbox.handlers[1].type, "B*");
+  assert_null(config->inbox.handlers[1].call);
+  assert_int_equal(config->inbox.unmatched, CONFIG_UNMATCHED_SKIP);
   config_free(config);
 }
 
@@ -375,6 +390,14 @@ static void inbox_values_are_checked(void **state) {
       {"parentheses", HANDLER("s.f()"), "8:23", "not of the form schema.function", "without parentheses"},
       {"three parts", HANDLER("a.b.c"), "8:23", "not of the form schema.function", ""},
       {"digit", HANDLER("s.1f"), "8:23", "not of the form schema.function", ""},
+      {"no call", BASE "inbox:\n  group: g\n  topics: [t]\n  handlers:\n    - {type: A}\n", "8:7",
+       "the handler of \"A\" has no `call`", "ignore: true"},
+      {"not ignored", BASE "inbox:\n  group: g\n  topics: [t]\n  handlers:\n    - {type: A, ignore: false}\n", "8:7",
+       "the handler of \"A\" has no `call`", "call: schema.function"},
+      {"call and ignore", HANDLER("s.f, ignore: true"), "8:36", "\"A\" is to be ignored and has a `call`", "keep one"},
+      {"ignore", HANDLER("s.f, ignore: yes"), "8:36", "\"yes\" is not false or true", ""},
+      {"unmatched", INBOX "  unmatched: ignore\n", "8:14", "\"ignore\" is not dead_letter or skip",
+       "write dead_letter"},
       {"type twice", HANDLER("s.f") "    - {type: A, call: s.g}\n", "9:14", "\"A\" has two handlers", "keep one"},
       {"attempts", INBOX "  retry: {max_attempts: 0}\n", "8:25", "0 is out of range", "from 1 to 1000"},
       {"backoff", INBOX "  retry: {backoff_ms: 200ms}\n", "8:23", "\"200ms\"", "no unit"},
@@ -429,6 +452,7 @@ int main(void) {
       cmocka_unit_test(both_decoders_are_taken),
       cmocka_unit_test(smallest_file_gets_the_defaults),
       cmocka_unit_test(relay_and_inbox_get_their_defaults),
+      cmocka_unit_test(types_can_be_ignored_and_the_unmatched_skipped),
       cmocka_unit_test(unusual_but_good_values_load),
       cmocka_unit_test(each_envelope_has_its_name),
       cmocka_unit_test(every_column_role_is_loaded),
