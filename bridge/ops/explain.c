@@ -6,11 +6,14 @@
 #include "config/nearest.h"
 
 static const struct explain_page *page_at(size_t i) {
-  return i < explain_refusal_count ? &explain_refusals[i] : &explain_rows[i - explain_refusal_count];
+  if (i < explain_refusal_count)
+    return &explain_refusals[i];
+  i -= explain_refusal_count;
+  return i < explain_row_count ? &explain_rows[i] : &explain_messages[i - explain_row_count];
 }
 
 static size_t page_count(void) {
-  return explain_refusal_count + explain_row_count;
+  return explain_refusal_count + explain_row_count + explain_message_count;
 }
 
 static const char *kind_text(enum explain_kind kind) {
@@ -21,6 +24,8 @@ static const char *kind_text(enum explain_kind kind) {
     return "an error";
   case EXPLAIN_ROW:
     return "a row in quarantine; with relay.on_invalid: stop it ends the relay instead (row_invalid)";
+  case EXPLAIN_MESSAGE:
+    return "a dead letter of the inbox";
   }
   return "";
 }
@@ -43,7 +48,8 @@ static void print_list(FILE *out) {
     const char *title;
   } parts[] = {{EXPLAIN_REFUSAL, "Refusals (exit code 3):"},
                {EXPLAIN_ERROR, "Other ends and errors:"},
-               {EXPLAIN_ROW, "Rows in quarantine:"}};
+               {EXPLAIN_ROW, "Rows in quarantine:"},
+               {EXPLAIN_MESSAGE, "Dead letters:"}};
   for (size_t part = 0; part < sizeof parts / sizeof parts[0]; part++) {
     fprintf(out, "%s%s\n", part == 0 ? "" : "\n", parts[part].title);
     for (size_t i = 0; i < page_count(); i++)

@@ -1,4 +1,4 @@
-/* `walferry explain`: a page for each code of a refusal, of an error, or of a quarantined row. */
+/* `walferry explain`: a page for each code of a refusal, of an error, of a quarantined row, or of a dead letter. */
 #ifndef WALFERRY_OPS_EXPLAIN_H
 #define WALFERRY_OPS_EXPLAIN_H
 
@@ -10,7 +10,8 @@
 enum explain_kind {
   EXPLAIN_REFUSAL = 1, /* exit 3, or a FAIL of `check` */
   EXPLAIN_ERROR,       /* another end of a run, or a reason to try again */
-  EXPLAIN_ROW          /* in quarantine, or behind row_invalid */
+  EXPLAIN_ROW,         /* in quarantine, or behind row_invalid */
+  EXPLAIN_MESSAGE      /* a dead letter */
 };
 
 struct explain_page {
@@ -22,11 +23,13 @@ struct explain_page {
   const char *steps;   /* what to do */
 };
 
-/* All of them, in the order in which they are listed (explain_pages.c, explain_rows.c). */
+/* All of them, in the order in which they are listed (explain_pages.c, explain_rows.c, explain_messages.c). */
 extern const struct explain_page explain_refusals[];
 extern const size_t explain_refusal_count;
 extern const struct explain_page explain_rows[];
 extern const size_t explain_row_count;
+extern const struct explain_page explain_messages[];
+extern const size_t explain_message_count;
 
 /* The page of a code, or with NULL the list of all. ERROR_CONFIG for a code that there is not, with the nearest. */
 bool explain_print(const char *code, FILE *out, struct error *err);

@@ -1,5 +1,5 @@
 /* A consumed record is whatever anybody may write to the topic: it has to yield an event or a problem. The event's
- * envelope is JSON, and read again it is the same.
+ * envelope is JSON, and an event of the same content.
  *
  * Input: parts with a NUL byte between: who wrote it ("w": walferry; all else is foreign), value, key, and the values
  * of the headers below in their order. A part that is missing is absent, as is the value if it is "-". */
@@ -42,8 +42,9 @@ static void check_event(const struct received *event) {
     abort();
 }
 
-/* As walferry's own record, which the envelope is. */
-static void read_again(const struct received *event) {
+/* As walferry's own record, which the envelope is. Blanks around a bare payload are within the envelope, and no part of
+ * its payload when it is read again: so it settles with the second time. */
+static void read_again(const struct received *event, bool settled) {
   if (!jsontext_check(event->envelope, NULL))
     abort();
   if (!slice_present(event->type))
@@ -55,9 +56,11 @@ static void read_again(const struct received *event) {
   struct received again;
   struct problem problem;
   if (!received_read(reader, &record, &again, &problem) || again.layout != RECEIVED_STANDARD ||
-      !slice_equal(again.envelope, event->envelope) || !slice_equal(again.id, event->id) ||
-      !slice_equal(again.type, event->type) || !slice_equal(again.source, event->source))
+      !slice_equal(again.id, event->id) || !slice_equal(again.type, event->type) ||
+      !slice_equal(again.source, event->source) || (settled && !slice_equal(again.envelope, event->envelope)))
     abort();
+  if (!settled)
+    read_again(&again, true);
   received_reader_free(reader);
 }
 
@@ -84,7 +87,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size) {
     abort();
   check_event(&event);
   if (ok)
-    read_again(&event);
+    read_again(&event, false);
   received_reader_free(reader);
   return 0;
 }

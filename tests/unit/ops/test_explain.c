@@ -43,6 +43,8 @@ static void the_list_has_a_line_for_each_page(void **state) {
     assert_non_null(strstr(list, explain_refusals[i].summary));
   for (size_t i = 0; i < explain_row_count; i++)
     assert_non_null(strstr(list, explain_rows[i].summary));
+  for (size_t i = 0; i < explain_message_count; i++)
+    assert_non_null(strstr(list, explain_messages[i].summary));
   free(list);
 }
 
@@ -83,6 +85,8 @@ static void pages_fit_a_terminal(void **state) {
     expect_fit(&explain_refusals[i]);
   for (size_t i = 0; i < explain_row_count; i++)
     expect_fit(&explain_rows[i]);
+  for (size_t i = 0; i < explain_message_count; i++)
+    expect_fit(&explain_messages[i]);
 }
 
 int main(void) {
