@@ -6,10 +6,10 @@
 enum { A, B, C };
 static const struct member_role roles[] = {{"a", A}, {"b", B}, {"other a", A}, {"c", C}, {NULL, 0}};
 
-static bool collect(void **state, const char *object, struct members *found) {
+static bool collect(struct jsontext_scratch *scratch, const char *object, struct members *found) {
   memset(found, 0x5A, sizeof *found);
-  jsontext_scratch_reset(*state, strlen(object));
-  return members_collect(*state, slice_of(object), roles, found);
+  jsontext_scratch_reset(scratch, strlen(object));
+  return members_collect(scratch, slice_of(object), roles, found);
 }
 
 static void members_are_found_by_role(void **state) {

@@ -53,9 +53,9 @@ static void check_case(struct received_reader *reader, const struct received_cas
   assert_text(slice_of(event.contradicted), c->contradicted);
 }
 
-static void check_cases(void **state, const struct received_case *cases, size_t count) {
+static void check_cases(struct received_reader *reader, const struct received_case *cases, size_t count) {
   for (size_t i = 0; i < count; i++)
-    check_case(*state, &cases[i]);
+    check_case(reader, &cases[i]);
 }
 
 /* Way and back. */
@@ -227,7 +227,7 @@ static void what_the_value_lacks_is_taken_from_headers(void **state) {
        NULL,
        .envelope = "{\"id\":\"fleet.rentals/3/42\"," TIME ",\"payload\":null," META "}"},
   };
-  check_cases(state, cases, COUNT_OF(cases));
+  check_cases(*state, cases, COUNT_OF(cases));
 }
 
 #define EVENT(members) "{\"id\":\"e\",\"type\":\"T\"," TIME members ",\"payload\":1}"
@@ -274,7 +274,7 @@ static void the_value_counts_where_a_header_contradicts(void **state) {
        .envelope = "{\"id\":\"e\",\"type\":\"T\"," TIME ",\"source\":\"a%20b\",\"payload\":\"x\"," META "}",
        .contradicted = "source"},
   };
-  check_cases(state, cases, COUNT_OF(cases));
+  check_cases(*state, cases, COUNT_OF(cases));
 }
 
 static void a_payload_that_resembles_an_envelope_is_a_payload(void **state) {
@@ -299,7 +299,7 @@ static void a_payload_that_resembles_an_envelope_is_a_payload(void **state) {
       {"a string with JSON", BARE("\"{\\\"a\\\":1}\"")},
       {"a name twice", BARE("{\"id\":1,\"id\":2}")},
   };
-  check_cases(state, cases, COUNT_OF(cases));
+  check_cases(*state, cases, COUNT_OF(cases));
 }
 
 static void debeziums_forms_are_read(void **state) {
@@ -367,7 +367,7 @@ static void debeziums_forms_are_read(void **state) {
        "T",
        .envelope = BACK("1", "\"[1]\"")},
   };
-  check_cases(state, cases, COUNT_OF(cases));
+  check_cases(*state, cases, COUNT_OF(cases));
 }
 
 static void keys_are_taken_where_they_are_text(void **state) {
@@ -471,7 +471,7 @@ static void what_cannot_be_handled_has_a_code(void **state) {
        "T",
        .problem = "envelope_invalid"},
   };
-  check_cases(state, cases, COUNT_OF(cases));
+  check_cases(*state, cases, COUNT_OF(cases));
 }
 
 static void a_nul_in_a_header_is_a_problem(void **state) {
