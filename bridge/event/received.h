@@ -71,7 +71,7 @@ void received_reader_free(struct received_reader *reader); /* accepts NULL */
  * less will do: payload, and type or eventType. Else it is the payload. What an envelope lacks is taken from the
  * headers of the same name and from the key.
  *
- * A record without walferry's headers but with a header `id` is Debezium's: its payload may be a string that holds
+ * A record without the header wf_lsn but with a header `id` is Debezium's: its payload may be a string that holds
  * JSON, its value, key and headers may be JSON, also as {"schema": ..., "payload": ...}, and the type may stand in
  * eventType. Without a type anywhere, type is absent.
  *
