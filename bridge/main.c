@@ -85,7 +85,8 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
   static struct stop stop; /* the thread that waits for signals outlives every frame */
   signals_start(&stop, ends_by_itself(cli->command) ? 1 : 0);
   struct settings settings;
-  if (!settings_init(&settings, config, err))
+  if (!(cli->command == COMMAND_INBOX ? settings_need_inbox : settings_need_relay)(config, err) ||
+      !settings_init(&settings, config, err))
     return false;
   bool ok = false;
   switch (cli->command) {

@@ -114,62 +114,104 @@ static struct topic_override *make_overrides(const struct config *config) {
   return overrides;
 }
 
-bool settings_init(struct settings *settings, const struct config *config, struct error *err) {
-  if (!config->has_relay) {
-    error_set(err, ERROR_CONFIG, "%s: there is no relay section", config->path);
-    return error_remedy(err, "add one with the outbox tables: relay: {tables: [{table: public.outbox}]}");
-  }
-  struct router *router = make_router(config, err);
-  if (router == NULL)
+bool settings_need_relay(const struct config *config, struct error *err) {
+  if (config->has_relay)
+    return true;
+  error_set(err, ERROR_CONFIG, "%s: there is no relay section", config->path);
+  return error_remedy(err, "add one with the outbox tables: relay: {tables: [{table: public.outbox}]}");
+}
+
+bool settings_need_inbox(const struct config *config, struct error *err) {
+  if (config->has_inbox)
+    return true;
+  error_set(err, ERROR_CONFIG, "%s: there is no inbox section", config->path);
+  return error_remedy(err, "add one: inbox: {group: NAME, topics: [TOPIC], handlers: [{type: TYPE, call: "
+                           "schema.function}]}");
+}
+
+static bool fill_relay(struct settings *settings, const struct config *config, const struct kafka_settings *kafka,
+                       struct error *err) {
+  settings->router = make_router(config, err);
+  if (settings->router == NULL)
     return error_wrap(err, "%s: relay.routes", config->path);
-  struct table_spec *tables = memory_alloc(config->relay.table_count * sizeof *tables);
-  struct header_column *header_columns = make_header_columns(config), *next = header_columns;
+  settings->tables = memory_alloc(config->relay.table_count * sizeof *settings->tables);
+  settings->header_columns = make_header_columns(config);
+  const struct header_column *next = settings->header_columns;
   for (unsigned i = 0; i < config->relay.table_count; i++) {
-    fill_table(&tables[i], &config->relay.tables[i], next);
+    fill_table(&settings->tables[i], &config->relay.tables[i], next);
     next += config->relay.tables[i].header_count;
   }
-  struct topic_override *overrides = make_overrides(config);
-  *settings = (struct settings){
-      .tables = tables,
-      .header_columns = header_columns,
-      .router = router,
-      .overrides = overrides,
-      .relay = {.name = config->name,
-                .conninfo = config->postgres.conninfo,
-                .slot = config->postgres.slot,
-                .publication =
-                    decoder_class_find(plugin_of(config))->reads_publication ? config->postgres.publication : NULL,
-                .plugin = plugin_of(config),
-                .create = config->postgres.create,
-                .intake = {.tables = tables,
-                           .table_count = (int)config->relay.table_count,
-                           .prefixes = (const char *const *)config->relay.messages.items,
-                           .prefix_count = (int)config->relay.messages.count,
-                           .record = {.instance = config->name,
-                                      .layout = layout_of(config->relay.envelope),
-                                      .versioned_types = config->relay.versioned_types,
-                                      .router = router,
-                                      .quarantine_topic = config->relay.quarantine_topic},
-                           .stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,
-                           .segment_bytes = SEGMENT_BYTES},
-                .publisher = {.stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,
-                              .kafka = {.brokers = config->kafka.brokers,
-                                        .instance = config->name,
-                                        .properties = (const char *const *)config->kafka.properties.items,
-                                        .property_count = (int)config->kafka.properties.count},
-                              .quarantine_topic = config->relay.quarantine_topic,
-                              .create_topics = config->kafka.topics.create,
-                              .topics = {.common = shape_of(&config->kafka.topics.shape, (enum config_cleanup)0),
-                                         .overrides = overrides,
-                                         .override_count = (int)config->kafka.topics.override_count}},
-                .until = RELAY_FOREVER},
+  settings->overrides = make_overrides(config);
+  settings->relay = (struct relay_settings){
+      .name = config->name,
+      .conninfo = config->postgres.conninfo,
+      .slot = config->postgres.slot,
+      .publication = decoder_class_find(plugin_of(config))->reads_publication ? config->postgres.publication : NULL,
+      .plugin = plugin_of(config),
+      .create = config->postgres.create,
+      .intake = {.tables = settings->tables,
+                 .table_count = (int)config->relay.table_count,
+                 .prefixes = (const char *const *)config->relay.messages.items,
+                 .prefix_count = (int)config->relay.messages.count,
+                 .record = {.instance = config->name,
+                            .layout = layout_of(config->relay.envelope),
+                            .versioned_types = config->relay.versioned_types,
+                            .router = settings->router,
+                            .quarantine_topic = config->relay.quarantine_topic},
+                 .stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,
+                 .segment_bytes = SEGMENT_BYTES},
+      .publisher = {.stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,
+                    .kafka = *kafka,
+                    .quarantine_topic = config->relay.quarantine_topic,
+                    .create_topics = config->kafka.topics.create,
+                    .topics = {.common = shape_of(&config->kafka.topics.shape, (enum config_cleanup)0),
+                               .overrides = settings->overrides,
+                               .override_count = (int)config->kafka.topics.override_count}},
+      .until = RELAY_FOREVER,
   };
-  if (!kafka_settings_check(&settings->relay.publisher.kafka, err)) {
-    error_wrap(err, "%s: kafka", config->path);
-    settings_free(settings);
-    return false;
-  }
   return true;
+}
+
+static void fill_inbox(struct settings *settings, const struct config *config, const struct kafka_settings *kafka) {
+  settings->handlers = memory_alloc(config->inbox.handler_count * sizeof *settings->handlers);
+  for (unsigned i = 0; i < config->inbox.handler_count; i++)
+    settings->handlers[i] =
+        (struct handler_spec){.type = config->inbox.handlers[i].type, .call = config->inbox.handlers[i].call};
+  settings->inbox = (struct inbox_settings){
+      .name = config->name,
+      .conninfo = config->postgres.conninfo,
+      .kafka = *kafka,
+      .group = config->inbox.group,
+      .topics = (const char *const *)config->inbox.topics.items,
+      .topic_count = (int)config->inbox.topics.count,
+      .handlers = settings->handlers,
+      .handler_count = config->inbox.handler_count,
+      .unmatched = config->inbox.unmatched == CONFIG_UNMATCHED_SKIP ? REGISTRY_SKIP : REGISTRY_DEAD_LETTER,
+      .max_attempts = config->inbox.retry.max_attempts,
+      .backoff_ms = config->inbox.retry.backoff_ms,
+      .backoff_max_ms = config->inbox.retry.backoff_max_ms,
+      .timeout_ms = config->inbox.timeout_ms,
+      .retention_days = 7,
+      .dead_letter_suffix = config->inbox.dead_letter.suffix,
+      .hold_key = config->inbox.dead_letter.hold_key,
+      .dead_letter_records = config->has_relay,
+  };
+}
+
+bool settings_init(struct settings *settings, const struct config *config, struct error *err) {
+  *settings = (struct settings){.tables = NULL};
+  struct kafka_settings kafka = {.brokers = config->kafka.brokers,
+                                 .instance = config->name,
+                                 .properties = (const char *const *)config->kafka.properties.items,
+                                 .property_count = (int)config->kafka.properties.count};
+  bool ok = kafka_settings_check(&kafka, err) || error_wrap(err, "%s: kafka", config->path);
+  if (ok && config->has_relay)
+    ok = fill_relay(settings, config, &kafka, err);
+  if (ok && config->has_inbox)
+    fill_inbox(settings, config, &kafka);
+  if (!ok)
+    settings_free(settings);
+  return ok;
 }
 
 void settings_free(struct settings *settings) {
@@ -177,5 +219,6 @@ void settings_free(struct settings *settings) {
   free(settings->tables);
   free(settings->overrides);
   free(settings->header_columns);
+  free(settings->handlers);
   *settings = (struct settings){.tables = NULL};
 }

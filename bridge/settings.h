@@ -2,21 +2,27 @@
 #ifndef WALFERRY_SETTINGS_H
 #define WALFERRY_SETTINGS_H
 
+#include "bridge/inbox/inbox.h"
 #include "bridge/relay/relay.h"
 #include "config/config.h"
 
-/* Owns what relay points to besides the config, which must outlive it. */
+/* Owns what relay and inbox point to besides the config, which must outlive it. Each is filled where the config has
+ * its section. */
 struct settings {
   struct relay_settings relay;
+  struct inbox_settings inbox;
   struct table_spec *tables;
   struct header_column *header_columns; /* of all tables */
   struct router *router;
   struct topic_override *overrides;
+  struct handler_spec *handlers;
 };
 
-/* ERROR_CONFIG where the config has no relay section, a route does not compile, or librdkafka knows no such property.
- */
+/* ERROR_CONFIG where a route does not compile, or librdkafka knows no such property. */
 bool settings_init(struct settings *settings, const struct config *config, struct error *err);
+/* ERROR_CONFIG where the config lacks the section that a command is about. */
+bool settings_need_relay(const struct config *config, struct error *err);
+bool settings_need_inbox(const struct config *config, struct error *err);
 void settings_free(struct settings *settings);
 
 #endif

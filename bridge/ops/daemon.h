@@ -6,7 +6,7 @@
 
 #include "bridge/base/error.h"
 #include "bridge/relay/progress.h"
-#include "bridge/relay/stop.h"
+#include "bridge/base/stop.h"
 
 /* What was told last. */
 struct daemon_told {

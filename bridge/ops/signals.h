@@ -2,7 +2,7 @@
 #ifndef WALFERRY_OPS_SIGNALS_H
 #define WALFERRY_OPS_SIGNALS_H
 
-#include "bridge/relay/stop.h"
+#include "bridge/base/stop.h"
 
 /* Call before any other thread exists: it blocks SIGTERM, SIGINT and SIGHUP everywhere. SIGTERM and SIGINT ask to stop;
  * 4 s later what is still open is given up, after 9 s or at a second signal the process leaves at once (what is open is

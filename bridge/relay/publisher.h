@@ -8,7 +8,7 @@
 #include "bridge/kafka/client.h"
 #include "bridge/relay/position.h"
 #include "bridge/relay/segment.h"
-#include "bridge/relay/stop.h"
+#include "bridge/base/stop.h"
 #include "bridge/relay/totals.h"
 
 struct publisher_settings {

@@ -8,7 +8,7 @@
 #include "bridge/relay/partitions.h"
 #include "bridge/relay/progress.h"
 #include "bridge/relay/publisher.h"
-#include "bridge/relay/stop.h"
+#include "bridge/base/stop.h"
 
 struct relay_settings {
   const char *name;

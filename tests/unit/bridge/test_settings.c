@@ -244,7 +244,6 @@ static void what_does_not_fit_is_a_config_error(void **state) {
   static const struct {
     const char *text, *said;
   } cases[] = {
-      {BASE, "f.yaml: there is no relay section"},
       {"name: shop\npostgres: {conninfo: host=db}\nkafka: {brokers: k, properties: [no.such.property=1]}\n"
        "relay: {tables: [{table: t}]}\n",
        "no.such.property"},
@@ -264,6 +263,48 @@ static void what_does_not_fit_is_a_config_error(void **state) {
   }
 }
 
+static void the_inbox_arrives(void **state) {
+  (void)state;
+  struct config *config = load(BASE "inbox:\n  group: g\n  topics: [t1, t2]\n  unmatched: skip\n  timeout_ms: 700\n"
+                                    "  handlers: [{type: A, call: s.f}, {type: \"B*\", ignore: true}]\n"
+                                    "  retry: {max_attempts: 3, backoff_ms: 10, backoff_max_ms: 20}\n"
+                                    "  dead_letter: {suffix: .dead, hold_key: true}\n");
+  struct settings settings;
+  assert_true(settings_init(&settings, config, NULL));
+  const struct inbox_settings *i = &settings.inbox;
+  assert_string_equal(i->name, "shop");
+  assert_string_equal(i->kafka.instance, "shop");
+  assert_string_equal(i->group, "g");
+  assert_int_equal(i->topic_count, 2);
+  assert_string_equal(i->topics[1], "t2");
+  assert_int_equal(i->handler_count, 2);
+  assert_string_equal(i->handlers[0].call, "s.f");
+  assert_string_equal(i->handlers[1].type, "B*");
+  assert_null(i->handlers[1].call);
+  assert_int_equal(i->unmatched, REGISTRY_SKIP);
+  assert_int_equal(i->max_attempts, 3);
+  assert_int_equal(i->backoff_ms, 10);
+  assert_int_equal(i->backoff_max_ms, 20);
+  assert_int_equal(i->timeout_ms, 700);
+  assert_string_equal(i->dead_letter_suffix, ".dead");
+  assert_true(i->hold_key);
+  assert_false(i->dead_letter_records); /* there is no relay that would publish them */
+  settings_free(&settings);
+  config_free(config);
+}
+
+static void a_command_says_which_section_it_lacks(void **state) {
+  (void)state;
+  struct config *config = load(BASE);
+  struct error err = {.kind = ERROR_NONE};
+  assert_false(settings_need_relay(config, &err));
+  assert_int_equal(err.kind, ERROR_CONFIG);
+  assert_string_equal(err.message, "f.yaml: there is no relay section");
+  assert_false(settings_need_inbox(config, &err));
+  assert_string_equal(err.message, "f.yaml: there is no inbox section");
+  config_free(config);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(defaults_arrive),
@@ -275,6 +316,8 @@ int main(void) {
       cmocka_unit_test(header_columns_go_to_their_table),
       cmocka_unit_test(messages_alone_are_enough),
       cmocka_unit_test(what_does_not_fit_is_a_config_error),
+      cmocka_unit_test(the_inbox_arrives),
+      cmocka_unit_test(a_command_says_which_section_it_lacks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* How the outside ends a run. Written by the signal thread, read by all. */
-#ifndef WALFERRY_RELAY_STOP_H
-#define WALFERRY_RELAY_STOP_H
+#ifndef WALFERRY_BASE_STOP_H
+#define WALFERRY_BASE_STOP_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
