@@ -110,3 +110,36 @@ void buffer_append_base64(struct buffer *buf, struct slice s) {
     buffer_append(buf, quad, sizeof quad);
   }
 }
+
+/* The six bits of a character of the alphabet; -1 for any other. */
+static int base64_bits(char c) {
+  if (c >= 'A' && c <= 'Z')
+    return c - 'A';
+  if (c >= 'a' && c <= 'z')
+    return c - 'a' + 26;
+  if (c >= '0' && c <= '9')
+    return c - '0' + 52;
+  return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool buffer_append_base64_bytes(struct buffer *buf, struct slice text) {
+  if (text.len % 4 != 0)
+    return false;
+  for (size_t i = 0; i < text.len; i += 4) {
+    const char *quad = text.data + i;
+    bool last = i + 4 == text.len;
+    int bytes = last && quad[3] == '=' ? (quad[2] == '=' ? 1 : 2) : 3;
+    uint32_t word = 0;
+    for (int k = 0; k <= bytes; k++) {
+      int bits = base64_bits(quad[k]);
+      if (bits < 0)
+        return false;
+      word |= (uint32_t)bits << (18 - 6 * k);
+    }
+    if ((word & (bytes == 1 ? 0xffffu : bytes == 2 ? 0xffu : 0u)) != 0) /* bits that stand for nothing */
+      return false;
+    char out[3] = {(char)(word >> 16 & 255), (char)(word >> 8 & 255), (char)(word & 255)};
+    buffer_append(buf, out, (size_t)bytes);
+  }
+  return true;
+}

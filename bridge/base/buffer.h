@@ -55,6 +55,8 @@ void buffer_printf(struct buffer *buf, const char *format, ...) __attribute__((f
 void buffer_append_json(struct buffer *buf, struct slice s);
 /* As base64 (RFC 4648, padded). */
 void buffer_append_base64(struct buffer *buf, struct slice s);
+/* The bytes that such a text stands for; false where it is none. What was appended before that showed stays. */
+bool buffer_append_base64_bytes(struct buffer *buf, struct slice text);
 
 static inline struct slice buffer_slice(const struct buffer *buf) {
   return slice_from(buf->data == NULL ? "" : buf->data, buf->len);

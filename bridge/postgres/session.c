@@ -274,8 +274,7 @@ short session_poll(const PGconn *conn, short events, int64_t deadline_ms) {
   }
 }
 
-/* True once PQgetResult will not block: an answer is there or the connection is broken. */
-static bool wait_for_result(PGconn *conn, int64_t deadline_ms) {
+bool session_wait(PGconn *conn, int64_t deadline_ms) {
   for (;;) {
     int unsent = PQflush(conn);
     if (unsent < 0 || !PQisBusy(conn))
@@ -314,7 +313,7 @@ PGresult *session_exec(PGconn *conn, const char *sql, int param_count, const cha
   }
   PGresult *kept = NULL;
   for (;;) {
-    if (!wait_for_result(conn, deadline_ms)) {
+    if (!session_wait(conn, deadline_ms)) {
       session_break(conn);
       PQclear(kept);
       error_set(err, ERROR_RETRY, "Postgres did not answer within %lld ms", (long long)timeout_ms);

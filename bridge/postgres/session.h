@@ -34,6 +34,10 @@ bool session_fail(const PGconn *conn, const PGresult *result, struct error *err)
 /* Cuts the connection so that its next use fails at once; session_exec does this when time runs out. */
 void session_break(PGconn *conn);
 
+/* Sends what is unsent, and waits for an answer: true once PQgetResult will not block, as one is there or the
+ * connection is broken; false at the deadline (clock_monotonic_ms). */
+bool session_wait(PGconn *conn, int64_t deadline_ms);
+
 /* Waits for the socket; returns poll's revents, 0 at the deadline (clock_monotonic_ms). */
 short session_poll(const PGconn *conn, short events, int64_t deadline_ms);
 

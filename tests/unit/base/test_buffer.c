@@ -186,6 +186,22 @@ static void base64_is_that_of_rfc_4648(void **state) {
     buffer_init(&buf, 1000);
     buffer_append_base64(&buf, cases[i].in);
     assert_true(slice_is(buffer_slice(&buf), cases[i].out));
+    buffer_clear(&buf);
+    assert_true(buffer_append_base64_bytes(&buf, slice_of(cases[i].out)));
+    assert_true(slice_equal(buffer_slice(&buf), slice_present(cases[i].in) ? cases[i].in : slice_of("")));
+    buffer_free(&buf);
+  }
+}
+
+static void what_is_no_base64_is_told(void **state) {
+  (void)state;
+  static const char *const cases[] = {
+      "Z", "Zg", "Zg=", "Zg==Zg==", "Z===", "====", "Zm9*", "Zh==", "Zm9=", "=m9v", "Zg=v"};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct buffer buf;
+    buffer_init(&buf, 100);
+    if (buffer_append_base64_bytes(&buf, slice_of(cases[i])))
+      fail_msg("%s was taken", cases[i]);
     buffer_free(&buf);
   }
 }
@@ -203,6 +219,7 @@ int main(void) {
       cmocka_unit_test(json_strings_are_escaped),
       cmocka_unit_test(json_escapes_each_byte_wherever_it_stands),
       cmocka_unit_test(base64_is_that_of_rfc_4648),
+      cmocka_unit_test(what_is_no_base64_is_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
