@@ -9,17 +9,22 @@ static const struct explain_page *page_at(size_t i) {
   if (i < explain_refusal_count)
     return &explain_refusals[i];
   i -= explain_refusal_count;
+  if (i < explain_inbox_count)
+    return &explain_inbox[i];
+  i -= explain_inbox_count;
   return i < explain_row_count ? &explain_rows[i] : &explain_messages[i - explain_row_count];
 }
 
 static size_t page_count(void) {
-  return explain_refusal_count + explain_row_count + explain_message_count;
+  return explain_refusal_count + explain_inbox_count + explain_row_count + explain_message_count;
 }
 
 static const char *kind_text(enum explain_kind kind) {
   switch (kind) {
   case EXPLAIN_REFUSAL:
     return "refused: exit code 3, nothing more is published or acknowledged until it is put right";
+  case EXPLAIN_PARTITION:
+    return "a partition is refused: the inbox does not read it on until it is put right, and goes on with the others";
   case EXPLAIN_ERROR:
     return "an error";
   case EXPLAIN_ROW:
@@ -47,6 +52,7 @@ static void print_list(FILE *out) {
     enum explain_kind kind;
     const char *title;
   } parts[] = {{EXPLAIN_REFUSAL, "Refusals (exit code 3):"},
+               {EXPLAIN_PARTITION, "Partitions that the inbox does not read on:"},
                {EXPLAIN_ERROR, "Other ends and errors:"},
                {EXPLAIN_ROW, "Rows in quarantine:"},
                {EXPLAIN_MESSAGE, "Dead letters:"}};

@@ -9,6 +9,7 @@
 
 enum explain_kind {
   EXPLAIN_REFUSAL = 1, /* exit 3, or a FAIL of `check` */
+  EXPLAIN_PARTITION,   /* one partition that the inbox does not read on */
   EXPLAIN_ERROR,       /* another end of a run, or a reason to try again */
   EXPLAIN_ROW,         /* in quarantine, or behind row_invalid */
   EXPLAIN_MESSAGE      /* a dead letter */
@@ -23,9 +24,12 @@ struct explain_page {
   const char *steps;   /* what to do */
 };
 
-/* All of them, in the order in which they are listed (explain_pages.c, explain_rows.c, explain_messages.c). */
+/* All of them, in the order in which they are listed (explain_pages.c, explain_inbox.c, explain_rows.c,
+ * explain_messages.c). */
 extern const struct explain_page explain_refusals[];
 extern const size_t explain_refusal_count;
+extern const struct explain_page explain_inbox[];
+extern const size_t explain_inbox_count;
 extern const struct explain_page explain_rows[];
 extern const size_t explain_row_count;
 extern const struct explain_page explain_messages[];

@@ -1,4 +1,5 @@
-/* The pages of refusals and errors, see explain.h. Every code of the sources has one, and no other: a test compares. */
+/* The pages of refusals and errors of the relay, see explain.h. Every code of the sources has one, and no other: a test
+ * compares. */
 #include "bridge/ops/explain.h"
 
 /* The commands that several pages name, each with the words that belong to it. */
@@ -264,16 +265,6 @@ const struct explain_page explain_refusals[] = {
      "  kcat -b $KAFKA_BROKERS -L -t TOPIC\n",
      "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --alter --topic TOPIC --partitions N\n"
      "with N as the refusal says. Records lost with the old topic do not come again.\n"},
-    {"inbox_layout", EXPLAIN_REFUSAL, "the inbox tables in the database belong to another version",
-     "The tables inbox_... in the schema walferry were made by a walferry whose\n"
-     "statements expect other columns, or by something else (layout 0). Nothing was\n"
-     "changed.\n",
-     "  SELECT version FROM walferry.inbox_layout;\n"
-     "  walferry --version\n",
-     "Use the walferry that they belong to. If they are not walferry's, move them to\n"
-     "another schema and run `walferry init` again. Never drop inbox_offsets or\n"
-     "inbox_processed_messages of an inbox that is in use: what they say was handled\n"
-     "would be handled again.\n"},
     {"row_invalid", EXPLAIN_REFUSAL, "a row cannot be published, and relay.on_invalid is stop",
      "The refusal names table, id, LSN and the reason, which has a page of its own.\n",
      "  SELECT * FROM outbox WHERE id = '...';\n",

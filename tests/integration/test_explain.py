@@ -32,7 +32,7 @@ def listed():
 
 def test_every_code_has_a_page_and_every_page_a_code():
     codes, pages = codes_of_the_sources(), set(listed())
-    assert codes - pages == set(), "codes without a page in bridge/ops/explain_pages.c, explain_rows.c or explain_messages.c"
+    assert codes - pages == set(), "codes without a page in bridge/ops/explain_*.c"
     assert pages - codes == set(), "pages of codes that the sources do not have"
 
 
@@ -49,11 +49,13 @@ def test_the_docs_have_the_same_codes_with_the_same_words():
     pages = listed()
     refusals = table("docs/operations.md", "## Refusals")
     assert refusals == {code: pages[code] for code in refusals}
+    partitions = table("docs/operations.md", "## Partitions that the inbox does not read")
+    assert partitions == {code: pages[code] for code in partitions}
     messages = table("docs/operations.md", "## Dead letters")
     assert messages == {code: pages[code] for code in messages}
     rows = table("README.md", "### Quarantine")
-    assert set(refusals) | set(rows) | set(messages) == set(pages)
-    assert len(refusals) + len(rows) + len(messages) == len(pages)
+    assert set(refusals) | set(partitions) | set(rows) | set(messages) == set(pages)
+    assert len(refusals) + len(partitions) + len(rows) + len(messages) == len(pages)
 
 
 def test_a_page_tells_what_to_do():

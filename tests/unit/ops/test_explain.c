@@ -41,6 +41,8 @@ static void the_list_has_a_line_for_each_page(void **state) {
   assert_non_null(list);
   for (size_t i = 0; i < explain_refusal_count; i++)
     assert_non_null(strstr(list, explain_refusals[i].summary));
+  for (size_t i = 0; i < explain_inbox_count; i++)
+    assert_non_null(strstr(list, explain_inbox[i].summary));
   for (size_t i = 0; i < explain_row_count; i++)
     assert_non_null(strstr(list, explain_rows[i].summary));
   for (size_t i = 0; i < explain_message_count; i++)
@@ -83,6 +85,8 @@ static void pages_fit_a_terminal(void **state) {
   (void)state;
   for (size_t i = 0; i < explain_refusal_count; i++)
     expect_fit(&explain_refusals[i]);
+  for (size_t i = 0; i < explain_inbox_count; i++)
+    expect_fit(&explain_inbox[i]);
   for (size_t i = 0; i < explain_row_count; i++)
     expect_fit(&explain_rows[i]);
   for (size_t i = 0; i < explain_message_count; i++)

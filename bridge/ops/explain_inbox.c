@@ -1,0 +1,62 @@
+/* The pages of what the inbox refuses, see explain.h. */
+#include "bridge/ops/explain.h"
+
+/* As a refusal names it. */
+#define ROW "WHERE consumer = 'accounting' AND topic = 'fleet.rentals' AND partition = 0;\n"
+#define STORED "  SELECT * FROM walferry.inbox_offsets " ROW
+#define LOG_RANGE                                                                                                      \
+  "  kafka-get-offsets.sh --bootstrap-server $KAFKA_BROKERS --topic fleet.rentals --time earliest\n"                   \
+  "  kafka-get-offsets.sh --bootstrap-server $KAFKA_BROKERS --topic fleet.rentals --time latest\n"
+/* The ways out: begin at the start, or at an offset of one's own choice. Each ends with a whole sentence. */
+#define BEGIN_AT_START                                                                                                 \
+  "  DELETE FROM walferry.inbox_offsets " ROW                                                                          \
+  "What it handled before stays marked: an event with the same source and id is not\n"                                 \
+  "handled twice, as long as marks are kept (inbox.retention_days).\n"
+#define BEGIN_AT_OFFSET                                                                                                \
+  "  UPDATE walferry.inbox_offsets SET next_offset = 1200, cluster_id = NULL,\n"                                       \
+  "    record_offset = NULL, record_timestamp = NULL, record_id = NULL\n"                                              \
+  "  " ROW
+
+const struct explain_page explain_inbox[] = {
+    {"inbox_layout", EXPLAIN_REFUSAL, "the inbox tables in the database belong to another version",
+     "The tables inbox_... in the schema walferry were made by a walferry whose\n"
+     "statements expect other columns, or by something else (layout 0). Nothing was\n"
+     "changed.\n",
+     "  SELECT version FROM walferry.inbox_layout;\n"
+     "  walferry --version\n",
+     "Use the walferry that they belong to. If they are not walferry's, move them to\n"
+     "another schema and run `walferry init` again. Never drop inbox_offsets or\n"
+     "inbox_processed_messages of an inbox that is in use: what they say was handled\n"
+     "would be handled again.\n"},
+    {"kafka_cluster_changed", EXPLAIN_PARTITION, "the stored offset belongs to another Kafka cluster",
+     "Every Kafka cluster has an id. In another one the same offsets mean other\n"
+     "records, so reading on from the stored offset would leave some out or handle\n"
+     "others again.\n",
+     STORED "  kafka-cluster.sh cluster-id --bootstrap-server $KAFKA_BROKERS\n",
+     "Wrong brokers: correct kafka.brokers. If this cluster is to be read from now on,\n"
+     "begin at the start of its log:\n" BEGIN_AT_START
+     "If it took over the records with their offsets, keep the offset:\n"
+     "  UPDATE walferry.inbox_offsets SET cluster_id = NULL\n"
+     "  " ROW "or begin where you want to:\n" BEGIN_AT_OFFSET "Then restart the inbox.\n"},
+    {"offset_deleted", EXPLAIN_PARTITION, "records were deleted from Kafka before they were read",
+     "The log begins behind the stored offset: the topic keeps records for less time\n"
+     "than the inbox was away or behind (retention.ms, retention.bytes), or somebody\n"
+     "deleted them. What was in them is not known.\n",
+     STORED LOG_RANGE
+     "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --describe --all --entity-type topics --entity-name "
+     "fleet.rentals\n",
+     "Find out at their source which events are missing, and whether they matter; they\n"
+     "may be sent again, with the ids that they had. Let the topic keep records for\n"
+     "longer than the inbox may ever be away. Then go on with what is left:\n" BEGIN_AT_START
+     "and restart the inbox.\n"},
+    {"topic_recreated", EXPLAIN_PARTITION, "the topic was deleted and made again, or lost its last records",
+     "The log ends before the stored offset, or has another record (by its timestamp\n"
+     "and its header id) where the last one stood that was handled. Brokers that lost\n"
+     "their disks, or an unclean leader election, look the same.\n",
+     STORED LOG_RANGE
+     "  kcat -b $KAFKA_BROKERS -C -e -q -t fleet.rentals -p 0 -o OFFSET -c 1 -J      with record_offset\n",
+     "If it is a new topic, begin at its start:\n" BEGIN_AT_START
+     "If it is the old one and has lost records, or its first ones are of no interest,\n"
+     "begin where you want to:\n" BEGIN_AT_OFFSET "Then restart the inbox.\n"},
+};
+const size_t explain_inbox_count = sizeof explain_inbox / sizeof explain_inbox[0];
