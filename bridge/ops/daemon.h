@@ -5,8 +5,8 @@
 #define WALFERRY_OPS_DAEMON_H
 
 #include "bridge/base/error.h"
-#include "bridge/relay/progress.h"
 #include "bridge/base/stop.h"
+#include "bridge/relay/progress.h"
 
 /* What was told last. */
 struct daemon_told {

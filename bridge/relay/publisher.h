@@ -4,11 +4,11 @@
 #define WALFERRY_RELAY_PUBLISHER_H
 
 #include "bridge/base/error.h"
+#include "bridge/base/stop.h"
 #include "bridge/kafka/admin.h"
 #include "bridge/kafka/client.h"
 #include "bridge/relay/position.h"
 #include "bridge/relay/segment.h"
-#include "bridge/base/stop.h"
 #include "bridge/relay/totals.h"
 
 struct publisher_settings {

@@ -3,12 +3,12 @@
 #ifndef WALFERRY_RELAY_RELAY_H
 #define WALFERRY_RELAY_RELAY_H
 
+#include "bridge/base/stop.h"
 #include "bridge/postgres/replication.h"
 #include "bridge/relay/intake.h"
 #include "bridge/relay/partitions.h"
 #include "bridge/relay/progress.h"
 #include "bridge/relay/publisher.h"
-#include "bridge/base/stop.h"
 
 struct relay_settings {
   const char *name;
