@@ -191,7 +191,7 @@ static void fill_inbox(struct settings *settings, const struct config *config, c
       .backoff_ms = config->inbox.retry.backoff_ms,
       .backoff_max_ms = config->inbox.retry.backoff_max_ms,
       .timeout_ms = config->inbox.timeout_ms,
-      .retention_days = 7,
+      .retention_days = config->inbox.retention_days,
       .dead_letter_suffix = config->inbox.dead_letter.suffix,
       .hold_key = config->inbox.dead_letter.hold_key,
       .dead_letter_records = config->has_relay,

@@ -112,7 +112,7 @@ struct config {
     char *quarantine_topic;            /* default "<name>.quarantine" */
   } relay;
 
-  bool has_inbox; /* only `init` uses it yet */
+  bool has_inbox;
   struct {
     char *group;
     struct config_strings topics;    /* at least one, each once */
@@ -124,7 +124,8 @@ struct config {
       int32_t backoff_ms;     /* default 200 */
       int32_t backoff_max_ms; /* at least backoff_ms; default 30000 or backoff_ms, whichever is more */
     } retry;
-    int32_t timeout_ms; /* of one handler call; default 30000 */
+    int32_t timeout_ms;     /* of one handler call; default 30000 */
+    int32_t retention_days; /* of the marks of what was handled; 1 to 3650, default 7 */
     struct {
       char *suffix;  /* of the dead-letter topic, behind the event's own; default ".dlq" */
       bool hold_key; /* default false */

@@ -80,7 +80,7 @@ struct raw_inbox {
   unsigned handlers_count;
   char *unmatched;
   struct raw_retry retry;
-  char *timeout_ms;
+  char *timeout_ms, *retention_days;
   struct raw_dead_letter dead_letter;
 };
 

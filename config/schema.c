@@ -140,6 +140,7 @@ static const cyaml_schema_field_t inbox_fields[] = {
     TEXT(struct raw_inbox, unmatched),
     SECTION(struct raw_inbox, retry, retry_fields),
     TEXT(struct raw_inbox, timeout_ms),
+    TEXT(struct raw_inbox, retention_days),
     SECTION(struct raw_inbox, dead_letter, dead_letter_fields),
     CYAML_FIELD_END,
 };

@@ -7,6 +7,7 @@
 #include "config/sections.h"
 
 #define HOUR_MS (60 * 60 * 1000)
+#define RETENTION_DAYS_MAX 3650
 
 static bool check_not_empty(const struct loading *loading, const char *key, unsigned count) {
   if (count > 0)
@@ -116,5 +117,7 @@ bool section_inbox(const struct loading *loading, const struct raw_inbox *raw, s
           load_unmatched(loading, raw->unmatched, &config->inbox.unmatched) &&
           load_retry(loading, &raw->retry, config) &&
           loading_number(loading, "inbox.timeout_ms", raw->timeout_ms, 30000, 1, HOUR_MS, &config->inbox.timeout_ms) &&
+          loading_number(loading, "inbox.retention_days", raw->retention_days, 7, 1, RETENTION_DAYS_MAX,
+                         &config->inbox.retention_days) &&
           load_dead_letter(loading, &raw->dead_letter, config));
 }

@@ -266,6 +266,7 @@ static void what_does_not_fit_is_a_config_error(void **state) {
 static void the_inbox_arrives(void **state) {
   (void)state;
   struct config *config = load(BASE "inbox:\n  group: g\n  topics: [t1, t2]\n  unmatched: skip\n  timeout_ms: 700\n"
+                                    "  retention_days: 30\n"
                                     "  handlers: [{type: A, call: s.f}, {type: \"B*\", ignore: true}]\n"
                                     "  retry: {max_attempts: 3, backoff_ms: 10, backoff_max_ms: 20}\n"
                                     "  dead_letter: {suffix: .dead, hold_key: true}\n");
@@ -286,6 +287,7 @@ static void the_inbox_arrives(void **state) {
   assert_int_equal(i->backoff_ms, 10);
   assert_int_equal(i->backoff_max_ms, 20);
   assert_int_equal(i->timeout_ms, 700);
+  assert_int_equal(i->retention_days, 30);
   assert_string_equal(i->dead_letter_suffix, ".dead");
   assert_true(i->hold_key);
   assert_false(i->dead_letter_records); /* there is no relay that would publish them */

@@ -108,6 +108,7 @@ static void relay_and_inbox_get_their_defaults(void **state) {
   assert_int_equal(config->inbox.retry.backoff_ms, 60000);
   assert_int_equal(config->inbox.retry.backoff_max_ms, 60000);
   assert_int_equal(config->inbox.timeout_ms, 30000);
+  assert_int_equal(config->inbox.retention_days, 7);
   assert_string_equal(config->inbox.dead_letter.suffix, ".dlq");
   config_free(config);
 }
@@ -404,6 +405,9 @@ static void inbox_values_are_checked(void **state) {
       {"backoff order", INBOX "  retry: {backoff_ms: 500, backoff_max_ms: 100}\n", "8:44",
        "100 is less than backoff_ms, 500", "at least 500"},
       {"timeout", INBOX "  timeout_ms: 30s\n", "8:15", "\"30s\" is not a whole number", ""},
+      {"retention", INBOX "  retention_days: 0\n", "8:19", "0 is out of range", "from 1 to 3650"},
+      {"long retention", INBOX "  retention_days: 3651\n", "8:19", "3651 is out of range", "from 1 to 3650"},
+      {"retention with a unit", INBOX "  retention_days: 7d\n", "8:19", "\"7d\"", "no unit"},
       {"suffix", INBOX "  dead_letter: {suffix: '/x'}\n", "8:25", "characters that Kafka does not take", ""},
       {"hold_key", INBOX "  dead_letter: {hold_key: maybe}\n", "8:27", "\"maybe\" is not false or true", ""},
       {"long suffix", INBOX "  dead_letter: {suffix: " LONG_60 LONG_60 LONG_60 LONG_60 "123456789}\n", "8:25",
