@@ -20,6 +20,7 @@ enum inbox_state {
 #define INBOX_STATES INBOX_STOPPING
 const char *inbox_state_name(enum inbox_state state);
 
+/* Whom the inbox's thread waits for; nobody while it works by itself, and while it waits for events. */
 enum inbox_peer { INBOX_NOBODY = 1, INBOX_POSTGRES, INBOX_KAFKA };
 
 /* What became of one event, once its transaction was committed. */
@@ -48,7 +49,8 @@ struct inbox_partition_view {
   enum inbox_partition_state state;
   int64_t next_offset; /* as committed in Postgres; -1: not known yet */
   int64_t lag;         /* messages (offsets) from there to the end of the log; -1: not known */
-  int64_t behind_ms;   /* how long ago the oldest message that is waited for was written; 0: none is, or it is new */
+  int64_t behind_ms;   /* how long ago the oldest message that is waited for was written; 0: none is, or it is new.
+                          Goes on by itself until the partition is reported again. */
   int attempts;        /* of its next message, while it backs off */
   const char *code;    /* static, of what holds it up: "handler_failed", "topic_recreated"; NULL: nothing does */
   char message[512];   /* of the same */
@@ -58,6 +60,8 @@ struct inbox_report;
 /* handlers: for the counts; texts are borrowed. */
 struct inbox_report *inbox_report_new(const struct handler_spec *handlers, size_t handler_count);
 void inbox_report_free(struct inbox_report *r); /* accepts NULL */
+/* Before the inbox runs: so long may one handler call take, which is no silence of the server. */
+void inbox_report_call_limit(struct inbox_report *r, int64_t timeout_ms);
 
 /* The inbox's thread. */
 void inbox_report_enter(struct inbox_report *r, enum inbox_state state);
@@ -74,7 +78,7 @@ void inbox_report_partition_gone(struct inbox_report *r, const char *topic, int3
 void inbox_report_outcome(struct inbox_report *r, int handler, enum inbox_outcome outcome, const char *code);
 /* An attempt failed and is made again. */
 void inbox_report_retry(struct inbox_report *r, int handler);
-/* How long the server took over one call. */
+/* How long the server took over one call. Also a step, and a word of the server: it is waited for anew. */
 void inbox_report_called(struct inbox_report *r, int handler, int64_t us);
 void inbox_report_batch(struct inbox_report *r, int messages, int64_t us); /* was committed, from BEGIN on */
 
@@ -82,7 +86,7 @@ struct inbox_dead_letter_count {
   const char *code; /* static */
   uint64_t count;
 };
-#define INBOX_DEAD_LETTER_CODES 32
+#define INBOX_DEAD_LETTER_CODES 32 /* more than there are; what exceeds it counts with the last */
 
 struct inbox_handler_counts {
   const char *type;                      /* the spec's; NULL: of events that no handler is for */
@@ -98,6 +102,7 @@ struct inbox_snapshot {
   enum inbox_peer peer; /* talking to it, for so long: */
   int64_t peer_ms;
   int64_t turned_ago_ms;
+  int64_t call_limit_ms; /* 0: not told */
 
   bool kafka_away;
   char kafka_error[1024];
@@ -107,7 +112,9 @@ struct inbox_snapshot {
   enum inbox_peer failed_peer;
   const char *failed_code; /* static; NULL: none */
   char failed_message[1024];
-  uint64_t recoveries;
+  uint64_t recoveries_retry; /* by the kind of error that ended the attempt */
+  uint64_t recoveries_start_over;
+  uint64_t recoveries_fenced;
 
   uint64_t batches, messages; /* committed */
   struct histogram batch_time;
@@ -119,7 +126,20 @@ struct inbox_snapshot {
   struct inbox_partition_view *partitions; /* sorted by topic and number */
   size_t partition_count;
 };
+/* Any thread. */
 void inbox_report_look(struct inbox_report *r, struct inbox_snapshot *out);
 void inbox_snapshot_free(struct inbox_snapshot *snapshot);
+
+/* Whether events are handled, or would be: streaming, no server known to be away, and no partition stopped (one that
+ * backs off goes on by itself). Else why not: "starting", "recovering", "stopping", "postgres_away", "kafka_away",
+ * "partition_stopped". */
+struct inbox_readiness {
+  bool ready;
+  const char *reason; /* static; "streaming" when ready */
+  char details[1280]; /* the error, of partitions the first that is stopped; "" where there is none */
+};
+void inbox_readiness(const struct inbox_snapshot *s, struct inbox_readiness *out);
+/* False when the thread hangs, for which waiting is no help: the process should be started again. */
+bool inbox_alive(const struct inbox_snapshot *s);
 
 #endif
