@@ -16,6 +16,7 @@
 #include "bridge/ops/init.h"
 #include "bridge/ops/signals.h"
 #include "bridge/ops/status.h"
+#include "bridge/ops/watched_relay.h"
 #include "bridge/postgres/conninfo.h"
 #include "bridge/relay/preview.h"
 #include "bridge/settings.h"
@@ -34,6 +35,25 @@ static int report(const char *command, const struct error *err) {
   return code;
 }
 
+/* Those that watch what runs for long. */
+struct watchers {
+  struct daemon *daemon;
+  struct http *http;
+};
+
+/* listen: NULL where nothing is served. False where it cannot be; end them then too. */
+static bool watchers_start(struct watchers *watchers, const char *listen, const struct watched *watched,
+                           const struct stop *stop, struct error *err) {
+  watchers->daemon = daemon_start(watched, stop);
+  watchers->http = listen == NULL ? NULL : http_start(listen, watched, err);
+  return listen == NULL || watchers->http != NULL;
+}
+
+static void watchers_end(struct watchers *watchers, bool ok, const struct error *err) {
+  daemon_end(watchers->daemon, ok ? NULL : err);
+  http_stop(watchers->http);
+}
+
 static bool run_relay(const struct cli *cli, const struct config *config, struct settings *settings,
                       const struct stop *stop, struct error *err) {
   struct relay_settings *relay = &settings->relay;
@@ -45,14 +65,13 @@ static bool run_relay(const struct cli *cli, const struct config *config, struct
     return preview_run(&preview, stop, err);
   }
   struct progress *progress = progress_new();
-  struct pages_subject subject = {
-      .name = relay->name, .slot = relay->slot, .publication = relay->publication, .started_us = clock_wall_us()};
-  struct daemon *daemon = daemon_start(progress, stop);
-  bool serves = config->http.listen != NULL;
-  struct http *http = serves ? http_start(config->http.listen, &subject, progress, err) : NULL;
-  bool ok = (http != NULL || !serves) && relay_run(relay, stop, progress, err);
-  daemon_end(daemon, ok ? NULL : err);
-  http_stop(http);
+  struct watched_relay source = {.progress = progress, .slot = relay->slot, .publication = relay->publication};
+  struct watched watched = {
+      .class = &watched_relay_class, .source = &source, .name = relay->name, .started_us = clock_wall_us()};
+  struct watchers watchers;
+  bool ok =
+      watchers_start(&watchers, config->http.listen, &watched, stop, err) && relay_run(relay, stop, progress, err);
+  watchers_end(&watchers, ok, err);
   progress_free(progress);
   return ok;
 }

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "bridge/base/clock.h"
+
 /* What follows a value is parted from it; no value ends in a bracket that opens. */
 static void part(struct buffer *json) {
   char before = json->len == 0 ? '{' : json->data[json->len - 1];
@@ -44,6 +46,10 @@ void jsonobject_integer(struct buffer *json, const char *name, int64_t value) {
 void jsonobject_bool(struct buffer *json, const char *name, bool value) {
   jsonobject_key(json, name);
   buffer_append_text(json, value ? "true" : "false");
+}
+
+void jsonobject_moment(struct buffer *json, const char *name, int64_t unix_us) {
+  jsonobject_text(json, name, unix_us == 0 ? NULL : clock_rfc3339(unix_us).text);
 }
 
 void jsonobject_lsn(struct buffer *json, const char *name, lsn_t value) {

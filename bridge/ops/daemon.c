@@ -28,7 +28,7 @@ static int sd_watchdog_enabled(int unset_environment, uint64_t *usec) {
 #define WATCHDOG_INTERVAL_MS 10000 /* or half of what systemd asks for, if that is less */
 
 struct daemon {
-  struct progress *progress;
+  struct watched watched;
   const struct stop *stop;
   int64_t watchdog_every_ms;
   int64_t look_every_ms;
@@ -55,83 +55,49 @@ static void add_line(struct daemon_message *m, const char *format, ...) {
       *c = ' ';
 }
 
-/* Progress also enters PROGRESS_RECOVERING with the error that ends the run. */
-static bool retries(enum error_kind kind) {
-  return kind == ERROR_RETRY || kind == ERROR_START_OVER || kind == ERROR_FENCED;
-}
-
-static bool start_is_over(const struct progress_snapshot *moment) {
-  switch (moment->state) {
-  case PROGRESS_STARTING:
-  case PROGRESS_STOPPING:
-    return false;
-  case PROGRESS_STANDBY:
-  case PROGRESS_STREAMING:
+static bool status_is_due(const struct daemon_told *told, const struct vitals *vitals, int64_t now_ms) {
+  if (told->state == NULL || strcmp(told->state, vitals->state) != 0 || told->attempt != vitals->attempt)
     return true;
-  case PROGRESS_RECOVERING:
-    return retries(moment->failed_kind);
-  }
-  return false;
+  return strcmp(told->summary, vitals->summary) != 0 && now_ms - told->status_ms >= STATUS_INTERVAL_MS;
 }
 
-static void add_status(struct daemon_message *m, const struct progress_snapshot *moment) {
-  switch (moment->state) {
-  case PROGRESS_STARTING:
-    add_line(m, "STATUS=starting");
-    break;
-  case PROGRESS_STANDBY:
-    add_line(m, "STATUS=standby: another instance holds the slot");
-    break;
-  case PROGRESS_STREAMING:
-    add_line(m, "STATUS=streaming, published up to %s", lsn_format(moment->position_ack_lsn).text);
-    break;
-  case PROGRESS_RECOVERING:
-    add_line(m, "STATUS=recovering: %s", moment->failed_message);
-    break;
-  case PROGRESS_STOPPING:
-    add_line(m, "STATUS=stopping");
-    break;
-  }
+static bool watchdog_is_due(const struct daemon_told *told, const struct vitals *vitals, int64_t every_ms,
+                            int64_t now_ms) {
+  int64_t since_ms = now_ms - told->watchdog_ms;
+  return every_ms > 0 && since_ms >= every_ms && vitals->alive && (vitals->waiting || vitals->turned_ago_ms < since_ms);
 }
 
-static bool status_is_due(const struct daemon_told *told, const struct progress_snapshot *moment, int64_t now_ms) {
-  if (told->state != moment->state || told->generation != moment->generation)
-    return true;
-  return told->ack_lsn != moment->position_ack_lsn && now_ms - told->status_ms >= STATUS_INTERVAL_MS;
-}
-
-void daemon_message(struct daemon_told *told, const struct progress_snapshot *moment, bool stopping,
-                    int64_t watchdog_every_ms, int64_t now_ms, struct daemon_message *out) {
+void daemon_message(struct daemon_told *told, const struct vitals *vitals, bool stopping, int64_t watchdog_every_ms,
+                    int64_t now_ms, struct daemon_message *out) {
   out->text[0] = '\0';
-  if (!told->ready && start_is_over(moment)) {
+  if (!told->ready && vitals->started) {
     told->ready = true;
     add_line(out, "READY=1");
   }
-  stopping |= moment->state == PROGRESS_STOPPING;
-  if (stopping && !told->stopping) {
+  if ((stopping || vitals->stopping) && !told->stopping) {
     told->stopping = true;
     add_line(out, "STOPPING=1");
     add_line(out, "STATUS=stopping");
-  } else if (!told->stopping && status_is_due(told, moment, now_ms)) {
-    told->state = moment->state;
-    told->generation = moment->generation;
-    told->ack_lsn = moment->position_ack_lsn;
+  } else if (!told->stopping && status_is_due(told, vitals, now_ms)) {
+    told->state = vitals->state;
+    told->attempt = vitals->attempt;
+    memcpy(told->summary, vitals->summary, sizeof told->summary);
     told->status_ms = now_ms;
-    add_status(out, moment);
+    add_line(out, "STATUS=%s", vitals->summary);
   }
-  int64_t since_ms = now_ms - told->watchdog_ms;
-  if (watchdog_every_ms > 0 && since_ms >= watchdog_every_ms && moment->turned_ago_ms < since_ms &&
-      progress_alive(moment)) {
+  if (watchdog_is_due(told, vitals, watchdog_every_ms, now_ms)) {
     told->watchdog_ms = now_ms;
     add_line(out, "WATCHDOG=1");
   }
 }
 
 static void look_and_tell(struct daemon *d) {
-  struct progress_snapshot moment;
+  struct vitals vitals;
   struct daemon_message message;
-  progress_look(d->progress, &moment);
-  daemon_message(&d->told, &moment, atomic_load(&d->stop->requested), d->watchdog_every_ms, clock_monotonic_ms(),
+  void *moment = d->watched.class->look(d->watched.source);
+  d->watched.class->judge(moment, &vitals);
+  d->watched.class->forget(moment);
+  daemon_message(&d->told, &vitals, atomic_load(&d->stop->requested), d->watchdog_every_ms, clock_monotonic_ms(),
                  &message);
   if (message.text[0] != '\0')
     sd_notify(0, message.text); /* of a failure there is nobody to tell */
@@ -160,11 +126,11 @@ static int64_t lesser(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
 
-struct daemon *daemon_start(struct progress *progress, const struct stop *stop) {
+struct daemon *daemon_start(const struct watched *watched, const struct stop *stop) {
   if (getenv("NOTIFY_SOCKET") == NULL)
     return NULL;
   struct daemon *d = memory_alloc(sizeof *d);
-  d->progress = progress;
+  d->watched = *watched;
   d->stop = stop;
   d->look_every_ms = LOOK_INTERVAL_MS;
   uint64_t usec = 0;

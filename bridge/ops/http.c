@@ -11,8 +11,9 @@
 
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
+#include "bridge/ops/pages.h"
 
-#define PAGE_BYTES_MAX (1 << 20)
+#define PAGE_BYTES_MAX (8 << 20)
 #define CONNECTIONS_MAX 64
 #define CONNECTIONS_PER_ADDRESS_MAX 32
 #define REQUEST_BYTES_MAX (16 << 10) /* request line and headers; libmicrohttpd answers 414 or 431 to more */
@@ -21,8 +22,7 @@
 
 struct http {
   struct MHD_Daemon *daemon;
-  struct pages_subject subject;
-  struct progress *progress;
+  struct watched watched;
 };
 
 /* Takes the text's memory. */
@@ -67,11 +67,11 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
   const struct page *page = page_find(url);
   if (page == NULL)
     return refuse(connection, MHD_HTTP_NOT_FOUND, "no such page; / lists those that there are\n");
-  struct progress_snapshot snapshot;
-  progress_look(http->progress, &snapshot);
   struct buffer text;
   buffer_init(&text, PAGE_BYTES_MAX);
-  int status = page->write(&snapshot, &http->subject, &text);
+  void *moment = http->watched.class->look(http->watched.source);
+  int status = page->write(&http->watched, moment, &text);
+  http->watched.class->forget(moment);
   if (text.overflow) {
     buffer_free(&text);
     return refuse(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "the page is too large\n");
@@ -141,14 +141,12 @@ static void log_listening(int fd) {
   log_info("http.listening", log_string("address", host), log_int("port", strtol(port, NULL, 10)));
 }
 
-struct http *http_start(const char *listen, const struct pages_subject *subject, struct progress *progress,
-                        struct error *err) {
+struct http *http_start(const char *listen, const struct watched *watched, struct error *err) {
   int fd = open_socket(listen, err);
   if (fd < 0)
     return NULL;
   struct http *http = memory_alloc(sizeof *http);
-  http->subject = *subject;
-  http->progress = progress;
+  http->watched = *watched;
   http->daemon = MHD_start_daemon(
       MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, handle, http, MHD_OPTION_LISTEN_SOCKET, fd,
       MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,

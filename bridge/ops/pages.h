@@ -3,22 +3,13 @@
 #define WALFERRY_OPS_PAGES_H
 
 #include "bridge/base/buffer.h"
-#include "bridge/relay/progress.h"
-
-/* Whose pages they are; texts are borrowed. */
-struct pages_subject {
-  const char *name;
-  const char *slot;
-  const char *publication;
-  int64_t started_us; /* Unix */
-};
+#include "bridge/ops/watched.h"
 
 struct page {
   const char *path;
   const char *content_type;
-  const char *summary;
-  /* Returns the HTTP status. */
-  int (*write)(const struct progress_snapshot *s, const struct pages_subject *subject, struct buffer *out);
+  /* moment: of the watched one's class. Returns the HTTP status. */
+  int (*write)(const struct watched *watched, const void *moment, struct buffer *out);
 };
 
 const struct page *page_find(const char *path); /* NULL when there is none */

@@ -13,12 +13,20 @@
 #include <cmocka.h>
 
 #include "bridge/ops/daemon.h"
+#include "bridge/ops/watched_relay.h"
 
 static struct daemon_message message;
 
+static void look(struct daemon_told *told, const struct progress_snapshot *moment, bool stopping,
+                 int64_t watchdog_every_ms, int64_t now_ms) {
+  struct vitals vitals;
+  watched_relay_class.judge(moment, &vitals);
+  daemon_message(told, &vitals, stopping, watchdog_every_ms, now_ms, &message);
+}
+
 /* What is told of this moment at now_ms, with a watchdog fed every 1000 ms. */
 static const char *tell(struct daemon_told *told, const struct progress_snapshot *moment, int64_t now_ms) {
-  daemon_message(told, moment, false, 1000, now_ms, &message);
+  look(told, moment, false, 1000, now_ms);
   return message.text;
 }
 
@@ -137,12 +145,23 @@ static void the_watchdog_starves_when_the_source_thread_hangs(void **state) {
   assert_string_equal(tell(&told, &moment, 1000), "");
 }
 
+static void the_watchdog_is_fed_in_a_call_that_has_a_limit_of_its_own(void **state) {
+  (void)state;
+  struct daemon_told told = {.ready = true};
+  struct vitals vitals = {.state = "streaming", .alive = true, .waiting = true, .turned_ago_ms = 90000};
+  daemon_message(&told, &vitals, false, 1000, 100000, &message);
+  assert_non_null(strstr(message.text, "WATCHDOG=1"));
+  vitals.alive = false;
+  daemon_message(&told, &vitals, false, 1000, 200000, &message);
+  assert_string_equal(message.text, "");
+}
+
 static void nothing_is_fed_that_nobody_watches(void **state) {
   (void)state;
   struct daemon_told told = {.ready = false};
   struct progress_snapshot moment = in_state(PROGRESS_STREAMING);
   moment.turned_ago_ms = 0;
-  daemon_message(&told, &moment, false, 0, 1000000, &message);
+  look(&told, &moment, false, 0, 1000000);
   assert_null(strstr(message.text, "WATCHDOG"));
 }
 
@@ -151,10 +170,10 @@ static void leaving_is_told_once_and_is_the_last_status(void **state) {
   struct daemon_told told = {.ready = false};
   struct progress_snapshot moment = in_state(PROGRESS_STREAMING);
   tell(&told, &moment, 0);
-  daemon_message(&told, &moment, true, 0, 10, &message);
+  look(&told, &moment, true, 0, 10);
   assert_string_equal(message.text, "STOPPING=1\nSTATUS=stopping");
   moment = in_state(PROGRESS_RECOVERING);
-  daemon_message(&told, &moment, true, 0, 5000, &message);
+  look(&told, &moment, true, 0, 5000);
   assert_string_equal(message.text, "");
 
   told = (struct daemon_told){.ready = true}; /* nobody asked: an `until` was reached */
@@ -191,7 +210,9 @@ static void what_is_told_arrives_and_the_end_with_its_code(void **state) {
   int fd = listen_as_systemd();
   struct stop stop = {.requested = false};
   struct progress *progress = progress_new();
-  struct daemon *daemon = daemon_start(progress, &stop);
+  struct watched_relay source = {.progress = progress};
+  const struct watched watched = {.class = &watched_relay_class, .source = &source};
+  struct daemon *daemon = daemon_start(&watched, &stop);
   assert_string_equal(next(fd), "STATUS=starting");
   progress_enter(progress, PROGRESS_STANDBY);
   assert_string_equal(next(fd), "READY=1\nSTATUS=standby: another instance holds the slot");
@@ -200,7 +221,7 @@ static void what_is_told_arrives_and_the_end_with_its_code(void **state) {
   daemon_end(daemon, &why);
   assert_string_equal(next(fd), "STOPPING=1\nSTATUS=refused, slot_missing: slot walferry_shop does not exist");
 
-  daemon = daemon_start(progress, &stop);
+  daemon = daemon_start(&watched, &stop);
   assert_string_equal(next(fd), "READY=1\nSTATUS=standby: another instance holds the slot");
   daemon_end(daemon, NULL);
   assert_string_equal(next(fd), "STOPPING=1\nSTATUS=done");
@@ -229,6 +250,7 @@ int main(void) {
       cmocka_unit_test(the_watchdog_is_fed_as_often_as_asked_for_while_steps_are_made),
       cmocka_unit_test(the_watchdog_starves_when_no_step_is_made),
       cmocka_unit_test(the_watchdog_starves_when_the_source_thread_hangs),
+      cmocka_unit_test(the_watchdog_is_fed_in_a_call_that_has_a_limit_of_its_own),
       cmocka_unit_test(nothing_is_fed_that_nobody_watches),
       cmocka_unit_test(leaving_is_told_once_and_is_the_last_status),
       cmocka_unit_test(what_is_told_arrives_and_the_end_with_its_code),

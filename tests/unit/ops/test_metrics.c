@@ -1,5 +1,5 @@
-/* bridge/ops/metrics.h: the text format, what is left out when it is not known, and histograms. The format as a whole
- * is checked by promtool in tests/integration/test_http.py. */
+/* bridge/ops/metrics.h: the text format, what a relay leaves out when it is not known, and histograms. The format as a
+ * whole is checked by promtool in tests/integration/test_http.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,17 +8,20 @@
 #include <cmocka.h>
 
 #include "bridge/ops/metrics.h"
+#include "bridge/ops/watched_relay.h"
 
-/* The page, the caller's to free. */
+/* The page of a relay, the caller's to free. */
 static char *page(const struct progress_snapshot *s) {
-  const struct metrics_process process = {.name = "shop",
-                                          .version = "1.2.3",
-                                          .librdkafka = "2.0.2",
-                                          .started_us = INT64_C(1795263170507154),
-                                          .resident_bytes = -1};
+  const struct metrics_process process = {
+      .version = "1.2.3", .librdkafka = "2.0.2", .started_us = INT64_C(1795263170507154), .resident_bytes = -1};
   struct buffer out;
   buffer_init(&out, 1 << 20);
-  metrics_write(s, &process, &out);
+  const struct metrics metrics = {.out = &out, .name = "shop"};
+  struct vitals vitals;
+  watched_relay_class.judge(s, &vitals);
+  metrics_process(&metrics, &process);
+  metrics_vitals(&metrics, &vitals);
+  watched_relay_class.write_metrics(s, &metrics);
   assert_false(out.overflow);
   buffer_append_char(&out, '\0');
   return out.data;
@@ -175,6 +178,18 @@ static void failures_and_quarantine_are_told_by_code(void **state) {
   free(text);
 }
 
+static void any_text_is_a_label(void **state) {
+  (void)state;
+  struct buffer out;
+  buffer_init(&out, 1 << 10);
+  const struct metrics metrics = {.out = &out, .name = "shop"};
+  metrics_sample(&metrics, "m", METRICS_LABELS({"type", "a \"b\" \\ c\nd"}, {"code", ""}));
+  metrics_number(&metrics, -1);
+  buffer_append_char(&out, '\0');
+  assert_string_equal(out.data, "m{name=\"shop\",type=\"a \\\"b\\\" \\\\ c\\nd\",code=\"\"} -1\n");
+  buffer_free(&out);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_streaming_relay_tells_position_lag_and_queue),
@@ -183,6 +198,7 @@ int main(void) {
       cmocka_unit_test(a_slot_that_is_lost_or_gone_keeps_nothing),
       cmocka_unit_test(buckets_are_cumulated),
       cmocka_unit_test(failures_and_quarantine_are_told_by_code),
+      cmocka_unit_test(any_text_is_a_label),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,8 +9,11 @@
 #include <jansson.h>
 
 #include "bridge/ops/pages.h"
+#include "bridge/ops/watched_relay.h"
 
-static const struct pages_subject subject = {.name = "shop", .slot = "slot_1", .publication = "pub_1", .started_us = 1};
+static struct watched_relay source = {.slot = "slot_1", .publication = "pub_1"};
+static const struct watched watched = {
+    .class = &watched_relay_class, .source = &source, .name = "shop", .started_us = 1};
 
 static struct progress_snapshot streaming(void) {
   return (struct progress_snapshot){.state = PROGRESS_STREAMING,
@@ -27,7 +30,7 @@ static char *text_of(const char *path, const struct progress_snapshot *s, int *s
   assert_non_null(page);
   struct buffer out;
   buffer_init(&out, 1 << 20);
-  *status = page->write(s, &subject, &out);
+  *status = page->write(&watched, s, &out);
   assert_false(out.overflow);
   buffer_append_char(&out, '\0');
   return out.data;
