@@ -1,4 +1,4 @@
-/* The page for Prometheus: text format 0.0.4, what every process tells, and the families of the relay. Pure.
+/* The page for Prometheus: text format 0.0.4, what every process tells, and the families of relay and inbox. Pure.
  * Source: https://prometheus.io/docs/instrumenting/exposition_formats/ */
 #ifndef WALFERRY_OPS_METRICS_H
 #define WALFERRY_OPS_METRICS_H
@@ -7,6 +7,7 @@
 
 #include "bridge/base/buffer.h"
 #include "bridge/base/histogram.h"
+#include "bridge/inbox/report.h"
 #include "bridge/ops/watched.h"
 #include "bridge/relay/progress.h"
 
@@ -45,7 +46,7 @@ void metrics_gauge(const struct metrics *m, const char *metric, const char *help
 void metrics_gauge_seconds(const struct metrics *m, const char *metric, const char *help, int64_t us);
 void metrics_histogram(const struct metrics *m, const char *metric, const char *help, const struct histogram *h);
 
-/* Of the process, besides what the relay reports. */
+/* Of the process, besides what relay or inbox report. */
 struct metrics_process {
   const char *version;
   const char *librdkafka;
@@ -57,5 +58,6 @@ void metrics_vitals(const struct metrics *m, const struct vitals *vitals);
 
 /* Values that are not known now (of the slot, of the position, of the queue) are left out, not told stale. */
 void metrics_relay(const struct metrics *m, const struct progress_snapshot *s);
+void metrics_inbox(const struct metrics *m, const struct inbox_snapshot *s);
 
 #endif
