@@ -20,14 +20,19 @@ static bool load_log(const struct loading *loading, const struct raw_log *raw, s
   return true;
 }
 
+static bool load_http(const struct loading *loading, const struct raw_http *raw, struct config *config) {
+  static const char remedy[] = "write host:port, \"127.0.0.1:9464\"; port 0 takes a free one";
+  return section_name(loading, "http.listen", raw->listen, NULL, names_check_listen, remedy, &config->http.listen) &&
+         section_name(loading, "http.inbox_listen", raw->inbox_listen, config->http.listen, names_check_listen, remedy,
+                      &config->http.inbox_listen);
+}
+
 static bool load_sections(const struct loading *loading, const struct raw_config *raw, struct config *config) {
   return section_name(loading, "name", raw->name, NULL, names_check_instance,
                       "write 1 to 63 of a-z, 0-9, _ and -, with a letter in front", &config->name) &&
          section_postgres(loading, &raw->postgres, config) && section_kafka(loading, &raw->kafka, config) &&
          section_relay(loading, raw->relay, config) && section_inbox(loading, raw->inbox, config) &&
-         section_name(loading, "http.listen", raw->http.listen, NULL, names_check_listen,
-                      "write host:port, \"127.0.0.1:9464\"; port 0 takes a free one", &config->http.listen) &&
-         load_log(loading, &raw->log, config);
+         load_http(loading, &raw->http, config) && load_log(loading, &raw->log, config);
 }
 
 struct config *config_parse(const char *path, const char *text, unsigned long len, struct error *err) {
@@ -132,6 +137,7 @@ void config_free(struct config *config) {
   relay_free(config);
   inbox_free(config);
   free(config->http.listen);
+  free(config->http.inbox_listen);
   free(config->log.level);
   free(config);
 }

@@ -133,7 +133,8 @@ struct config {
   } inbox;
 
   struct {
-    char *listen; /* "host:port", port 0 to 65535, an IPv6 host in brackets; NULL: no HTTP */
+    char *listen;       /* "host:port", port 0 to 65535, an IPv6 host in brackets; NULL: no HTTP */
+    char *inbox_listen; /* of `walferry inbox`; default: as listen */
   } http;
   struct {
     char *level; /* debug | info | warn | error; default info */

@@ -85,7 +85,7 @@ struct raw_inbox {
 };
 
 struct raw_http {
-  char *listen;
+  char *listen, *inbox_listen;
 };
 
 struct raw_log {

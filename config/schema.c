@@ -147,6 +147,7 @@ static const cyaml_schema_field_t inbox_fields[] = {
 
 static const cyaml_schema_field_t http_fields[] = {
     TEXT_REQUIRED(struct raw_http, listen),
+    TEXT(struct raw_http, inbox_listen),
     CYAML_FIELD_END,
 };
 

@@ -105,9 +105,9 @@ static int listen_at(const struct addrinfo *addresses) {
 }
 
 static bool fail_listen(const char *listen, const char *why, struct error *err) {
-  error_set(err, ERROR_CONFIG, "http.listen: cannot listen at %s: %s", listen, why);
+  error_set(err, ERROR_CONFIG, "cannot listen at %s for HTTP: %s", listen, why);
   return error_remedy(err, "choose a free port (0 takes any) of an address of this machine; another walferry with the "
-                           "same config may have it");
+                           "same config may have it (the inbox has http.inbox_listen for its own)");
 }
 
 static int open_socket(const char *listen, struct error *err) {

@@ -53,6 +53,7 @@ static void example_loads_as_documented(void **state) {
   assert_string_equal(config->inbox.dead_letter.suffix, ".dlq");
   assert_false(config->inbox.dead_letter.hold_key);
   assert_string_equal(config->http.listen, "127.0.0.1:9464");
+  assert_string_equal(config->http.inbox_listen, "127.0.0.1:9464");
   assert_string_equal(config->log.level, "info");
   config_free(config);
 }
@@ -88,6 +89,7 @@ static void smallest_file_gets_the_defaults(void **state) {
   assert_false(config->has_relay);
   assert_false(config->has_inbox);
   assert_null(config->http.listen);
+  assert_null(config->http.inbox_listen);
   assert_string_equal(config->log.level, "info");
   config_free(config);
 }
@@ -134,7 +136,7 @@ static void unusual_but_good_values_load(void **state) {
               "  topics: {create: \"false\", partitions: '12'}\n"
               "relay:\n  tables: []\n  messages: [a, b]\n  on_invalid: stop\n"
               "  routes: [{type: \"*\", topic: \"${tenant_id}-${version}_${source}.${key}${type}\"}]\n"
-              "http: {listen: \"[::1]:0\"}\nlog: {}\n");
+              "http: {listen: \"[::1]:0\", inbox_listen: \"localhost:9465\"}\nlog: {}\n");
   assert_string_equal(config->kafka.properties.items[1], "sasl.password=a=b c");
   assert_string_equal(config->kafka.properties.items[2], "client.id=");
   assert_false(config->kafka.topics.create);
@@ -143,6 +145,7 @@ static void unusual_but_good_values_load(void **state) {
   assert_int_equal(config->relay.messages.count, 2);
   assert_int_equal(config->relay.on_invalid, CONFIG_ON_INVALID_STOP);
   assert_string_equal(config->http.listen, "[::1]:0");
+  assert_string_equal(config->http.inbox_listen, "localhost:9465");
   config_free(config);
   config = load(BASE "relay:\n  tables:\n    - table: sales.out.box\n    - table: sales\n");
   assert_string_equal(config->relay.tables[0].schema, "sales");
@@ -425,6 +428,8 @@ static void http_and_log_are_checked(void **state) {
       {"no host", BASE "http: {listen: \":9464\"}\n", "4:16", "no host", ""},
       {"bare IPv6", BASE "http: {listen: \"::1:9464\"}\n", "4:16", "no host name or address", ""},
       {"odd host", BASE "http: {listen: \"a b:1\"}\n", "4:16", "no host name or address", ""},
+      {"the inbox's", BASE "http: {listen: \"a:1\", inbox_listen: b}\n", "4:37", "has no port", "127.0.0.1:9464"},
+      {"the inbox's alone", BASE "http: {inbox_listen: \"a:1\"}\n", "4:7", "lacks the required key", ""},
       {"level", BASE "log: {level: inof}\n", "4:14", "\"inof\" is not debug, info, warn or error",
        "did you mean \"info\"?"},
   };
