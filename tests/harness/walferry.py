@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from . import system
 
@@ -13,13 +14,18 @@ def binary():
     return os.environ.get("WALFERRY_BIN") or str(system.ROOT / "build" / "test" / "walferry")
 
 
+def tool(name):
+    """A program of tests/tools, of the same build."""
+    return Path(binary()).parent / "tests" / name
+
+
 class Walferry:
     """Walferry("relay", config, failpoint="publisher.after_commit=kill") starts at once.
 
     events: the log as a list of dicts; lines: stderr as it was, sanitizer reports included; stdout: bytes of data so far."""
 
     def __init__(self, command, *args, failpoint=None, env=None, binary_path=None):
-        self.command = [binary_path or binary(), command, *map(str, args), "--log-format", "json"]
+        self.command = [str(binary_path or binary()), command, *map(str, args), "--log-format", "json"]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
         environment |= {"WALFERRY_FAILPOINT": failpoint} if failpoint else {}
         environment |= {k: str(v) for k, v in (env or {}).items()}

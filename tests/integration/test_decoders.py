@@ -3,12 +3,11 @@ relays the same records. What cannot be equal is named here, one by one."""
 import json
 import subprocess
 import uuid
-from pathlib import Path
 
 import pytest
 
 from harness import system
-from harness.walferry import binary
+from harness.walferry import tool
 from integration_checks import wait_records
 
 NUMERIC = {"c_numeric", "c_float8", "c_float4"}  # NaN and the infinities are null in wal2json's frames
@@ -73,8 +72,7 @@ WORK = [
 
 
 def decode(*args, input=None):
-    tool = Path(binary()).parent / "tests" / "decode"
-    done = subprocess.run([str(tool), *args], input=input, capture_output=True, text=True)
+    done = subprocess.run([tool("decode"), *args], input=input, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

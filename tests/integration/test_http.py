@@ -1,5 +1,6 @@
 """What is served over HTTP, asked from outside: pages, limits, and whether readiness follows the wire and Kafka."""
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import re
@@ -12,6 +13,7 @@ import pytest
 
 from harness import system
 from harness.servers import lsn_number
+from harness.walferry import Walferry, tool
 from integration_checks import assert_ends_whole, ready, said, wait_acked, wait_records
 
 DASHBOARDS = system.ROOT / "config" / "dashboards"
@@ -153,7 +155,7 @@ def test_the_retained_wal_has_its_limit(shop):
         shop.postgres.reload()
 
 
-def test_dashboard_and_alerts_use_only_metrics_that_exist(shop):
+def test_dashboard_and_alerts_use_only_metrics_that_exist(shop, inbox_pages):
     shop.psql("alter system set max_slot_wal_keep_size = '10GB'")
     shop.postgres.reload()
     try:
@@ -164,7 +166,7 @@ def test_dashboard_and_alerts_use_only_metrics_that_exist(shop):
         run.wait_streaming(after=mark)
         system.wait_for(lambda: metrics(run).get("walferry_slot_safe_wal_bytes"), 15, "the slot's row")
         system.wait_for(lambda: metrics(run)["walferry_events_quarantined_total"], 15, "a quarantined row")
-        exists = {name.split("{")[0] for name in metrics(run)}
+        exists = {name.split("{")[0] for served_by in (run, inbox_pages("held_up")) for name in metrics(served_by)}
     finally:
         shop.psql("alter system reset max_slot_wal_keep_size")
         shop.postgres.reload()
@@ -224,6 +226,56 @@ def test_pages_while_events_flow_and_generations_change(shop):
     recoveries = [v for k, v in values.items() if k.startswith("walferry_recoveries_total")]
     assert values["walferry_generations_total"] == 2 and sum(recoveries) == 1
     assert_ends_whole(shop, run)
+
+
+# The inbox
+
+
+@pytest.fixture
+def inbox_pages():
+    """Serves what an inbox that is in some trouble reports: "held_up" or "stopped"."""
+    with contextlib.ExitStack() as running:
+        yield lambda trouble: running.enter_context(Walferry(trouble, binary_path=tool("inbox_pages")))
+
+
+def test_the_inbox_tells_events_partitions_and_times(inbox_pages):
+    run = inbox_pages("held_up")
+    values = metrics(run)
+    assert values["walferry_ready"] == 1 and values['walferry_inbox_state{state="streaming"}'] == 1
+    assert values['walferry_inbox_events_total{type="RentalReserved",outcome="processed"}'] == 3
+    assert values['walferry_inbox_events_total{type="RentalReserved",outcome="dead_lettered"}'] == 0
+    odd = r'type="Odd \"type\" \\ of\nevent*"'
+    assert values["walferry_inbox_events_total{" + odd + ',outcome="dead_lettered"}'] == 1
+    assert values['walferry_inbox_events_total{type="",outcome="dead_lettered"}'] == 1
+    assert values["walferry_inbox_retries_total{" + odd + "}"] == 1
+    assert values['walferry_inbox_dead_letters_total{code="unmatched"}'] == 1
+    assert values['walferry_inbox_handler_seconds_sum{type="RentalReserved"}'] == 0.0045
+    assert values["walferry_inbox_batch_messages_total"] == 6 and values["walferry_inbox_batch_seconds_count"] == 1
+    second = 'topic="fleet.rentals",partition="1"'
+    assert values["walferry_inbox_partition_state{" + second + ',state="backing_off"}'] == 1
+    assert values["walferry_inbox_lag_messages{" + second + "}"] == 7
+    assert 5 <= values["walferry_inbox_lag_seconds{" + second + "}"] < 60
+    assert values['walferry_recoveries_total{kind="retry"}'] == 1
+    status, page = get_json(run, "/readyz")
+    assert status == 200 and [p["code"] for p in page["held_up"]] == ["retries_exhausted"]
+    assert get_json(run, "/healthz") == (200, {"name": "shop", "alive": True, "inbox_thread_step_seconds_ago": 0})
+    status, page = get_json(run, "/status")
+    assert status == 200 and page["group"] == "accounting" and len(page["partitions"]) == 2
+    assert page["last_error"]["error"] == "connection refused"
+    assert run.terminate() == 0
+
+
+def test_an_inbox_with_a_stopped_partition_is_alive_and_not_ready(inbox_pages):
+    run = inbox_pages("stopped")
+    page = wait_not_ready(run, "partition_stopped")
+    assert page["error"] == "fleet.rentals [0], topic_recreated: the record at offset 99 is another one"
+    assert {p["state"] for p in page["held_up"]} == {"stopped", "backing_off"}
+    values = metrics(run)
+    assert values["walferry_ready"] == 0
+    first = 'topic="fleet.rentals",partition="0"'
+    assert values["walferry_inbox_partition_state{" + first + ',state="stopped"}'] == 1
+    assert "walferry_inbox_lag_messages{" + first + "}" not in values
+    assert run.terminate() == 0
 
 
 # Requests that are not taken

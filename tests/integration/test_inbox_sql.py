@@ -4,7 +4,6 @@ import random
 import subprocess
 import threading
 import uuid
-from pathlib import Path
 
 import pytest
 
@@ -110,8 +109,7 @@ class World:
         system.remove_dir(directory)
         self.psql(run.stdout.decode())
         self.psql(HANDLER)
-        tool = Path(walferry.binary()).parent / "tests" / "inbox_statements"
-        lines = subprocess.run([tool, "app.on_event"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+        lines = subprocess.run([walferry.tool("inbox_statements"), "app.on_event"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
         self.statements = {line["name"]: line["sql"] for line in map(json.loads, lines)}
 
     def psql(self, sql, **kwargs):

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from harness import system
+from harness.walferry import Walferry, tool
 
 
 class Listener:
@@ -143,6 +144,17 @@ def test_an_idle_relay_and_one_that_waits_feed_it_in_time(shop, listen):
         assert len(times) >= 3 and max(b - a for a, b in zip(times, times[1:])) < 1
     assert standby.terminate() == 0
     assert relay.terminate() == 0
+
+
+def test_an_inbox_tells_how_its_partitions_do(listen):
+    systemd = listen(watchdog_ms=1000)
+    with Walferry("stopped", binary_path=tool("inbox_pages"), env=systemd.env) as inbox:
+        systemd.wait("READY")
+        assert systemd.values("STATUS")[-1] == ("streaming, 2 partitions, 6 messages handled, 1 backing off, 1 stopped: "
+                                                "fleet.rentals [0], topic_recreated: the record at offset 99 is another one")
+        systemd.wait("WATCHDOG")
+        assert inbox.terminate() == 0
+    assert systemd.values("STOPPING") and systemd.values("STATUS")[-1] == "done"
 
 
 def test_without_a_listener_nothing_is_different(shop):

@@ -1,7 +1,7 @@
 /* For tests of what the inbox serves: its pages at a free port, and what systemd hears, over a report that is filled
- * here. The port is logged as walferry logs it ("http.listening"); it ends with its standard input.
- *   inbox_pages           two partitions, one of which backs off, with some of everything counted
- *   inbox_pages stopped   the other is stopped too */
+ * here; until it is asked to stop. Its log is walferry's, which has the port ("http.listening").
+ *   inbox_pages held_up --log-format json      two partitions, one of which backs off, and some of everything counted
+ *   inbox_pages stopped --log-format json      the other is stopped too */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #include "bridge/base/log.h"
 #include "bridge/ops/daemon.h"
 #include "bridge/ops/http.h"
+#include "bridge/ops/signals.h"
 #include "bridge/ops/watched_inbox.h"
 
 static const struct handler_spec handlers[] = {{"RentalReserved", "accounting.on_rental_reserved"},
@@ -56,14 +57,16 @@ static void fill(struct inbox_report *report, bool stopped) {
 }
 
 int main(int argc, char **argv) {
-  if (argc > 2 || (argc == 2 && strcmp(argv[1], "stopped") != 0)) {
-    fprintf(stderr, "usage: inbox_pages [stopped]\n");
+  bool stopped = argc > 1 && strcmp(argv[1], "stopped") == 0;
+  if (argc != 4 || (!stopped && strcmp(argv[1], "held_up") != 0)) {
+    fprintf(stderr, "usage: inbox_pages held_up|stopped --log-format json\n");
     return 2;
   }
+  static struct stop stop; /* the thread that waits for signals outlives every frame */
+  signals_start(&stop, 0);
   log_setup(LOG_INFO, LOG_JSON);
-  struct stop stop = {.requested = false};
   struct inbox_report *report = inbox_report_new(handlers, sizeof handlers / sizeof *handlers);
-  fill(report, argc == 2);
+  fill(report, stopped);
   struct watched_inbox source = {.report = report, .group = "accounting"};
   struct watched watched = {
       .class = &watched_inbox_class, .source = &source, .name = "shop", .started_us = clock_wall_us()};
@@ -72,7 +75,7 @@ int main(int argc, char **argv) {
   struct http *http = http_start("127.0.0.1:0", &watched, &err);
   if (http == NULL)
     fprintf(stderr, "inbox_pages: %s\n", err.message);
-  while (http != NULL && getchar() != EOF)
+  for (; http != NULL && !atomic_load(&stop.requested); clock_sleep_ms(20))
     inbox_report_turn(report);
   daemon_end(daemon, NULL);
   http_stop(http);
