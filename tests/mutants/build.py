@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 OUT = ROOT / "build" / "mutants"
 TREE = OUT / "tree"
 FOLDERS = ("bridge", "decoders", "config")
-FILES = ("CMakeLists.txt", "CMakePresets.json", "config/systemd/walferry@.service.in", "scripts/packaging/deb.cmake")
+FILES = ("CMakeLists.txt", "CMakePresets.json", "config/systemd/unit.service.in", "scripts/packaging/deb.cmake")
 
 
 def names():

@@ -32,7 +32,8 @@ def test_it_holds_no_config_that_an_upgrade_would_ask_about(deb):
     assert [path for path in files if path.startswith("/etc/")] == ["/etc/", "/etc/walferry/"]
     assert field(deb, "Conffiles") == ""
     assert files["/usr/bin/walferry"] == "-rwxr-xr-x"
-    assert files["/lib/systemd/system/walferry@.service"] == "-rw-r--r--"
+    for unit in ("walferry@.service", "walferry-inbox@.service"):
+        assert files[f"/lib/systemd/system/{unit}"] == "-rw-r--r--"
     assert {"/usr/share/doc/walferry/copyright", "/usr/share/doc/walferry/changelog.Debian.gz",
             "/usr/share/doc/walferry/config/examples/shop.yaml", "/usr/share/man/man1/walferry.1.gz"} <= set(files)
 

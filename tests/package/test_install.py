@@ -35,6 +35,7 @@ def test_everything_lands_where_it_is_looked_for(installed):
     assert found == pages | config | {
         "bin/walferry",
         "lib/systemd/system/walferry@.service",
+        "lib/systemd/system/walferry-inbox@.service",
         "share/bash-completion/completions/walferry",
         "share/doc/walferry/CHANGELOG.md",
         "share/doc/walferry/CONTRIBUTING.md",
@@ -54,7 +55,7 @@ def test_the_links_of_the_documentation_lead_to_what_is_installed(installed):
 
 
 def test_the_program_and_the_unit_know_nothing_of_the_folder_they_were_built_in(installed):
-    for name in ("bin/walferry", "lib/systemd/system/walferry@.service"):
+    for name in ("bin/walferry", "lib/systemd/system/walferry@.service", "lib/systemd/system/walferry-inbox@.service"):
         assert str(system.ROOT).encode() not in (installed / name).read_bytes().replace(b"/usr/src", b""), name
 
 

@@ -1,4 +1,4 @@
-"""The systemd unit, judged by systemd itself; no systemd has to be running."""
+"""The systemd units, judged by systemd itself; no systemd has to be running."""
 import re
 import subprocess
 
@@ -9,13 +9,15 @@ from harness import system
 EXPOSURE_MAX = 1.2  # of 10, as `systemd-analyze security` counts; what is left is that it uses the network
 
 
-@pytest.fixture(scope="module")
-def unit(installed):
+@pytest.fixture(scope="module", params=[("walferry", "relay"), ("walferry-inbox", "inbox")], ids=["relay", "inbox"])
+def unit(request, installed):
     """With the program at the place where the unit looks for it, which is inside the DESTDIR here."""
+    name, command = request.param
     work = system.temp_dir("unit")
-    text = (installed / "lib/systemd/system/walferry@.service").read_text()
-    assert "ExecStart=/usr/bin/walferry relay /etc/walferry/%i.yaml\n" in text
-    path = work / "walferry@shop.service"
+    text = (installed / f"lib/systemd/system/{name}@.service").read_text()
+    assert f"ExecStart=/usr/bin/walferry {command} /etc/walferry/%i.yaml\n" in text
+    assert f"systemctl enable --now {name}@shop\n" in text and "@UNIT" not in text
+    path = work / f"{name}@shop.service"
     path.write_text(text.replace("/usr/bin/walferry", str(installed / "bin/walferry")))
     yield path
     system.remove_dir(work)
