@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "bridge/base/clock.h"
+#include "bridge/base/jsontext.h"
 
 /* What follows a value is parted from it; no value ends in a bracket that opens. */
 static void part(struct buffer *json) {
@@ -35,7 +36,7 @@ void jsonobject_text(struct buffer *json, const char *name, const char *value) {
   if (value == NULL)
     buffer_append_text(json, "null");
   else
-    buffer_append_json(json, slice_of(value));
+    jsontext_append_lossy(json, slice_of(value));
 }
 
 void jsonobject_integer(struct buffer *json, const char *name, int64_t value) {

@@ -15,7 +15,7 @@ void jsonobject_key(struct buffer *json, const char *name);
 void jsonobject_open(struct buffer *json, const char *name);
 void jsonobject_close(struct buffer *json);
 
-void jsonobject_text(struct buffer *json, const char *name, const char *value); /* NULL is null */
+void jsonobject_text(struct buffer *json, const char *name, const char *value); /* any bytes; NULL is null */
 void jsonobject_integer(struct buffer *json, const char *name, int64_t value);
 void jsonobject_bool(struct buffer *json, const char *name, bool value);
 void jsonobject_moment(struct buffer *json, const char *name, int64_t unix_us); /* RFC 3339; 0 is null */

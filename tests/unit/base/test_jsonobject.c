@@ -49,10 +49,36 @@ static void names_are_escaped(void **state) {
   buffer_free(&json);
 }
 
+static void what_was_cut_within_a_character_is_still_json(void **state) {
+  (void)state;
+  struct buffer json;
+  buffer_init(&json, 4096);
+  jsonobject_open(&json, NULL);
+  jsonobject_text(&json, "whole", "Schl\xC3\xBCssel");
+  jsonobject_text(&json, "cut", "Schl\xC3");
+  jsonobject_close(&json);
+  assert_true(slice_is(buffer_slice(&json), "{\"whole\":\"Schl\xC3\xBCssel\",\"cut\":\"Schl\xEF\xBF\xBD\"}"));
+  buffer_free(&json);
+}
+
+static void moments_are_rfc_3339(void **state) {
+  (void)state;
+  struct buffer json;
+  buffer_init(&json, 4096);
+  jsonobject_open(&json, NULL);
+  jsonobject_moment(&json, "at", 1000000);
+  jsonobject_moment(&json, "never", 0);
+  jsonobject_close(&json);
+  assert_true(slice_is(buffer_slice(&json), "{\"at\":\"1970-01-01T00:00:01Z\",\"never\":null}"));
+  buffer_free(&json);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(commas_stand_between_members_and_elements_only),
       cmocka_unit_test(names_are_escaped),
+      cmocka_unit_test(what_was_cut_within_a_character_is_still_json),
+      cmocka_unit_test(moments_are_rfc_3339),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
