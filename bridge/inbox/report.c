@@ -141,7 +141,7 @@ void inbox_report_failed(struct inbox_report *r, const struct error *err) {
   snprintf(told->failed_message, sizeof told->failed_message, "%s", err->message);
   told->recoveries_retry += err->kind == ERROR_RETRY;
   told->recoveries_start_over += err->kind == ERROR_START_OVER;
-  told->recoveries_fenced += err->kind == ERROR_FENCED;
+  told->recoveries_fatal += err->kind == ERROR_FATAL;
   told->kafka_away = false; /* of the attempt that ended */
   pthread_mutex_unlock(&r->lock);
   inbox_report_enter(r, INBOX_RECOVERING);

@@ -68,7 +68,8 @@ void inbox_report_enter(struct inbox_report *r, enum inbox_state state);
 void inbox_report_turn(struct inbox_report *r); /* a step was made */
 /* From here on it talks to that one; a failure is then that one's. Also a step. */
 void inbox_report_talk(struct inbox_report *r, enum inbox_peer peer);
-void inbox_report_failed(struct inbox_report *r, const struct error *err); /* enters INBOX_RECOVERING */
+/* Enters INBOX_RECOVERING: it is tried again. What ends the run is not reported. */
+void inbox_report_failed(struct inbox_report *r, const struct error *err);
 /* Brokers do not answer, or do again; what goes on meanwhile goes on. */
 void inbox_report_kafka_silent(struct inbox_report *r, const struct error *err);
 void inbox_report_kafka_answered(struct inbox_report *r);
@@ -114,7 +115,7 @@ struct inbox_snapshot {
   char failed_message[1024];
   uint64_t recoveries_retry; /* by the kind of error that ended the attempt */
   uint64_t recoveries_start_over;
-  uint64_t recoveries_fenced;
+  uint64_t recoveries_fatal;
 
   uint64_t batches, messages; /* committed */
   struct histogram batch_time;

@@ -103,15 +103,10 @@ void metrics_process(const struct metrics *m, const struct metrics_process *proc
 void metrics_vitals(const struct metrics *m, const struct vitals *vitals) {
   metrics_gauge(m, "walferry_ready", "1 while events flow or would, as /readyz says.", vitals->ready);
   metrics_family(m, "walferry_recoveries_total", "counter", "Attempts that ended with an error, by its kind.");
-  const struct {
-    enum error_kind kind;
-    uint64_t count;
-  } recoveries[] = {{ERROR_RETRY, vitals->recoveries_retry},
-                    {ERROR_START_OVER, vitals->recoveries_start_over},
-                    {ERROR_FENCED, vitals->recoveries_fenced}};
-  for (size_t i = 0; i < sizeof recoveries / sizeof *recoveries; i++) {
-    metrics_sample(m, "walferry_recoveries_total", METRICS_LABELS({"kind", error_kind_name(recoveries[i].kind)}));
-    metrics_number(m, (int64_t)recoveries[i].count);
+  for (size_t i = 0; i < sizeof vitals->recoveries / sizeof *vitals->recoveries; i++) {
+    metrics_sample(m, "walferry_recoveries_total",
+                   METRICS_LABELS({"kind", error_kind_name(vitals->recoveries[i].kind)}));
+    metrics_number(m, (int64_t)vitals->recoveries[i].count);
   }
   if (vitals->failed_us == 0)
     return;

@@ -21,9 +21,10 @@ struct vitals {
   bool waiting;          /* in a call for whose length `alive` is the judge, not how long ago the last step was */
   int64_t turned_ago_ms; /* the last step of its main thread, in ms */
 
-  uint64_t recoveries_retry; /* attempts that failed, by the kind of the error */
-  uint64_t recoveries_start_over;
-  uint64_t recoveries_fenced;
+  struct {
+    enum error_kind kind;
+    uint64_t count;
+  } recoveries[3];   /* attempts that failed, by the kinds of error that it recovers from */
   int64_t failed_us; /* the last of them, Unix; 0: none */
   enum error_kind failed_kind;
   const char *failed_code; /* NULL: none */

@@ -22,20 +22,14 @@ static void forget(void *moment) {
   free(moment);
 }
 
-/* The error that ends the run is reported as a failure too. */
-static bool retries(enum error_kind kind) {
-  return kind == ERROR_RETRY || kind == ERROR_START_OVER || kind == ERROR_FENCED;
-}
-
 static bool start_is_over(const struct inbox_snapshot *s) {
   switch (s->state) {
   case INBOX_STARTING:
   case INBOX_STOPPING:
     return false;
   case INBOX_STREAMING:
-    return true;
   case INBOX_RECOVERING:
-    return retries(s->failed_kind);
+    return true;
   }
   return false;
 }
@@ -83,15 +77,15 @@ static void judge(const void *moment, struct vitals *out) {
                          .reason = readiness.reason,
                          .state = inbox_state_name(s->state),
                          .state_ms = s->state_ms,
-                         .attempt = (int64_t)(s->recoveries_retry + s->recoveries_start_over + s->recoveries_fenced),
+                         .attempt = (int64_t)(s->recoveries_retry + s->recoveries_start_over + s->recoveries_fatal),
                          .started = start_is_over(s),
                          .stopping = s->state == INBOX_STOPPING,
                          .alive = inbox_alive(s),
                          .waiting = s->peer != INBOX_NOBODY,
                          .turned_ago_ms = s->turned_ago_ms,
-                         .recoveries_retry = s->recoveries_retry,
-                         .recoveries_start_over = s->recoveries_start_over,
-                         .recoveries_fenced = s->recoveries_fenced,
+                         .recoveries = {{ERROR_RETRY, s->recoveries_retry},
+                                        {ERROR_START_OVER, s->recoveries_start_over},
+                                        {ERROR_FATAL, s->recoveries_fatal}},
                          .failed_us = s->failed_us,
                          .failed_kind = s->failed_kind,
                          .failed_code = s->failed_code};

@@ -66,9 +66,9 @@ static void judge(const void *moment, struct vitals *out) {
                          .stopping = s->state == PROGRESS_STOPPING,
                          .alive = progress_alive(s),
                          .turned_ago_ms = s->turned_ago_ms,
-                         .recoveries_retry = s->recoveries_retry,
-                         .recoveries_start_over = s->recoveries_start_over,
-                         .recoveries_fenced = s->recoveries_fenced,
+                         .recoveries = {{ERROR_RETRY, s->recoveries_retry},
+                                        {ERROR_START_OVER, s->recoveries_start_over},
+                                        {ERROR_FENCED, s->recoveries_fenced}},
                          .failed_us = s->failed_us,
                          .failed_kind = s->failed_kind,
                          .failed_code = s->failed_code};

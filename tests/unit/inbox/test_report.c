@@ -79,8 +79,8 @@ static void readiness_follows_servers_and_partitions(void **state) {
        {RECOVERING, .failed_kind = ERROR_START_OVER, .failed_peer = INBOX_KAFKA, .failed_message = "fenced"},
        "recovering",
        "fenced"},
-      {"the end of the run",
-       {RECOVERING, .failed_kind = ERROR_REFUSED, .failed_peer = INBOX_POSTGRES, .failed_message = "no such table"},
+      {"a statement that should not fail",
+       {RECOVERING, .failed_kind = ERROR_FATAL, .failed_peer = INBOX_POSTGRES, .failed_message = "no such table"},
        "recovering",
        "no such table"},
   };
@@ -284,12 +284,12 @@ static void a_failure_is_counted_by_kind_and_put_down_to_who_was_talked_to(void 
   error_set(&err, ERROR_START_OVER, "doubt");
   inbox_report_failed(r, &err);
   inbox_report_failed(r, &err);
-  error_set(&err, ERROR_FENCED, "taken");
+  error_set(&err, ERROR_FATAL, "no such relation");
   inbox_report_failed(r, &err);
   inbox_report_look(r, &s);
   assert_int_equal(s.recoveries_retry, 1);
   assert_int_equal(s.recoveries_start_over, 2);
-  assert_int_equal(s.recoveries_fenced, 1);
+  assert_int_equal(s.recoveries_fatal, 1);
   inbox_snapshot_free(&s);
   inbox_report_free(r);
 }
