@@ -78,9 +78,11 @@ static bool run_relay(const struct cli *cli, const struct config *config, struct
 
 static bool run_init(const struct cli *cli, const struct config *config, const struct settings *settings,
                      const struct stop *stop, struct error *err) {
-  char *role = conninfo_value(settings->relay.conninfo, "user");
-  struct init_settings init = {
-      .relay = &settings->relay, .admin_conninfo = cli->admin, .role = role, .inbox = config->has_inbox};
+  char *role = conninfo_value(config->postgres.conninfo, "user");
+  struct init_settings init = {.relay = settings_relay(settings, config),
+                               .inbox = settings_inbox(settings, config),
+                               .admin_conninfo = cli->admin,
+                               .role = role};
   bool ok = true;
   if (cli->print)
     init_print(&init, stdout);
@@ -95,6 +97,26 @@ static bool not_supported(const struct cli *cli, struct error *err) {
   return error_remedy(err, "see walferry --help for what this version does");
 }
 
+/* What the command is about has to be in the config. */
+static bool need_sections(enum command command, const struct config *config, struct error *err) {
+  switch (command) {
+  case COMMAND_RELAY:
+  case COMMAND_DROP:
+    return settings_need_relay(config, err);
+  case COMMAND_INBOX:
+    return settings_need_inbox(config, err);
+  case COMMAND_INIT:
+  case COMMAND_CHECK:
+  case COMMAND_STATUS:
+    return settings_need_either(config, err);
+  case COMMAND_HELP:
+  case COMMAND_VERSION:
+  case COMMAND_EXPLAIN:
+    break;
+  }
+  return true;
+}
+
 /* A relay runs until it is stopped; a command that has an end of its own and was stopped before it is not done. */
 static bool ends_by_itself(enum command command) {
   return command != COMMAND_RELAY && command != COMMAND_INBOX;
@@ -104,8 +126,7 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
   static struct stop stop; /* the thread that waits for signals outlives every frame */
   signals_start(&stop, ends_by_itself(cli->command) ? 1 : 0);
   struct settings settings;
-  if (!(cli->command == COMMAND_INBOX ? settings_need_inbox : settings_need_relay)(config, err) ||
-      !settings_init(&settings, config, err))
+  if (!need_sections(cli->command, config, err) || !settings_init(&settings, config, err))
     return false;
   bool ok = false;
   switch (cli->command) {

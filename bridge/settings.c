@@ -129,6 +129,22 @@ bool settings_need_inbox(const struct config *config, struct error *err) {
                            "schema.function}]}");
 }
 
+bool settings_need_either(const struct config *config, struct error *err) {
+  if (config->has_relay || config->has_inbox)
+    return true;
+  error_set(err, ERROR_CONFIG, "%s: there is neither a relay nor an inbox section", config->path);
+  return error_remedy(err, "add the one that is to run: relay: {tables: [{table: public.outbox}]}, or inbox: {group: "
+                           "NAME, topics: [TOPIC], handlers: [{type: TYPE, call: schema.function}]}");
+}
+
+const struct relay_settings *settings_relay(const struct settings *settings, const struct config *config) {
+  return config->has_relay ? &settings->relay : NULL;
+}
+
+const struct inbox_settings *settings_inbox(const struct settings *settings, const struct config *config) {
+  return config->has_inbox ? &settings->inbox : NULL;
+}
+
 static bool fill_relay(struct settings *settings, const struct config *config, const struct kafka_settings *kafka,
                        struct error *err) {
   settings->router = make_router(config, err);

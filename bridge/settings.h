@@ -23,6 +23,10 @@ bool settings_init(struct settings *settings, const struct config *config, struc
 /* ERROR_CONFIG where the config lacks the section that a command is about. */
 bool settings_need_relay(const struct config *config, struct error *err);
 bool settings_need_inbox(const struct config *config, struct error *err);
+bool settings_need_either(const struct config *config, struct error *err);
+/* NULL where the config lacks the section. */
+const struct relay_settings *settings_relay(const struct settings *settings, const struct config *config);
+const struct inbox_settings *settings_inbox(const struct settings *settings, const struct config *config);
 void settings_free(struct settings *settings);
 
 #endif

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+const char CODE_UNMATCHED_TYPE[] = "unmatched_type";
+
 static const struct {
   const char *prefix; /* of the SQLSTATE */
   enum failure_class failure;

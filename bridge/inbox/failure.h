@@ -15,4 +15,7 @@ enum failure_class failure_classify(const char *sqlstate);
 /* The code of the dead letter that a message of this last failure becomes: static, known to `walferry explain`. */
 const char *failure_code(enum failure_class failure, const char *sqlstate);
 
+/* The code of an event that no handler is for, where such events are dead letters. */
+extern const char CODE_UNMATCHED_TYPE[];
+
 #endif

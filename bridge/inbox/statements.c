@@ -16,7 +16,8 @@ const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
                             "executable\n"
                             "FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace\n"
                             "WHERE n.nspname || '.' || p.proname = $1::text AND p.prokind = 'f'\n"
-                            "  AND p.pronargs - p.pronargdefaults <= 1 AND p.proargtypes[0] = 'jsonb'::regtype"},
+                            "  AND p.pronargs - p.pronargdefaults <= 1 AND p.proargtypes[0] = 'jsonb'::regtype\n"
+                            "ORDER BY p.pronargs LIMIT 1"},
 
     [INBOX_OFFSET_READ] = {"wf_offset_read",
                            "SELECT next_offset, claim, dirty, cluster_id, record_offset, record_timestamp, record_id\n"

@@ -24,8 +24,9 @@ enum inbox_statement {
   /* -> version. Other than INBOX_LAYOUT, or an error (42P01, no such table): `walferry init` has to be run. */
   INBOX_LAYOUT_READ,
 
-  /* $1 schema.function -> returns_set, volatile, executable; no row: there is no such function that takes one jsonb. A
-   * handler returns no set, and is volatile: another might be called while the statement is planned. */
+  /* $1 schema.function -> returns_set, volatile, executable; no row: there is no such function that takes one jsonb; of
+   * two the one that the call would choose. A handler returns no set, and is volatile: another might be called while
+   * the statement is planned. */
   INBOX_HANDLER_LOOK,
 
   /* $1 consumer, $2 topic, $3 partition -> next_offset, claim, dirty, cluster_id, record_offset, record_timestamp,

@@ -28,6 +28,42 @@ const struct explain_page explain_inbox[] = {
      "another schema and run `walferry init` again. Never drop inbox_offsets or\n"
      "inbox_processed_messages of an inbox that is in use: what they say was handled\n"
      "would be handled again.\n"},
+    {"inbox_not_set_up", EXPLAIN_REFUSAL, "the inbox's tables are not in the database",
+     "The inbox keeps its offsets, marks and dead letters in tables of the schema\n"
+     "walferry. `walferry init` makes them; it was not run since the config has an\n"
+     "inbox, or on another database.\n",
+     "  SELECT version FROM walferry.inbox_layout;\n",
+     "Correct the dbname in postgres.conninfo, or have them made:\n"
+     "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n"},
+    {"handler_missing", EXPLAIN_REFUSAL, "a handler of the config is no function in the database",
+     "inbox.handlers names a function that does not exist, or none of its name takes\n"
+     "one jsonb. Names are looked for as they are written, with capitals.\n",
+     "  \\df accounting.*      in psql, with the conninfo of the config\n",
+     "Correct the `call`, or create it:\n"
+     "  CREATE FUNCTION accounting.on_rental_reserved(event jsonb) RETURNS void\n"
+     "  LANGUAGE plpgsql AS $$ BEGIN ... END $$;\n"
+     "Events of a type that is none of yours: `ignore: true` in place of `call`.\n"},
+    {"handler_returns_set", EXPLAIN_REFUSAL, "a handler returns a set of rows",
+     "A handler is called once for each event, for what it does. A function that\n"
+     "returns a set runs as often as its rows are asked for, which is never certain.\n",
+     "  \\df accounting.on_rental_reserved\n",
+     "Let it return void. The type of a result cannot be changed, so:\n"
+     "  DROP FUNCTION accounting.on_rental_reserved(jsonb);\n"
+     "and create it again.\n"},
+    {"handler_not_volatile", EXPLAIN_REFUSAL, "a handler is declared STABLE or IMMUTABLE",
+     "Such a function may not write, and the server may call it while it plans the\n"
+     "statement, before the event is marked as handled.\n",
+     "  SELECT provolatile FROM pg_proc WHERE oid = 'accounting.on_rental_reserved(jsonb)'::regprocedure;\n",
+     "  ALTER FUNCTION accounting.on_rental_reserved(jsonb) VOLATILE;\n"},
+    {"handler_not_executable", EXPLAIN_ERROR, "the inbox's role may not call a handler (exit code 2)",
+     "It lacks EXECUTE on the function or USAGE on its schema. `walferry init` grants\n"
+     "neither: handlers are their author's, and so is what they may do.\n",
+     "  \\df+ accounting.on_rental_reserved\n",
+     "As the owner:\n"
+     "  GRANT USAGE ON SCHEMA accounting TO walferry;\n"
+     "  GRANT EXECUTE ON FUNCTION accounting.on_rental_reserved(jsonb) TO walferry;\n"
+     "The role also needs rights on what the handler touches, unless that is SECURITY\n"
+     "DEFINER.\n"},
     {"kafka_cluster_changed", EXPLAIN_PARTITION, "the stored offset belongs to another Kafka cluster",
      "Every Kafka cluster has an id. In another one the same offsets mean other\n"
      "records, so reading on from the stored offset would leave some out or handle\n"

@@ -5,14 +5,15 @@
 #include <string.h>
 
 #include "bridge/base/log.h"
-#include "bridge/base/number.h"
-#include "bridge/inbox/statements.h"
+#include "bridge/base/memory.h"
+#include "bridge/inbox/layout.h"
 #include "bridge/kafka/client.h"
 #include "bridge/ops/init_acl.h"
 #include "bridge/ops/init_inbox.h"
 #include "bridge/ops/init_sql.h"
 #include "bridge/ops/topics.h"
 #include "bridge/postgres/connection.h"
+#include "bridge/postgres/quote.h"
 #include "bridge/relay/facts.h"
 
 static const char *emit_prefix(const struct relay_settings *relay) {
@@ -109,9 +110,8 @@ static bool make_table(struct connection *conn, const struct table_spec *table, 
   return ok || error_wrap(err, "table %s.%s", table->schema, table->table);
 }
 
-static bool make_functions_and_role(const struct init_settings *settings, struct connection *conn, FILE *out,
-                                    struct error *err) {
-  const struct relay_settings *relay = settings->relay;
+static bool make_message_function(const struct relay_settings *relay, struct connection *conn, FILE *out,
+                                  struct error *err) {
   struct buffer sql;
   buffer_init(&sql, BUFFER_MAX_ROW);
   init_sql_emit_message(&sql, emit_prefix(relay));
@@ -119,44 +119,47 @@ static bool make_functions_and_role(const struct init_settings *settings, struct
   bool ok = make_function(conn, &sql, "emit_message", &left, err);
   if (ok)
     fprintf(out, "ok  function walferry.emit_message (prefix %s%s)\n", emit_prefix(relay), was_left(left));
-  if (ok && settings->admin_conninfo != NULL && settings->role != NULL) {
-    buffer_clear(&sql);
-    init_sql_role(&sql, settings->role, relay->intake.tables, relay->intake.table_count);
-    ok = run_sql(conn, &sql, err);
-    if (ok)
-      fprintf(out, "ok  role %s\n", settings->role);
-  }
   buffer_free(&sql);
   return ok;
 }
 
-/* Whether an administrator has made the tables, in the layout of this version, and our role may use them. */
-static bool inbox_is_there(struct connection *conn) {
-  struct error ignored;
-  struct rows *rows = connection_query(conn, inbox_statements[INBOX_LAYOUT_READ].sql, 0, NULL, &ignored);
-  int64_t version;
-  bool there = rows != NULL && rows_count(rows) == 1 &&
-               number_parse(slice_of(rows_text(rows, 0, 0)), INBOX_LAYOUT, INBOX_LAYOUT, &version);
-  rows_free(rows);
-  return there;
+static void role_sql(struct buffer *sql, const struct init_settings *settings) {
+  const struct relay_settings *relay = settings->relay;
+  if (relay != NULL)
+    init_sql_role(sql, settings->role, true, relay->intake.tables, relay->intake.table_count);
+  else
+    init_sql_role(sql, settings->role, false, NULL, 0);
 }
 
-static bool make_inbox(const struct init_settings *settings, struct connection *conn, FILE *out, struct error *err) {
-  if (!settings->inbox)
+/* The schema walferry is there by now. */
+static bool make_role(const struct init_settings *settings, struct connection *conn, FILE *out, struct error *err) {
+  if (settings->admin_conninfo == NULL || settings->role == NULL)
     return true;
   struct buffer sql;
   buffer_init(&sql, BUFFER_MAX_ROW);
-  init_inbox_sql(&sql);
-  if (settings->admin_conninfo != NULL && settings->role != NULL)
+  role_sql(&sql, settings);
+  if (settings->inbox != NULL)
     init_inbox_grants(&sql, settings->role);
-  struct error why;
+  bool ok = run_sql(conn, &sql, err);
+  if (ok)
+    fprintf(out, "ok  role %s\n", settings->role);
+  buffer_free(&sql);
+  return ok;
+}
+
+/* Where an administrator has made the tables, and our role may use them, it need not be able to make them. */
+static bool make_inbox(struct connection *conn, FILE *out, struct error *err) {
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  init_inbox_sql(&sql);
+  struct error why, ignored;
   bool ok = run_sql(conn, &sql, &why);
   buffer_free(&sql);
   if (!ok && strcmp(connection_sqlstate(conn), INIT_INBOX_LAYOUT_SQLSTATE) == 0) {
     error_refuse(err, "inbox_layout", "%s", why.message);
     return error_remedy(err, "use the walferry that they belong to, or see `walferry explain inbox_layout`");
   }
-  bool left = !ok && is_denied(conn) && inbox_is_there(conn);
+  bool left = !ok && is_denied(conn) && layout_check(conn, &ignored);
   if (ok || left)
     fprintf(out, "ok  inbox tables and functions%s\n", was_left(left));
   else
@@ -165,31 +168,42 @@ static bool make_inbox(const struct init_settings *settings, struct connection *
 }
 
 /* Where the plugin reads no publication, the tables are judged all the same. */
-static bool make_publication(const struct init_settings *settings, struct connection *conn, FILE *out,
+static bool make_publication(const struct relay_settings *relay, struct connection *conn, FILE *out,
                              struct error *err) {
   struct facts facts = {.server = {.version = 0}};
-  bool ok = facts_server(&facts, conn, settings->relay, err) && facts_publication(&facts, conn, settings->relay, err);
-  bool wanted = settings->relay->publication != NULL;
+  bool ok = facts_server(&facts, conn, relay, err) && facts_publication(&facts, conn, relay, err);
+  bool wanted = relay->publication != NULL;
   if (ok && wanted && !facts.publication.exists)
-    ok = facts_create_publication(conn, settings->relay, err) && facts_publication(&facts, conn, settings->relay, err);
-  ok = ok && facts_check_publication(&facts, settings->relay, err);
+    ok = facts_create_publication(conn, relay, err) && facts_publication(&facts, conn, relay, err);
+  ok = ok && facts_check_publication(&facts, relay, err);
   facts_free(&facts);
   if (ok && wanted)
-    fprintf(out, "ok  publication %s\n", settings->relay->publication);
+    fprintf(out, "ok  publication %s\n", relay->publication);
   return ok;
+}
+
+static bool make_outbox(const struct relay_settings *relay, struct connection *conn, FILE *out, struct error *err) {
+  bool ok = true;
+  for (int i = 0; ok && i < relay->intake.table_count; i++)
+    ok = make_table(conn, &relay->intake.tables[i], i == 0, out, err);
+  return ok && make_message_function(relay, conn, out, err);
+}
+
+static const char *conninfo_of(const struct init_settings *settings) {
+  if (settings->admin_conninfo != NULL)
+    return settings->admin_conninfo;
+  return settings->relay != NULL ? settings->relay->conninfo : settings->inbox->conninfo;
 }
 
 static bool make_database_objects(const struct init_settings *settings, FILE *out, struct error *err) {
   const struct relay_settings *relay = settings->relay;
-  const char *conninfo = settings->admin_conninfo != NULL ? settings->admin_conninfo : relay->conninfo;
-  struct connection *conn = connection_open(conninfo, relay->name, err);
+  struct connection *conn =
+      connection_open(conninfo_of(settings), relay != NULL ? relay->name : settings->inbox->name, err);
   if (conn == NULL)
     return error_wrap(err, "connecting %s", settings->admin_conninfo != NULL ? "as admin" : "with postgres.conninfo");
-  bool ok = true;
-  for (int i = 0; ok && i < relay->intake.table_count; i++)
-    ok = make_table(conn, &relay->intake.tables[i], i == 0, out, err);
-  ok = ok && make_functions_and_role(settings, conn, out, err) && make_inbox(settings, conn, out, err) &&
-       make_publication(settings, conn, out, err);
+  bool ok = (relay == NULL || make_outbox(relay, conn, out, err)) &&
+            (settings->inbox == NULL || make_inbox(conn, out, err)) && make_role(settings, conn, out, err) &&
+            (relay == NULL || make_publication(relay, conn, out, err));
   if (!ok && err->kind == ERROR_CONFIG && err->remedy[0] == '\0')
     error_remedy(err,
                  settings->admin_conninfo != NULL
@@ -200,8 +214,7 @@ static bool make_database_objects(const struct init_settings *settings, FILE *ou
   return ok;
 }
 
-static bool make_topics(const struct init_settings *settings, const struct stop *stop, FILE *out, struct error *err) {
-  const struct relay_settings *relay = settings->relay;
+static bool make_topics(const struct relay_settings *relay, const struct stop *stop, FILE *out, struct error *err) {
   if (!relay->publisher.create_topics) {
     fprintf(out, "--  topics (kafka.topics.create is false)\n");
     return true;
@@ -219,63 +232,135 @@ static bool make_topics(const struct init_settings *settings, const struct stop 
   return ok;
 }
 
-bool init_run(const struct init_settings *settings, const struct stop *stop, FILE *out, struct error *err) {
-  const struct relay_settings *relay = settings->relay;
-  if (!make_database_objects(settings, out, err))
-    return false;
+static bool make_position(const struct relay_settings *relay, const struct stop *stop, FILE *out, struct error *err) {
   struct relay_settings with_create = *relay;
   with_create.create = true;
   bool created;
   if (!relay_establish(&with_create, stop, &created, err))
     return false;
   fprintf(out, "ok  slot %s and its position%s\n", relay->slot, created ? "" : " (were there)");
-  return make_topics(settings, stop, out, err);
+  return true;
 }
 
-void init_print(const struct init_settings *settings, FILE *out) {
+/* A topic's partitions are its writers' to choose, unless this relay is one of them. */
+static bool is_written_by(const struct relay_settings *relay, const char *topic) {
+  struct topic_use topics[TOPICS_MAX];
+  int count = relay == NULL ? 0 : topics_known(relay, NULL, topics);
+  for (int i = 0; i < count; i++)
+    if (strcmp(topics[i].name, topic) == 0)
+      return true;
+  return false;
+}
+
+static void print_left_to_others(const struct init_settings *settings, FILE *out) {
+  const struct inbox_settings *inbox = settings->inbox;
+  for (int i = 0; i < inbox->topic_count; i++)
+    if (!is_written_by(settings->relay, inbox->topics[i]))
+      fprintf(out, "--  topic %s (is read; who writes to it makes it)\n", inbox->topics[i]);
+  fprintf(out, "--  handlers, and EXECUTE on them for the role (`walferry check` says what is missing)\n");
+}
+
+bool init_run(const struct init_settings *settings, const struct stop *stop, FILE *out, struct error *err) {
   const struct relay_settings *relay = settings->relay;
+  if (!make_database_objects(settings, out, err))
+    return false;
+  if (relay != NULL && (!make_position(relay, stop, out, err) || !make_topics(relay, stop, out, err)))
+    return false;
+  if (settings->inbox != NULL)
+    print_left_to_others(settings, out);
+  return true;
+}
+
+static void outbox_sql(struct buffer *sql, const struct relay_settings *relay) {
   bool has[FIELD_COUNT];
   for (enum event_field field = 0; field < FIELD_COUNT; field++)
     has[field] = true;
-  struct buffer sql;
-  buffer_init(&sql, BUFFER_MAX_ROW);
-  buffer_append_text(&sql, "-- SQL, to be run by an owner of the tables\n");
   for (int i = 0; i < relay->intake.table_count; i++)
-    init_sql_table(&sql, &relay->intake.tables[i]);
+    init_sql_table(sql, &relay->intake.tables[i]);
   if (relay->intake.table_count > 0)
-    init_sql_emit(&sql, &relay->intake.tables[0], has);
-  init_sql_emit_message(&sql, emit_prefix(relay));
-  if (settings->role != NULL)
-    init_sql_role(&sql, settings->role, relay->intake.tables, relay->intake.table_count);
-  if (settings->inbox)
-    init_inbox_sql(&sql);
-  if (settings->inbox && settings->role != NULL)
-    init_inbox_grants(&sql, settings->role);
-  if (relay->publication != NULL) {
-    char *publication = facts_publication_sql(relay);
-    buffer_printf(&sql, "%s;\n", publication);
-    free(publication);
-  }
+    init_sql_emit(sql, &relay->intake.tables[0], has);
+  init_sql_emit_message(sql, emit_prefix(relay));
+}
+
+static void publication_sql(struct buffer *sql, const struct relay_settings *relay) {
+  if (relay->publication == NULL)
+    return;
+  char *publication = facts_publication_sql(relay);
+  buffer_printf(sql, "%s;\n", publication);
+  free(publication);
+}
+
+static void print_position_and_topics(struct buffer *sql, const struct relay_settings *relay) {
   char *position_topic = kafka_position_topic(relay->name);
   buffer_printf(
-      &sql,
+      sql,
       "-- The slot %s is made by walferry itself (`walferry init` or postgres.create: true), together with its "
       "first position.\n\n"
       "-- Topics: name, partitions, replication, settings\n"
       "-- %s, ",
       relay->slot, position_topic);
   struct topic_shape shape = publisher_position_shape(&relay->publisher);
-  topic_shape_describe(&shape, &sql);
+  topic_shape_describe(&shape, sql);
   struct topic_use topics[TOPICS_MAX];
   int count = topics_known(relay, NULL, topics);
   for (int i = 0; i < count; i++) {
     shape = publisher_topic_shape(&relay->publisher, topics[i].name);
-    buffer_printf(&sql, "\n-- %s, ", topics[i].name);
-    topic_shape_describe(&shape, &sql);
+    buffer_printf(sql, "\n-- %s, ", topics[i].name);
+    topic_shape_describe(&shape, sql);
   }
-  buffer_append_text(&sql, "\n\n");
-  init_acls(&sql, relay);
-  fwrite(sql.data, 1, sql.len, out);
+  buffer_append_char(sql, '\n');
   free(position_topic);
+}
+
+/* What only their author can make and grant, as comments. */
+static void print_handlers(struct buffer *sql, const struct init_settings *settings) {
+  const struct inbox_settings *inbox = settings->inbox;
+  buffer_append_text(sql,
+                     "-- The handlers are yours: functions that take a jsonb. The role needs, once they are there:\n");
+  for (size_t i = 0; i < inbox->handler_count; i++) {
+    const char *call = inbox->handlers[i].call;
+    if (call == NULL)
+      continue;
+    char *schema = memory_copy(call, strcspn(call, "."));
+    buffer_append_text(sql, "-- GRANT USAGE ON SCHEMA ");
+    quote_identifier(sql, schema);
+    buffer_append_text(sql, " TO ");
+    quote_identifier(sql, settings->role);
+    buffer_append_text(sql, "; GRANT EXECUTE ON FUNCTION ");
+    quote_table(sql, schema, call + strlen(schema) + 1);
+    buffer_append_text(sql, "(jsonb) TO ");
+    quote_identifier(sql, settings->role);
+    buffer_append_text(sql, ";\n");
+    free(schema);
+  }
+}
+
+void init_print(const struct init_settings *settings, FILE *out) {
+  const struct relay_settings *relay = settings->relay;
+  const struct inbox_settings *inbox = settings->inbox;
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  buffer_append_text(&sql, relay != NULL ? "-- SQL, to be run by an owner of the tables\n"
+                                         : "-- SQL, to be run by a role that may CREATE in the database\n");
+  if (relay != NULL)
+    outbox_sql(&sql, relay);
+  if (inbox != NULL)
+    init_inbox_sql(&sql);
+  if (settings->role != NULL)
+    role_sql(&sql, settings);
+  if (inbox != NULL && settings->role != NULL) {
+    init_inbox_grants(&sql, settings->role);
+    print_handlers(&sql, settings);
+  }
+  if (relay != NULL) {
+    publication_sql(&sql, relay);
+    print_position_and_topics(&sql, relay);
+  }
+  for (int i = 0; inbox != NULL && i < inbox->topic_count; i++)
+    if (!is_written_by(relay, inbox->topics[i]))
+      buffer_printf(&sql, "-- %s is read by the inbox, and made by who writes to it\n", inbox->topics[i]);
+  buffer_append_char(&sql, '\n');
+  init_acls(&sql, relay, inbox);
+  fwrite(sql.data, 1, sql.len, out);
   buffer_free(&sql);
 }

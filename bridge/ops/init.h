@@ -1,17 +1,18 @@
-/* `walferry init`: outbox, functions, role and grants, the inbox's tables, publication, slot with its first position,
- * topics. What is there already is left as it is. */
+/* `walferry init`: for a relay outbox, functions, role and grants, publication, slot with its first position, topics;
+ * for an inbox its tables, functions and grants. What is there already is left as it is. */
 #ifndef WALFERRY_OPS_INIT_H
 #define WALFERRY_OPS_INIT_H
 
 #include <stdio.h>
 
+#include "bridge/inbox/inbox.h"
 #include "bridge/relay/relay.h"
 
 struct init_settings {
-  const struct relay_settings *relay;
-  const char *admin_conninfo; /* NULL: the relay's own */
-  const char *role;           /* the relay's role, to be granted what it needs; NULL: whoever connects */
-  bool inbox;                 /* the config has an inbox, which runs as the same role */
+  const struct relay_settings *relay; /* NULL: the config has none; one of the two there is */
+  const struct inbox_settings *inbox; /* NULL: none; else it is of the same name, database and role */
+  const char *admin_conninfo;         /* NULL: that of the config */
+  const char *role;                   /* to be granted what they need; NULL: whoever connects */
 };
 
 /* One line per object on out. */

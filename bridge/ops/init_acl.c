@@ -13,6 +13,8 @@ static const char POSITION_OPERATIONS[] = "Read,Write,Describe,DescribeConfigs,C
 static const char TARGET_OPERATIONS[] = "Write,Describe,DescribeConfigs,Create";
 static const char FOREIGN_OPERATIONS[] = "Write,Describe,DescribeConfigs"; /* of topics that somebody else makes */
 static const char TRANSACTION_OPERATIONS[] = "Write,Describe";
+static const char GROUP_OPERATIONS[] = "Read,Describe";
+static const char SOURCE_OPERATIONS[] = "Read,Describe,DescribeConfigs"; /* of topics that the inbox reads */
 
 /* A word for a shell: as it is where that is safe, else in single quotes. */
 static void append_word(struct buffer *out, const char *text) {
@@ -47,13 +49,13 @@ static void append_operations(struct buffer *out, const char *operations) {
   }
 }
 
-/* option: "--topic" or "--transactional-id". */
-static void append_command(struct buffer *out, const struct relay_settings *relay, const char *operations,
+/* option: "--topic", "--group" or "--transactional-id". */
+static void append_command(struct buffer *out, const struct kafka_settings *kafka, const char *operations,
                            const char *option, const char *name, bool prefixed) {
-  const char *user = sasl_username(&relay->publisher.kafka);
+  const char *user = sasl_username(kafka);
   char *principal = memory_format("User:%s", user == NULL ? "walferry" : user);
   buffer_append_text(out, "-- kafka-acls.sh --bootstrap-server ");
-  append_word(out, relay->publisher.kafka.brokers);
+  append_word(out, kafka->brokers);
   buffer_append_text(out, " --add --allow-principal ");
   append_word(out, principal);
   append_operations(out, operations);
@@ -73,7 +75,8 @@ static void append_templates(struct buffer *out, const struct relay_settings *re
                          "-- A route's topic begins with a field of the event, so it may be any topic; with a fixed "
                          "beginning the next would be narrower.\n");
     char *prefix = memory_copy(prefixes[i].data, prefixes[i].len);
-    append_command(out, relay, operations, "--topic", prefixes[i].len == 0 ? "*" : prefix, prefixes[i].len > 0);
+    append_command(out, &relay->publisher.kafka, operations, "--topic", prefixes[i].len == 0 ? "*" : prefix,
+                   prefixes[i].len > 0);
     free(prefix);
   }
 }
@@ -83,24 +86,37 @@ static void append_topics(struct buffer *out, const struct relay_settings *relay
   const char *topics[TEMPLATES_MAX];
   int count = router_literal_topics(relay->intake.record.router, topics, TEMPLATES_MAX);
   for (int i = 0; i < count; i++)
-    append_command(out, relay, operations, "--topic", topics[i], false);
+    append_command(out, &relay->publisher.kafka, operations, "--topic", topics[i], false);
   append_templates(out, relay, operations);
-  append_command(out, relay, operations, "--topic", relay->publisher.quarantine_topic, false);
+  append_command(out, &relay->publisher.kafka, operations, "--topic", relay->publisher.quarantine_topic, false);
   buffer_append_text(out, "-- The relay does without the next: `walferry status` counts what is in quarantine.\n");
-  append_command(out, relay, "Read", "--topic", relay->publisher.quarantine_topic, false);
+  append_command(out, &relay->publisher.kafka, "Read", "--topic", relay->publisher.quarantine_topic, false);
 }
 
-void init_acls(struct buffer *out, const struct relay_settings *relay) {
-  buffer_append_text(out, "-- ACLs, where the brokers have an authorizer; an administrator's --command-config is to be "
-                          "added\n");
-  if (sasl_username(&relay->publisher.kafka) == NULL)
-    buffer_append_text(out, "-- (the config has no sasl.username: put walferry's principal in the place of "
-                            "User:walferry, for a client certificate its subject)\n");
+static void append_relay(struct buffer *out, const struct relay_settings *relay) {
   char *transactional_id = kafka_transactional_id(relay->name);
   char *position_topic = kafka_position_topic(relay->name);
-  append_command(out, relay, TRANSACTION_OPERATIONS, "--transactional-id", transactional_id, false);
-  append_command(out, relay, POSITION_OPERATIONS, "--topic", position_topic, false);
+  append_command(out, &relay->publisher.kafka, TRANSACTION_OPERATIONS, "--transactional-id", transactional_id, false);
+  append_command(out, &relay->publisher.kafka, POSITION_OPERATIONS, "--topic", position_topic, false);
   append_topics(out, relay);
   free(position_topic);
   free(transactional_id);
+}
+
+static void append_inbox(struct buffer *out, const struct inbox_settings *inbox) {
+  append_command(out, &inbox->kafka, GROUP_OPERATIONS, "--group", inbox->group, false);
+  for (int i = 0; i < inbox->topic_count; i++)
+    append_command(out, &inbox->kafka, SOURCE_OPERATIONS, "--topic", inbox->topics[i], false);
+}
+
+void init_acls(struct buffer *out, const struct relay_settings *relay, const struct inbox_settings *inbox) {
+  buffer_append_text(out, "-- ACLs, where the brokers have an authorizer; an administrator's --command-config is to be "
+                          "added\n");
+  if (sasl_username(relay != NULL ? &relay->publisher.kafka : &inbox->kafka) == NULL)
+    buffer_append_text(out, "-- (the config has no sasl.username: put walferry's principal in the place of "
+                            "User:walferry, for a client certificate its subject)\n");
+  if (relay != NULL)
+    append_relay(out, relay);
+  if (inbox != NULL)
+    append_inbox(out, inbox);
 }

@@ -184,14 +184,15 @@ void init_sql_emit_message(struct buffer *sql, const char *prefix) {
   function_end(sql, &body, "emit_message");
 }
 
-void init_sql_role(struct buffer *sql, const char *role, const struct table_spec *tables, int table_count) {
+void init_sql_role(struct buffer *sql, const char *role, bool replication, const struct table_spec *tables,
+                   int table_count) {
   struct buffer body;
   buffer_init(&body, sql->max);
   buffer_append_text(&body, " BEGIN\n  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ");
   quote_literal(&body, role);
   buffer_append_text(&body, ") THEN\n    CREATE ROLE ");
   quote_identifier(&body, role);
-  buffer_append_text(&body, " LOGIN REPLICATION;\n  END IF;\nEND ");
+  buffer_printf(&body, " LOGIN%s;\n  END IF;\nEND ", replication ? " REPLICATION" : "");
   buffer_append_text(sql, "DO ");
   dollar_quoted(sql, &body);
   buffer_append_text(sql, ";\n");

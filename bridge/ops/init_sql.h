@@ -16,8 +16,9 @@ void init_sql_emit(struct buffer *sql, const struct table_spec *table, const boo
 /* walferry.emit_message for a prefix. */
 void init_sql_emit_message(struct buffer *sql, const char *prefix);
 
-/* Role (created without a password if missing, with LOGIN and REPLICATION) and its grants. */
-void init_sql_role(struct buffer *sql, const char *role, const struct table_spec *tables, int table_count);
+/* Role (created without a password if missing, with LOGIN, and REPLICATION where it streams) and its grants. */
+void init_sql_role(struct buffer *sql, const char *role, bool replication, const struct table_spec *tables,
+                   int table_count);
 
 /* The column name of a role: configured or default. */
 const char *init_column(const struct table_spec *table, enum event_field field);

@@ -13,6 +13,7 @@ CODES = [re.compile(p) for p in (
     r'(?:->|\.)code\s*=\s*"([a-z_]+)"',
     r'\*problem\s*=\s*"([a-z_]+)"',
     r'return quarantine\(\s*p,\s*record,\s*"([a-z_]+)"',
+    r'return "(handler_[a-z]+)"', r'\?\s*"(handler_timeout)"\s*:', r':\s*"(retries_exhausted)"',
     r'\?\s*"(record_too_large)"\s*:', r':\s*"(record_refused)"')]
 
 

@@ -304,6 +304,12 @@ static void a_command_says_which_section_it_lacks(void **state) {
   assert_string_equal(err.message, "f.yaml: there is no relay section");
   assert_false(settings_need_inbox(config, &err));
   assert_string_equal(err.message, "f.yaml: there is no inbox section");
+  assert_false(settings_need_either(config, &err));
+  assert_string_equal(err.message, "f.yaml: there is neither a relay nor an inbox section");
+  config_free(config);
+  config = load(BASE "inbox: {group: g, topics: [t], handlers: [{type: A, call: s.f}]}\n");
+  assert_true(settings_need_either(config, &err));
+  assert_false(settings_need_relay(config, &err));
   config_free(config);
 }
 

@@ -9,6 +9,17 @@
 
 #include "bridge/ops/init.h"
 
+static const char *const topics[] = {"fleet", "rentals"};
+static const struct handler_spec handlers[] = {{.type = "A*", .call = "acc.onRental"}, {.type = "B"}};
+static const struct inbox_settings reads = {.name = "shop",
+                                            .kafka = {.brokers = "k:9092"},
+                                            .group = "accounting",
+                                            .topics = topics,
+                                            .topic_count = 2,
+                                            .handlers = handlers,
+                                            .handler_count = 2};
+
+/* tables: -1 is no relay at all. */
 static char *print_with(int tables, const char *publication, const char *role, bool inbox) {
   static char names[][8] = {"public", "outbox", "second"};
   static struct table_spec specs[] = {{.schema = names[0], .table = names[1]}, {.schema = names[0], .table = names[2]}};
@@ -26,7 +37,7 @@ static char *print_with(int tables, const char *publication, const char *role, b
                                  .publisher = {.kafka = {.brokers = "k:9092"},
                                                .quarantine_topic = "shop.quarantine",
                                                .topics = {.common = {.partitions = 3, .replication = 2}}}};
-  struct init_settings settings = {.relay = &relay, .role = role, .inbox = inbox};
+  struct init_settings settings = {.relay = tables < 0 ? NULL : &relay, .role = role, .inbox = inbox ? &reads : NULL};
   char *text = NULL;
   size_t len = 0;
   FILE *out = open_memstream(&text, &len);
@@ -96,20 +107,47 @@ static void no_publication_is_printed_where_none_is_read(void **state) {
   free(text);
 }
 
-static void the_inbox_stands_behind_the_role_that_it_runs_as(void **state) {
+static void the_inbox_is_granted_to_the_role_that_it_runs_as(void **state) {
   (void)state;
-  static const char *const pieces[] = {"CREATE ROLE \"relay\" LOGIN REPLICATION",
-                                       "CREATE TABLE IF NOT EXISTS walferry.inbox_offsets",
+  static const char *const pieces[] = {"CREATE TABLE IF NOT EXISTS walferry.inbox_offsets",
                                        "FUNCTION walferry.idempotency_put(",
                                        "PERFORM walferry.inbox_maintain(",
+                                       "CREATE ROLE \"relay\" LOGIN REPLICATION",
                                        "GRANT SELECT, INSERT ON walferry.inbox_processed_messages TO \"relay\"",
+                                       "\n-- GRANT USAGE ON SCHEMA \"acc\" TO \"relay\"; GRANT EXECUTE ON FUNCTION "
+                                       "\"acc\".\"onRental\"(jsonb) TO \"relay\";\n",
                                        "CREATE PUBLICATION \"pub\"",
+                                       "\n-- rentals is read by the inbox",
+                                       "--transactional-id walferry.shop\n",
+                                       "--operation Read --operation Describe --group accounting\n",
+                                       "--operation DescribeConfigs --topic rentals\n",
                                        NULL};
   char *text = print_with(1, "pub", "relay", true);
   expect_in_order(text, pieces);
+  assert_null(strstr(text, "-- fleet is read")); /* this relay writes to it, and makes it */
   free(text);
   text = print_with(1, "pub", NULL, true);
   assert_null(strstr(text, "GRANT"));
+  free(text);
+}
+
+static void an_inbox_alone_needs_nothing_of_a_relay(void **state) {
+  (void)state;
+  static const char *const pieces[] = {"CREATE SCHEMA IF NOT EXISTS walferry",
+                                       "CREATE TABLE IF NOT EXISTS walferry.inbox_offsets",
+                                       "CREATE ROLE \"reader\" LOGIN;",
+                                       "GRANT USAGE ON SCHEMA walferry TO \"reader\"",
+                                       "GRANT SELECT, INSERT, UPDATE ON walferry.inbox_offsets TO \"reader\"",
+                                       "\n-- fleet is read by the inbox",
+                                       "--group accounting\n",
+                                       NULL};
+  static const char *const absent[] = {"emit",      "outbox", "PUBLICATION", "REPLICATION", "slot",
+                                       "position.", "Write",  "Create",      "quarantine",  "transactional-id"};
+  char *text = print_with(-1, NULL, "reader", true);
+  expect_in_order(text, pieces);
+  for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
+    if (strstr(text, absent[i]) != NULL)
+      fail_msg("\"%s\" is in\n%s", absent[i], text);
   free(text);
 }
 
@@ -118,7 +156,8 @@ int main(void) {
       cmocka_unit_test(everything_is_printed_in_an_order_that_works),
       cmocka_unit_test(messages_alone_need_no_table_and_no_emit),
       cmocka_unit_test(no_publication_is_printed_where_none_is_read),
-      cmocka_unit_test(the_inbox_stands_behind_the_role_that_it_runs_as),
+      cmocka_unit_test(the_inbox_is_granted_to_the_role_that_it_runs_as),
+      cmocka_unit_test(an_inbox_alone_needs_nothing_of_a_relay),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

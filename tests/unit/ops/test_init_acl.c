@@ -34,7 +34,7 @@ static char *print(const struct setup *setup) {
                                                .create_topics = setup->create}};
   struct buffer out;
   buffer_init(&out, 1 << 16);
-  init_acls(&out, &relay);
+  init_acls(&out, &relay, NULL);
   buffer_append_char(&out, '\0');
   router_free(router);
   return out.data;

@@ -70,7 +70,7 @@ static void names_with_dollar_tags_get_another_tag_around_them(void **state) {
   init_sql_emit(sql, &(struct table_spec){.schema = schema, .table = table}, has);
   expect_in(sql, "END $walferry1$;\n");
   buffer_clear(sql);
-  init_sql_role(sql, "r$walferry$", NULL, 0);
+  init_sql_role(sql, "r$walferry$", true, NULL, 0);
   expect_in(sql, "DO $walferry1$ BEGIN\n");
   expect_in(sql, "END $walferry1$;\n");
 }
@@ -181,7 +181,7 @@ static void emit_message_is_transactional_and_writes_an_envelope(void **state) {
 static void role_is_created_if_missing_and_may_read_the_tables(void **state) {
   struct buffer *sql = *state;
   const struct table_spec tables[] = {plain, hostile};
-  init_sql_role(sql, "o'w\"n", tables, 2);
+  init_sql_role(sql, "o'w\"n", true, tables, 2);
   assert_string_equal(text(sql), "DO $walferry$ BEGIN\n"
                                  "  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'o''w\"n') THEN\n"
                                  "    CREATE ROLE \"o'w\"\"n\" LOGIN REPLICATION;\n"
