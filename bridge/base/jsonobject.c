@@ -15,7 +15,7 @@ static void part(struct buffer *json) {
 
 void jsonobject_key(struct buffer *json, const char *name) {
   part(json);
-  buffer_append_json(json, slice_of(name));
+  jsontext_append_lossy(json, slice_of(name));
   buffer_append_char(json, ':');
 }
 
@@ -55,4 +55,24 @@ void jsonobject_moment(struct buffer *json, const char *name, int64_t unix_us) {
 
 void jsonobject_lsn(struct buffer *json, const char *name, lsn_t value) {
   jsonobject_text(json, name, value == 0 ? NULL : lsn_format(value).text);
+}
+
+void jsonobject_slice(struct buffer *json, const char *name, struct slice text) {
+  jsonobject_key(json, name);
+  if (slice_present(text))
+    jsontext_append_lossy(json, text);
+  else
+    buffer_append_text(json, "null");
+}
+
+void jsonobject_verbatim(struct buffer *json, const char *name, struct slice value) {
+  jsonobject_key(json, name);
+  buffer_append_slice(json, value);
+}
+
+void jsonobject_base64(struct buffer *json, const char *name, struct slice bytes) {
+  jsonobject_key(json, name);
+  buffer_append_char(json, '"');
+  buffer_append_base64(json, bytes);
+  buffer_append_char(json, '"');
 }

@@ -43,6 +43,7 @@ enum payload_form {
 
 struct event {
   const char *origin;               /* "public.outbox", or a message prefix */
+  bool dead_letter;                 /* a message of the inbox (event/dead_letter.h), which no route is for */
   struct slice fields[FIELD_COUNT]; /* absent where NULL or not there; borrowed */
   enum payload_form payload_form;
   int64_t occurred_at_us;   /* Unix microseconds: the occurred_at column, else the commit's time */

@@ -1,6 +1,7 @@
 /* Quarantine records; see record.h. What goes in must come out as JSON whatever the row holds, so that texts which are
  * no UTF-8 are repaired (jsontext_append_lossy) or travel as base64; the record's key keeps its exact bytes. */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "bridge/base/fnv1a.h"
 #include "bridge/base/jsonobject.h"
@@ -14,56 +15,35 @@
 #define TOO_LARGE_KEY_MAX ((size_t)64 * 1024)
 #define QUARANTINE_HEADERS_MAX 7
 
-/* null for an absent one. */
-static void put_text(struct buffer *out, const char *name, struct slice text) {
-  jsonobject_key(out, name);
-  if (slice_present(text))
-    jsontext_append_lossy(out, text);
-  else
-    buffer_append_text(out, "null");
-}
-
 static void put_number(struct buffer *out, const char *name, uint64_t number) {
   jsonobject_key(out, name);
   buffer_printf(out, "%" PRIu64, number);
 }
 
-static void put_json(struct buffer *out, const char *name, struct slice json) {
-  jsonobject_key(out, name);
-  buffer_append_slice(out, json);
-}
-
-static void put_base64(struct buffer *out, const char *name, struct slice bytes) {
-  jsonobject_key(out, name);
-  buffer_append_char(out, '"');
-  buffer_append_base64(out, bytes);
-  buffer_append_char(out, '"');
-}
-
 /* error, attempts and the times. omitted: what was left out for its size and stands in the details instead. */
 static void put_error(struct buffer *out, const struct problem *problem, struct slice omitted, int64_t failed_us) {
   jsonobject_open(out, "error");
-  put_text(out, "code", slice_of(problem->code));
-  put_text(out, "message", slice_of(problem->message));
+  jsonobject_text(out, "code", problem->code);
+  jsonobject_slice(out, "message", slice_of(problem->message));
   jsonobject_open(out, "details");
   if (slice_present(omitted)) {
     put_number(out, "size", omitted.len);
     jsonobject_key(out, "hash");
     buffer_printf(out, "\"%016" PRIx64 "\"", fnv1a(FNV1A_START, omitted.data, omitted.len));
-    put_text(out, "hash_algorithm", slice_of("fnv1a64"));
+    jsonobject_text(out, "hash_algorithm", "fnv1a64");
   }
   jsonobject_close(out);
   jsonobject_close(out);
   put_number(out, "attempts", 1);
   char when[TIMESTAMP_TEXT_SIZE];
   struct slice text = slice_from(when, timestamp_format(failed_us, when));
-  put_text(out, "first_failure", text);
-  put_text(out, "last_failure", text);
+  jsonobject_slice(out, "first_failure", text);
+  jsonobject_slice(out, "last_failure", text);
 }
 
 static void put_place(struct buffer *out, const char *origin, lsn_t lsn, uint64_t index) {
-  put_text(out, "origin", slice_of(origin));
-  put_text(out, "lsn", slice_of(lsn_format(lsn).text));
+  jsonobject_text(out, "origin", origin);
+  jsonobject_text(out, "lsn", lsn_format(lsn).text);
   put_number(out, "index", index);
 }
 
@@ -72,7 +52,7 @@ static void put_payload(struct record_builder *builder, const struct event *even
   struct buffer *out = &builder->text;
   struct slice payload = event->fields[FIELD_PAYLOAD];
   if (!slice_present(payload)) {
-    put_json(out, "payload", slice_of("null"));
+    jsonobject_verbatim(out, "payload", slice_of("null"));
     return;
   }
   enum payload_form form = event->payload_form;
@@ -81,21 +61,21 @@ static void put_payload(struct record_builder *builder, const struct event *even
     form = PAYLOAD_TEXT; /* not in hex form: kept as it came */
   switch (form) {
   case PAYLOAD_JSON:
-    put_text(out, "payload_form", slice_of("json"));
-    put_json(out, "payload", payload);
+    jsonobject_text(out, "payload_form", "json");
+    jsonobject_verbatim(out, "payload", payload);
     break;
   case PAYLOAD_TEXT:
-    put_text(out, "payload_form", slice_of("text"));
+    jsonobject_text(out, "payload_form", "text");
     if (!utf8_valid(payload))
-      put_base64(out, "payload_base64", payload);
+      jsonobject_base64(out, "payload_base64", payload);
     else if (jsontext_check(payload, NULL) && jsontext_kind_of(payload) != JSONTEXT_STRING)
-      put_json(out, "payload", payload);
+      jsonobject_verbatim(out, "payload", payload);
     else
-      put_text(out, "payload", payload);
+      jsonobject_slice(out, "payload", payload);
     break;
   case PAYLOAD_BYTEA:
-    put_text(out, "payload_form", slice_of("bytea"));
-    put_base64(out, "payload_base64", buffer_slice(&builder->bytes));
+    jsonobject_text(out, "payload_form", "bytea");
+    jsonobject_base64(out, "payload_base64", buffer_slice(&builder->bytes));
     break;
   }
   buffer_reuse(&builder->bytes);
@@ -106,7 +86,7 @@ static void put_fields(struct buffer *out, const struct event *event) {
   jsonobject_open(out, "fields");
   for (int f = 0; f < FIELD_COUNT; f++)
     if (f != FIELD_ID && f != FIELD_KEY && f != FIELD_PAYLOAD && slice_present(event->fields[f]))
-      put_text(out, event_field_name((enum event_field)f), event->fields[f]);
+      jsonobject_slice(out, event_field_name((enum event_field)f), event->fields[f]);
   jsonobject_close(out);
 }
 
@@ -117,18 +97,20 @@ static void put_column_headers(struct buffer *out, const struct event *event) {
   jsonobject_open(out, "column_headers");
   for (int i = 0; i < event->column_header_count; i++)
     if (slice_present(event->column_headers[i].value))
-      put_text(out, event->column_headers[i].name, event->column_headers[i].value);
+      jsonobject_slice(out, event->column_headers[i].name, event->column_headers[i].value);
   jsonobject_close(out);
 }
 
 static void put_target_if_known(struct record_builder *builder, const struct event *event) {
+  if (event->dead_letter)
+    return;
   char why[200];
   bool round_robin;
   buffer_clear(&builder->topic);
   struct slice source = builder_source(builder, event->origin);
   if (router_topic(builder->rules->router, event, source, &builder->topic, &round_robin, why, sizeof why) &&
       !builder->topic.overflow)
-    put_text(&builder->text, "original_topic", buffer_slice(&builder->topic));
+    jsonobject_slice(&builder->text, "original_topic", buffer_slice(&builder->topic));
   int64_t partition;
   if (number_parse(event->fields[FIELD_PARTITION], 0, INT32_MAX, &partition))
     put_number(&builder->text, "original_partition", (uint64_t)partition);
@@ -141,8 +123,8 @@ static void write_row(struct record_builder *builder, const struct event *event,
   buffer_append_char(out, '{');
   put_target_if_known(builder, event);
   put_place(out, event->origin, event->commit_lsn, event->index);
-  put_text(out, "id", event->fields[FIELD_ID]);
-  put_text(out, "original_key", event->fields[FIELD_KEY]);
+  jsonobject_slice(out, "id", event->fields[FIELD_ID]);
+  jsonobject_slice(out, "original_key", event->fields[FIELD_KEY]);
   put_fields(out, event);
   put_column_headers(out, event);
   if (with_payload)
@@ -164,7 +146,7 @@ static void add_header(struct header_draft *draft, const char *name, struct slic
 static void add_error_headers(struct header_draft *draft, const struct problem *problem, const char *origin) {
   add_header(draft, RECORD_HEADER_ERROR_CODE, slice_of(problem->code));
   add_header(draft, RECORD_HEADER_ERROR_MESSAGE, slice_of(problem->message));
-  add_header(draft, "wf_origin", slice_of(origin));
+  add_header(draft, RECORD_HEADER_ORIGIN, slice_of(origin));
 }
 
 struct record *record_build_quarantine(struct record_builder *builder, const struct event *event, struct blocks *memory,
@@ -216,14 +198,14 @@ struct slice record_header_value(const struct record *record, const char *name) 
 static void put_refused_value(struct buffer *out, const struct record *refused) {
   const char *name = refused->bare ? "payload" : "envelope";
   if (!slice_present(refused->value))
-    put_json(out, name, slice_of("null"));
+    jsonobject_verbatim(out, name, slice_of("null"));
   else if (jsontext_check(refused->value, NULL))
-    put_json(out, name, refused->value);
+    jsonobject_verbatim(out, name, refused->value);
   else
-    put_base64(out, "payload_base64", refused->value);
+    jsonobject_base64(out, "payload_base64", refused->value);
   jsonobject_open(out, "original_headers");
   for (int i = 0; i < refused->header_count; i++)
-    put_text(out, refused->headers[i].name, refused->headers[i].value);
+    jsonobject_slice(out, refused->headers[i].name, refused->headers[i].value);
   jsonobject_close(out);
 }
 
@@ -233,13 +215,13 @@ static void write_refused(struct buffer *out, const struct record *refused, cons
   buffer_clear(out);
   buffer_append_char(out, '{');
   if (!refused->quarantined) {
-    put_text(out, "original_topic", slice_of(refused->topic));
+    jsonobject_slice(out, "original_topic", slice_of(refused->topic));
     if (refused->partition >= 0)
       put_number(out, "original_partition", (uint64_t)refused->partition);
   }
   put_place(out, refused->origin, refused->commit_lsn, refused->index);
-  put_text(out, "id", cut(refused->id, text_max));
-  put_text(out, "original_key", cut(refused->key, text_max));
+  jsonobject_slice(out, "id", cut(refused->id, text_max));
+  jsonobject_slice(out, "original_key", cut(refused->key, text_max));
   if (!too_large)
     put_refused_value(out, refused);
   put_error(out, problem, too_large ? refused->value : SLICE_ABSENT, refused->timestamp_ms * 1000);
@@ -258,10 +240,13 @@ struct record *record_quarantine(const struct record *refused, const char *quara
   }
   size_t text_max = too_large ? TOO_LARGE_TEXT_MAX : SIZE_MAX;
   struct header_draft headers = {.count = 0};
+  struct lsn_text lsn = lsn_format(refused->commit_lsn);
+  char tx[11];
+  snprintf(tx, sizeof tx, "%" PRIu32, refused->xid);
   add_header(&headers, "id", cut(refused->id, text_max));
   add_header(&headers, "type", cut(record_header_value(refused, "type"), text_max));
-  add_header(&headers, HEADER_LSN, record_header_value(refused, HEADER_LSN));
-  add_header(&headers, HEADER_TX, record_header_value(refused, HEADER_TX));
+  add_header(&headers, HEADER_LSN, slice_of(lsn.text)); /* those of a dead letter's record are the original's */
+  add_header(&headers, HEADER_TX, slice_of(tx));
   add_error_headers(&headers, problem, refused->origin);
   struct record_draft draft = {
       .topic = slice_of(quarantine_topic),

@@ -11,9 +11,10 @@
 #define RECORD_PARTITION_BY_KEY (-1)
 #define RECORD_PARTITION_ROUND_ROBIN (-2)
 
-/* Headers of a quarantine record. */
+/* Headers of quarantine and dead-letter records. */
 #define RECORD_HEADER_ERROR_CODE "wf_error_code"
 #define RECORD_HEADER_ERROR_MESSAGE "wf_error_message"
+#define RECORD_HEADER_ORIGIN "wf_origin"
 
 struct record {
   struct record *next; /* for whoever holds a list of them */
@@ -90,7 +91,8 @@ struct record *record_build_quarantine(struct record_builder *builder, const str
                                        const struct problem *problem);
 
 /* The same for a record that the broker (or a size limit) refused: with the envelope it would have had (or payload,
- * where it has none; payload_base64 where the value is no JSON), original_partition (if explicit) and original_headers.
+ * where it has none; payload_base64 where the value is no JSON), original_partition (if explicit) and original_headers
+ * (of a dead-letter record a name may stand there twice).
  * For "record_too_large", with size and hash (FNV-1a 64, hex) in details instead of envelope and headers, id and type
  * cut to 1 KiB, and no key above 64 KiB. Its timestamp_ms is 0, now: the record's own may be what the broker refused.
  */

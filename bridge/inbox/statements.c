@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "bridge/base/message_prefix.h"
+
 #define PARTITION "consumer = $1::text AND topic = $2::text AND partition = $3::integer"
 #define MESSAGE PARTITION " AND record_offset = $4::bigint"
 #define HELD_KEY "consumer = $1::text AND topic = $2::text AND sha256(key) = sha256($3::bytea)"
@@ -78,7 +80,7 @@ const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
                            "SELECT id, attempts, " RFC3339("first_failure") " AS first_failure, " RFC3339(
                                "last_failure") " AS last_failure FROM letter"},
     [INBOX_DEAD_LETTER_EMIT] = {"wf_dead_letter_emit",
-                                "SELECT pg_logical_emit_message(true, 'walferry.dead_letter', $1::text)"},
+                                "SELECT pg_logical_emit_message(true, '" MESSAGE_PREFIX_DEAD_LETTER "', $1::text)"},
     [INBOX_DEAD_LETTER_RESOLVE] = {"wf_dead_letter_resolve",
                                    "UPDATE walferry.inbox_dead_letters SET state = $2::text, resolved_at = now()\n"
                                    "WHERE id = $1::bigint AND state = 'open'"},

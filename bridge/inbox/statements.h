@@ -66,7 +66,7 @@ enum inbox_statement {
    * of the key are parked from this transaction on. In the transaction that moves the offset past it. It makes no mark:
    * a replay calls the handler. */
   INBOX_DEAD_LETTER,
-  /* $1 the dead-letter record as JSON. The relay publishes it once the transaction has committed. */
+  /* $1 the dead letter as dead_letter_write puts it. The relay publishes it once the transaction has committed. */
   INBOX_DEAD_LETTER_EMIT,
   /* $1 id, $2 'replayed' or 'discarded'. 0 rows: it is not open (any more). */
   INBOX_DEAD_LETTER_RESOLVE,

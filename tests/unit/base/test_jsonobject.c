@@ -73,12 +73,26 @@ static void moments_are_rfc_3339(void **state) {
   buffer_free(&json);
 }
 
+static void bytes_from_elsewhere_are_json_all_the_same(void **state) {
+  (void)state;
+  struct buffer json;
+  buffer_init(&json, 4096);
+  jsonobject_open(&json, NULL);
+  jsonobject_slice(&json, "n\xff", slice_from("\xff\0", 2));
+  jsonobject_slice(&json, "none", SLICE_ABSENT);
+  jsonobject_verbatim(&json, "as_it_is", slice_of("{\"a\" : 1.50}"));
+  jsonobject_base64(&json, "bytes", slice_from("\xff\0", 2));
+  jsonobject_close(&json);
+  assert_true(slice_is(buffer_slice(&json), "{\"n\xEF\xBF\xBD\":\"\xEF\xBF\xBD\\u0000\",\"none\":null,"
+                                            "\"as_it_is\":{\"a\" : 1.50},\"bytes\":\"/wA=\"}"));
+  buffer_free(&json);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(commas_stand_between_members_and_elements_only),
-      cmocka_unit_test(names_are_escaped),
-      cmocka_unit_test(what_was_cut_within_a_character_is_still_json),
-      cmocka_unit_test(moments_are_rfc_3339),
+      cmocka_unit_test(commas_stand_between_members_and_elements_only), cmocka_unit_test(names_are_escaped),
+      cmocka_unit_test(what_was_cut_within_a_character_is_still_json),  cmocka_unit_test(moments_are_rfc_3339),
+      cmocka_unit_test(bytes_from_elsewhere_are_json_all_the_same),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
