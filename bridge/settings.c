@@ -214,6 +214,17 @@ static void fill_inbox(struct settings *settings, const struct config *config, c
   };
 }
 
+/* Where the relay sends the dead letters of the inbox beside it. */
+static void connect_both(struct settings *settings, const struct config *config) {
+  settings->dead_letter_topics = memory_alloc(config->inbox.topics.count * sizeof *settings->dead_letter_topics);
+  for (unsigned i = 0; i < config->inbox.topics.count; i++)
+    settings->dead_letter_topics[settings->dead_letter_topic_count++] =
+        memory_format("%s%s", config->inbox.topics.items[i], config->inbox.dead_letter.suffix);
+  settings->relay.intake.dead_letters = true;
+  settings->relay.publisher.dead_letter_topics = (const char *const *)settings->dead_letter_topics;
+  settings->relay.publisher.dead_letter_topic_count = settings->dead_letter_topic_count;
+}
+
 bool settings_init(struct settings *settings, const struct config *config, struct error *err) {
   *settings = (struct settings){.tables = NULL};
   struct kafka_settings kafka = {.brokers = config->kafka.brokers,
@@ -225,6 +236,8 @@ bool settings_init(struct settings *settings, const struct config *config, struc
     ok = fill_relay(settings, config, &kafka, err);
   if (ok && config->has_inbox)
     fill_inbox(settings, config, &kafka);
+  if (ok && config->has_relay && config->has_inbox)
+    connect_both(settings, config);
   if (!ok)
     settings_free(settings);
   return ok;
@@ -236,5 +249,8 @@ void settings_free(struct settings *settings) {
   free(settings->overrides);
   free(settings->header_columns);
   free(settings->handlers);
+  for (int i = 0; i < settings->dead_letter_topic_count; i++)
+    free(settings->dead_letter_topics[i]);
+  free(settings->dead_letter_topics);
   *settings = (struct settings){.tables = NULL};
 }

@@ -16,6 +16,8 @@ struct settings {
   struct router *router;
   struct topic_override *overrides;
   struct handler_spec *handlers;
+  char **dead_letter_topics; /* one for each of the inbox's, where there is a relay too */
+  int dead_letter_topic_count;
 };
 
 /* ERROR_CONFIG where a route does not compile, or librdkafka knows no such property. */

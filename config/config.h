@@ -103,7 +103,7 @@ struct config {
   struct {
     struct config_table *tables; /* each once; no tables only where there are messages */
     unsigned table_count;
-    struct config_strings messages; /* prefixes, each once; may be none */
+    struct config_strings messages; /* prefixes, each once; may be none; never MESSAGE_PREFIX_DEAD_LETTER */
     enum config_envelope envelope;  /* default standard */
     bool versioned_types;           /* type_format: versioned; default as_written */
     struct config_route *routes;    /* at least one; default {"*", "outbox.event.${aggregate}"} */

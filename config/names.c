@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "bridge/base/message_prefix.h"
 #include "bridge/base/number.h"
 #include "bridge/base/slice.h"
 #include "bridge/base/topic_name.h"
@@ -57,6 +58,10 @@ const char *names_check_header(const char *name) {
     if ((unsigned char)*c < ' ' || *c == 0x7f)
       return "has a control character";
   return NULL;
+}
+
+const char *names_check_message_prefix(const char *prefix) {
+  return strcmp(prefix, MESSAGE_PREFIX_DEAD_LETTER) == 0 ? "is kept for the dead letters of the inbox" : NULL;
 }
 
 static bool plain_identifier(const char *text, size_t len) {

@@ -16,6 +16,8 @@ const char *names_check_slot(const char *name);
 const char *names_check_identifier(const char *name);
 /* The name of a record header: 1 to 249 bytes without control characters, none of walferry's own wf_. */
 const char *names_check_header(const char *name);
+/* A prefix of logical messages that carry events: any but the one of the inbox's dead letters. */
+const char *names_check_message_prefix(const char *prefix);
 /* schema.function, each an identifier without need of quotes. */
 const char *names_check_function(const char *name);
 /* A topic to write to: [a-zA-Z0-9._-]{1,249}, not "." or "..", none of walferry's position topics.

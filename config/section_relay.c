@@ -181,7 +181,8 @@ bool section_relay(const struct loading *loading, const struct raw_relay *raw, s
   config->has_relay = raw != NULL;
   return raw == NULL ||
          (check_sources(loading, raw) && load_tables(loading, raw, config) &&
-          section_strings(loading, "relay.messages", raw->messages, raw->messages_count, NULL, "",
+          section_strings(loading, "relay.messages", raw->messages, raw->messages_count, names_check_message_prefix,
+                          "take it out: with an `inbox` section the relay publishes them without being told",
                           &config->relay.messages) &&
           load_envelope(loading, raw->envelope, &config->relay.envelope) &&
           load_type_format(loading, raw->type_format, &config->relay.versioned_types) &&

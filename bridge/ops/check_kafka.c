@@ -173,8 +173,20 @@ static void check_limit(struct check *c, const char *topic, const struct kafka_t
   free(name);
 }
 
+static const char *role_name(enum topic_role role) {
+  switch (role) {
+  case TOPIC_OF_EVENTS:
+    break;
+  case TOPIC_OF_QUARANTINE:
+    return "quarantine";
+  case TOPIC_OF_DEAD_LETTERS:
+    return "dead letters";
+  }
+  return "topic";
+}
+
 static void check_target(struct check *c, const struct topic_use *use) {
-  char *name = memory_format("%s %s", use->quarantine ? "quarantine" : "topic", use->name);
+  char *name = memory_format("%s %s", role_name(use->role), use->name);
   const struct publisher_settings *settings = &c->settings->publisher;
   int32_t pinned = position_partitions(&c->position, use->name);
   struct kafka_topic_facts facts = {.exists = false};
@@ -191,9 +203,9 @@ static void check_target(struct check *c, const struct topic_use *use) {
                facts.partitions);
   } else if (facts.unclean_election) {
     fail_unclean(c, use->name, name);
-  } else if (use->quarantine && facts.compacted) {
+  } else if (use->role != TOPIC_OF_EVENTS && facts.compacted) {
     check_warn(&c->report, name, "set cleanup.policy=delete",
-               "compacted: of rows with the same key, only the last stays");
+               "compacted: of records with the same key, only the last stays, and those without a key are refused");
   } else if (pinned != 0 && pinned < facts.partitions) {
     check_warn(&c->report, name, "nothing, unless the new partitions are wanted",
                "%" PRId32 " partitions, of which %" PRId32 " are used: keys stay where they are", facts.partitions,
@@ -203,7 +215,7 @@ static void check_target(struct check *c, const struct topic_use *use) {
     snprintf(rest, sizeof rest, ", %" PRId32 " partitions", facts.partitions);
     check_replicas(c, name, &facts, rest);
   }
-  if (facts.exists && known)
+  if (facts.exists && known && use->role != TOPIC_OF_DEAD_LETTERS)
     check_limit(c, use->name, &facts);
   free(name);
 }

@@ -35,10 +35,13 @@ const struct explain_page explain_rows[] = {
      "again. A column of type jsonb keeps such rows out.\n"},
     {"message_not_json", EXPLAIN_ROW, "a logical message is no envelope",
      "With one of the prefixes in relay.messages, the content of\n"
-     "pg_logical_emit_message must be the JSON that walferry.emit_message writes.\n",
+     "pg_logical_emit_message must be the JSON that walferry.emit_message writes. The\n"
+     "prefix walferry.dead_letter (the header wf_origin says so) is the inbox's own:\n"
+     "what it did not write is no dead letter.\n",
      "  kcat -b $KAFKA_BROKERS -C -e -q -t shop.quarantine -X isolation.level=read_committed -J | jq '.payload | "
      "fromjson'\n",
-     "Use walferry.emit_message, or take the prefix out of relay.messages.\n"},
+     "Use walferry.emit_message, or take the prefix out of relay.messages. Emit\n"
+     "nothing with the prefix walferry.dead_letter.\n"},
     {"occurred_at_invalid", EXPLAIN_ROW, "occurred_at cannot be read as a time",
      "The column is a text in another form than Postgres and RFC 3339 write times, or\n"
      "holds no finite time.\n",

@@ -88,6 +88,8 @@ static void append_topics(struct buffer *out, const struct relay_settings *relay
   for (int i = 0; i < count; i++)
     append_command(out, &relay->publisher.kafka, operations, "--topic", topics[i], false);
   append_templates(out, relay, operations);
+  for (int i = 0; i < relay->publisher.dead_letter_topic_count; i++)
+    append_command(out, &relay->publisher.kafka, operations, "--topic", relay->publisher.dead_letter_topics[i], false);
   append_command(out, &relay->publisher.kafka, operations, "--topic", relay->publisher.quarantine_topic, false);
   buffer_append_text(out, "-- The relay does without the next: `walferry status` counts what is in quarantine.\n");
   append_command(out, &relay->publisher.kafka, "Read", "--topic", relay->publisher.quarantine_topic, false);

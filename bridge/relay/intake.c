@@ -7,6 +7,8 @@
 
 #include "bridge/base/fnv1a.h"
 #include "bridge/base/memory.h"
+#include "bridge/base/message_prefix.h"
+#include "bridge/event/dead_letter.h"
 
 struct intake {
   const struct intake_rules *rules;
@@ -167,7 +169,7 @@ static bool append_event(struct intake *in, const struct event *event, struct pr
   struct segment *segment = open_segment(in);
   struct record *record = NULL;
   if (problem->code == NULL)
-    record = record_build(in->builder, event, &segment->memory, problem);
+    record = (event->dead_letter ? dead_letter_record : record_build)(in->builder, event, &segment->memory, problem);
   if (record == NULL) {
     struct slice id = event->fields[FIELD_ID];
     if (in->rules->stop_on_invalid)
@@ -229,13 +231,32 @@ static bool on_insert(struct intake *in, const struct change *change, struct err
   return skip || append_event(in, &event, &problem, err);
 }
 
+/* NULL where messages of this prefix are not ours. */
+static const char *find_prefix(const struct intake_rules *rules, struct slice prefix) {
+  for (int i = 0; i < rules->prefix_count; i++)
+    if (slice_is(prefix, rules->prefixes[i]))
+      return rules->prefixes[i];
+  return rules->dead_letters && slice_is(prefix, MESSAGE_PREFIX_DEAD_LETTER) ? MESSAGE_PREFIX_DEAD_LETTER : NULL;
+}
+
+static void read_message(struct intake *in, const char *prefix, struct slice content, struct event *event,
+                         struct problem *problem) {
+  if (strcmp(prefix, MESSAGE_PREFIX_DEAD_LETTER) == 0) {
+    event->origin = prefix;
+    event->dead_letter = true;
+    event->payload_form = PAYLOAD_TEXT;
+    event->fields[FIELD_PAYLOAD] = content;
+    return;
+  }
+  event_from_message(&in->scratch, prefix, content, event, &problem->code);
+  if (problem->code != NULL)
+    strncpy(problem->message, "the message's content is not an envelope", sizeof problem->message - 1);
+}
+
 static bool on_message(struct intake *in, const struct change *change, struct error *err) {
   if (!change->message.transactional || in->covered)
     return true;
-  const char *prefix = NULL;
-  for (int i = 0; i < in->rules->prefix_count && prefix == NULL; i++)
-    if (slice_is(change->message.prefix, in->rules->prefixes[i]))
-      prefix = in->rules->prefixes[i];
+  const char *prefix = find_prefix(in->rules, change->message.prefix);
   if (prefix == NULL)
     return true;
   struct event event = event_start(in);
@@ -246,9 +267,7 @@ static bool on_message(struct intake *in, const struct change *change, struct er
   if (skip)
     return true;
   struct problem problem = {.code = NULL};
-  event_from_message(&in->scratch, prefix, change->message.content, &event, &problem.code);
-  if (problem.code != NULL)
-    strncpy(problem.message, "the message's content is not an envelope", sizeof problem.message - 1);
+  read_message(in, prefix, change->message.content, &event, &problem);
   return append_event(in, &event, &problem, err);
 }
 
@@ -311,5 +330,7 @@ uint64_t intake_fingerprint(const struct intake_rules *rules, const char *plugin
   hash = fnv1a(hash, "", 1); /* ends the tables: no schema is empty */
   for (int i = 0; i < rules->prefix_count; i++)
     hash = fnv1a(hash, rules->prefixes[i], strlen(rules->prefixes[i]) + 1);
+  if (rules->dead_letters)
+    hash = fnv1a(hash, MESSAGE_PREFIX_DEAD_LETTER, sizeof MESSAGE_PREFIX_DEAD_LETTER);
   return hash;
 }

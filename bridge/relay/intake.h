@@ -14,6 +14,7 @@ struct intake_rules {
   int table_count;
   const char *const *prefixes; /* of transactional logical messages */
   int prefix_count;
+  bool dead_letters; /* takes MESSAGE_PREFIX_DEAD_LETTER too, which counts as the last of the prefixes */
   struct record_rules record;
   bool stop_on_invalid; /* else quarantine */
   size_t segment_bytes; /* a segment is closed once it holds this much */

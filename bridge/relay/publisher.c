@@ -64,7 +64,10 @@ struct publisher {
 
 struct topic_shape publisher_topic_shape(const struct publisher_settings *settings, const char *topic) {
   struct topic_shape shape = topic_plan_shape(&settings->topics, topic);
-  if (strcmp(topic, settings->quarantine_topic) == 0)
+  bool keeps_all = strcmp(topic, settings->quarantine_topic) == 0;
+  for (int i = 0; i < settings->dead_letter_topic_count && !keeps_all; i++)
+    keeps_all = strcmp(topic, settings->dead_letter_topics[i]) == 0;
+  if (keeps_all)
     shape.cleanup = TOPIC_CLEANUP_DELETE;
   return shape;
 }

@@ -14,13 +14,15 @@
 struct publisher_settings {
   struct kafka_settings kafka;
   const char *quarantine_topic;
+  const char *const *dead_letter_topics; /* of the inbox of the same config */
+  int dead_letter_topic_count;
   bool stop_on_invalid; /* refuse instead of quarantining */
   bool create_topics;
   struct topic_plan topics;
 };
 
-/* How a topic is made: the position topic keeps only replication and min.insync.replicas of the plan, and the
- * quarantine topic is never compacted, since its records share keys. */
+/* How a topic is made: the position topic keeps only replication and min.insync.replicas of the plan, and quarantine
+ * and dead-letter topics are never compacted, since their records share keys, or have none. */
 struct topic_shape publisher_topic_shape(const struct publisher_settings *settings, const char *topic);
 struct topic_shape publisher_position_shape(const struct publisher_settings *settings);
 

@@ -113,8 +113,9 @@ class Kafka(system.Server):
         return self._kcat(topic, ["-f", fmt + "\n"], isolation, timeout)
 
     def consume_bytes(self, topic, isolation="read_committed", timeout=120):
-        """All committed records with key and value as bytes, None where there is none: dicts with partition, key, value and
-        headers (as consume has them; their values hold no commas and no line breaks)."""
+        """All committed records with key and value as bytes, None where there is none: dicts with partition, key, value,
+        headers (as consume has them; their values hold no commas and no line breaks) and raw_headers, as kcat writes them:
+        name=value,name=value with NULL for none."""
         output = self._run_kcat(topic, ["-f", "%p %K %S\\n%k%s%h\\n"], isolation, timeout)
         records = []
         while output:
@@ -123,8 +124,8 @@ class Kafka(system.Server):
             key, output = _take(output, key_size)
             value, output = _take(output, value_size)
             headers, _, output = output.partition(b"\n")
-            records.append({"partition": partition, "key": key, "value": value,
-                            "headers": dict(h.split("=", 1) for h in headers.decode().split(",") if h)})
+            records.append({"partition": partition, "key": key, "value": value, "raw_headers": headers,
+                            "headers": dict(h.split("=", 1) for h in headers.decode(errors="replace").split(",") if h)})
         return records
 
     def _kcat(self, topic, output, isolation, timeout):

@@ -295,6 +295,53 @@ static void the_inbox_arrives(void **state) {
   config_free(config);
 }
 
+#define RELAY "relay: {tables: [{table: outbox}], messages: [m]}\n"
+#define INBOX "inbox: {group: g, topics: [fleet.rentals, orders], handlers: [{type: A, call: s.f}]%s}\n"
+
+static void dead_letters_travel_where_there_are_relay_and_inbox(void **state) {
+  (void)state;
+  static const struct {
+    const char *more, *topics[2];
+  } cases[] = {{"", {"fleet.rentals.dlq", "orders.dlq"}},
+               {", dead_letter: {suffix: -dead}", {"fleet.rentals-dead", "orders-dead"}}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char text[1000];
+    snprintf(text, sizeof text,
+             "name: shop\npostgres: {conninfo: host=db}\n"
+             "kafka:\n  brokers: k\n  topics:\n    overrides:\n"
+             "      - {topic: \"fleet.*\", partitions: 7, cleanup: compact}\n" RELAY INBOX,
+             cases[i].more);
+    struct config *config = load(text);
+    struct settings settings;
+    assert_true(settings_init(&settings, config, NULL));
+    const struct publisher_settings *p = &settings.relay.publisher;
+    assert_true(settings.inbox.dead_letter_records);
+    assert_true(settings.relay.intake.dead_letters);
+    assert_int_equal(settings.relay.intake.prefix_count, 1); /* walferry.emit_message writes with the first */
+    assert_int_equal(p->dead_letter_topic_count, 2);
+    for (int t = 0; t < 2; t++)
+      assert_string_equal(p->dead_letter_topics[t], cases[i].topics[t]);
+    struct topic_shape shape = publisher_topic_shape(p, cases[i].topics[0]);
+    assert_int_equal(shape.partitions, 7);
+    assert_int_equal(shape.cleanup, TOPIC_CLEANUP_DELETE);
+    shape = publisher_topic_shape(p, "fleet.rentals");
+    assert_int_equal(shape.cleanup, TOPIC_CLEANUP_COMPACT);
+    settings_free(&settings);
+    config_free(config);
+  }
+}
+
+static void a_relay_without_an_inbox_takes_no_dead_letters(void **state) {
+  (void)state;
+  struct config *config = load(BASE RELAY);
+  struct settings settings;
+  assert_true(settings_init(&settings, config, NULL));
+  assert_false(settings.relay.intake.dead_letters);
+  assert_int_equal(settings.relay.publisher.dead_letter_topic_count, 0);
+  settings_free(&settings);
+  config_free(config);
+}
+
 static void a_command_says_which_section_it_lacks(void **state) {
   (void)state;
   struct config *config = load(BASE);
@@ -325,6 +372,8 @@ int main(void) {
       cmocka_unit_test(messages_alone_are_enough),
       cmocka_unit_test(what_does_not_fit_is_a_config_error),
       cmocka_unit_test(the_inbox_arrives),
+      cmocka_unit_test(dead_letters_travel_where_there_are_relay_and_inbox),
+      cmocka_unit_test(a_relay_without_an_inbox_takes_no_dead_letters),
       cmocka_unit_test(a_command_says_which_section_it_lacks),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

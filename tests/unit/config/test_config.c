@@ -354,6 +354,8 @@ static void relay_values_are_checked(void **state) {
        "keep one"},
       {"header without a name", HEADERS("{column: a}"), "8:17", "name", ""},
       {"prefix twice", BASE "relay:\n  messages: [a, b, a]\n", "5:20", "\"a\" is there twice", "keep one"},
+      {"prefix of dead letters", BASE "relay:\n  messages: [a, walferry.dead_letter]\n", "5:17",
+       "`relay.messages[1]`: \"walferry.dead_letter\" is kept for the dead letters of the inbox", "take it out"},
       {"envelope", RELAY "  envelope: standrad\n", "6:13", "\"standrad\" is not", "did you mean \"standard\"?"},
       {"type format", RELAY "  type_format: version\n", "6:16", "\"version\" is not", "versioned"},
       {"spread", RELAY "  routes: [{type: a, topic: t, partition: 3}]\n", "6:43", "\"3\" is not key or round_robin",

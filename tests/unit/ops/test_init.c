@@ -24,6 +24,7 @@ static char *print_with(int tables, const char *publication, const char *role, b
   static char names[][8] = {"public", "outbox", "second"};
   static struct table_spec specs[] = {{.schema = names[0], .table = names[1]}, {.schema = names[0], .table = names[2]}};
   static const char *const prefixes[] = {"m1", "m2"};
+  static const char *const dead_letters[] = {"fleet.dlq", "orders.dlq"};
   const struct route_spec routes[] = {{.type = "Rental*", .topic = "fleet"}, {.type = "*", .topic = "${aggregate}.v1"}};
   struct router *router = router_new(routes, 2, NULL);
   struct relay_settings relay = {.name = "shop",
@@ -36,6 +37,8 @@ static char *print_with(int tables, const char *publication, const char *role, b
                                             .record = {.router = router}},
                                  .publisher = {.kafka = {.brokers = "k:9092"},
                                                .quarantine_topic = "shop.quarantine",
+                                               .dead_letter_topics = dead_letters,
+                                               .dead_letter_topic_count = inbox ? 2 : 0,
                                                .topics = {.common = {.partitions = 3, .replication = 2}}}};
   struct init_settings settings = {.relay = tables < 0 ? NULL : &relay, .role = role, .inbox = inbox ? &reads : NULL};
   char *text = NULL;
@@ -117,8 +120,13 @@ static void the_inbox_is_granted_to_the_role_that_it_runs_as(void **state) {
                                        "\n-- GRANT USAGE ON SCHEMA \"acc\" TO \"relay\"; GRANT EXECUTE ON FUNCTION "
                                        "\"acc\".\"onRental\"(jsonb) TO \"relay\";\n",
                                        "CREATE PUBLICATION \"pub\"",
+                                       "-- shop.quarantine, 3, 2, cleanup.policy=delete\n",
+                                       "-- fleet.dlq, 3, 2, cleanup.policy=delete\n",
+                                       "-- orders.dlq, 3, 2, cleanup.policy=delete\n",
                                        "\n-- rentals is read by the inbox",
                                        "--transactional-id walferry.shop\n",
+                                       "--topic fleet.dlq\n",
+                                       "--topic orders.dlq\n",
                                        "--operation Read --operation Describe --group accounting\n",
                                        "--operation DescribeConfigs --topic rentals\n",
                                        NULL};

@@ -15,6 +15,7 @@
 struct setup {
   const char *property; /* NULL: none */
   const char *topics[3];
+  const char *dead_letters; /* NULL: no inbox */
   bool create;
 };
 
@@ -31,6 +32,8 @@ static char *print(const struct setup *setup) {
                                                          .properties = &setup->property,
                                                          .property_count = setup->property != NULL},
                                                .quarantine_topic = "shop.quarantine",
+                                               .dead_letter_topics = &setup->dead_letters,
+                                               .dead_letter_topic_count = setup->dead_letters != NULL,
                                                .create_topics = setup->create}};
   struct buffer out;
   buffer_init(&out, 1 << 16);
@@ -76,6 +79,19 @@ static void topics_that_others_make_need_no_create(void **state) {
   free(text);
 }
 
+static void dead_letters_are_written_like_events(void **state) {
+  (void)state;
+  struct setup setup = {.property = "sasl.username=ferry", .topics = {"fleet"}, .dead_letters = "fleet.dlq"};
+  char *text = print(&setup);
+  assert_has(text, HEAD "User:ferry" TARGET " --topic fleet.dlq\n");
+  assert_int_equal(count_of(text, "kafka-acls.sh"), 6);
+  free(text);
+  setup.create = true;
+  text = print(&setup);
+  assert_has(text, HEAD "User:ferry" TARGET " --operation Create --topic fleet.dlq\n");
+  free(text);
+}
+
 static void a_topic_without_a_fixed_beginning_is_any_topic_and_said_to_be(void **state) {
   (void)state;
   char *text = print(&(struct setup){.topics = {"${aggregate}.events.v1"}, .create = true});
@@ -99,6 +115,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(each_resource_gets_what_the_relay_does_with_it),
       cmocka_unit_test(topics_that_others_make_need_no_create),
+      cmocka_unit_test(dead_letters_are_written_like_events),
       cmocka_unit_test(a_topic_without_a_fixed_beginning_is_any_topic_and_said_to_be),
       cmocka_unit_test(every_line_is_a_comment_and_a_name_cannot_leave_its_quotes),
   };

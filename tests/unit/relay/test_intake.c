@@ -673,6 +673,75 @@ static void messages_of_a_resumed_transaction_are_counted_too(void **state) {
   }
 }
 
+#define LETTER "{\"topic\":\"fleet.dlq\",\"id\":\"bDE=\",\"key\":null,\"headers\":[],\"value\":\"e30=\"}" /* l1 */
+
+static void dead_letters_of_the_inbox_go_where_they_say(void **state) {
+  struct feed *f = *state;
+  f->rules.dead_letters = true;
+  start(f, false);
+  assert_true(begin(f, 0x200, 5));
+  assert_true(insert(f, "a"));
+  assert_true(message(f, false, "walferry.dead_letter", LETTER));
+  assert_true(message(f, true, "walferry.dead_letter", LETTER));
+  assert_true(message(f, true, "walferry.dead_letters", LETTER));
+  assert_true(message(f, true, "walferry", LETTER)); /* what it is said by the prefix alone */
+  assert_true(message(f, true, "walferry.dead_letter", CONTENT("an event")));
+  assert_true(insert(f, "b"));
+  assert_true(commit(f, 0x200, 0x240));
+  static const struct {
+    const char *topic, *id, *origin;
+  } wanted[] = {{"Rental.events", "a", "public.outbox"},
+                {"fleet.dlq", "l1", "walferry.dead_letter"},
+                {"shop.quarantine", NULL, "walferry"},
+                {"shop.quarantine", NULL, "walferry.dead_letter"},
+                {"Rental.events", "b", "public.outbox"}};
+  struct segment *s = intake_next_segment(f->intake);
+  assert_int_equal(s->count, COUNT_OF(wanted));
+  const struct record *r = s->first;
+  for (size_t i = 0; i < COUNT_OF(wanted); i++, r = r->next) {
+    assert_string_equal(r->topic, wanted[i].topic);
+    assert_string_equal(r->origin, wanted[i].origin);
+    assert_int_equal(r->index, i);
+    assert_true(wanted[i].id == NULL || slice_is(r->id, wanted[i].id));
+  }
+  segment_free(s);
+}
+
+static void without_an_inbox_dead_letters_are_nobodys(void **state) {
+  struct feed *f = *state;
+  start(f, false);
+  assert_true(begin(f, 0x200, 5));
+  assert_true(message(f, true, "walferry.dead_letter", LETTER));
+  assert_true(insert(f, "a"));
+  assert_true(commit(f, 0x200, 0x240));
+  assert_string_equal(segments(f), "0/200/5: a next 1 end 0/240\n");
+}
+
+static void what_claims_to_be_a_dead_letter_stops_the_relay_where_it_is_told_so(void **state) {
+  struct feed *f = *state;
+  f->rules.dead_letters = f->rules.stop_on_invalid = true;
+  start(f, false);
+  assert_true(begin(f, 0x200, 5));
+  assert_true(message(f, true, "walferry.dead_letter", LETTER));
+  assert_false(message(f, true, "walferry.dead_letter", "{}"));
+  assert_non_null(
+      strstr(f->err.message, "walferry.dead_letter id (none) at 0/200 (xid 5, change 1): message_not_json"));
+  expect_refusal("letter", &f->err, "row_invalid");
+}
+
+static void dead_letters_are_the_last_of_the_prefixes(void **state) {
+  struct feed *f = *state;
+  static const char *const all[] = {"walferry", "other_app", "walferry.dead_letter"};
+  uint64_t without = intake_fingerprint(&f->rules, "pgoutput");
+  f->rules.dead_letters = true;
+  uint64_t with = intake_fingerprint(&f->rules, "pgoutput");
+  assert_true(with != without);
+  f->rules.dead_letters = false;
+  f->rules.prefixes = all;
+  f->rules.prefix_count = 3;
+  assert_true(intake_fingerprint(&f->rules, "pgoutput") == with);
+}
+
 static void what_was_not_handed_out_is_freed(void **state) {
   struct feed *f = *state;
   f->rules.segment_bytes = 2000;
@@ -743,6 +812,10 @@ int main(void) {
       TEST(columns_are_looked_up_again_when_the_table_changed),
       TEST(row_whose_value_was_not_sent_is_fatal),
       TEST(messages_of_a_resumed_transaction_are_counted_too),
+      TEST(dead_letters_of_the_inbox_go_where_they_say),
+      TEST(without_an_inbox_dead_letters_are_nobodys),
+      TEST(what_claims_to_be_a_dead_letter_stops_the_relay_where_it_is_told_so),
+      TEST(dead_letters_are_the_last_of_the_prefixes),
       TEST(what_was_not_handed_out_is_freed),
       TEST(fingerprint_tells_what_is_counted),
       TEST(fingerprint_tells_tables_from_prefixes),
