@@ -28,18 +28,13 @@ bool section_name(const struct loading *loading, const char *key, const char *ra
   return true;
 }
 
-static const char *anything(const char *text) {
-  (void)text;
-  return NULL;
-}
-
 bool section_strings(const struct loading *loading, const char *key, char *const *raw, unsigned count,
                      const char *(*check)(const char *text), const char *remedy, struct config_strings *out) {
   out->items = memory_alloc(count * sizeof *out->items);
   for (unsigned i = 0; i < count; i++) {
     struct loading_key item = loading_key("%s[%u]", key, i);
     char *text;
-    if (!section_name(loading, item.text, raw[i], NULL, check == NULL ? anything : check, remedy, &text))
+    if (!section_name(loading, item.text, raw[i], NULL, check, remedy, &text))
       return false;
     out->items[out->count++] = text;
     for (unsigned j = 0; j < i; j++) {

@@ -15,8 +15,7 @@ bool section_kafka(const struct loading *loading, const struct raw_kafka *raw, s
 bool section_relay(const struct loading *loading, const struct raw_relay *raw, struct config *config);
 bool section_inbox(const struct loading *loading, const struct raw_inbox *raw, struct config *config);
 
-/* A list of texts at key ("inbox.topics"), each once; check (NULL: none) is one of names.h, remedy says what it wants.
- */
+/* A list of texts at key ("inbox.topics"), each once; check is one of names.h, remedy says what it wants. */
 bool section_strings(const struct loading *loading, const char *key, char *const *raw, unsigned count,
                      const char *(*check)(const char *text), const char *remedy, struct config_strings *out);
 /* A text of names.h's form. */
