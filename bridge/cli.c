@@ -74,29 +74,34 @@ static const char init_help[] =
 static const char check_help[] =
     "usage: walferry check CONFIG [--json] [--log-format text|json]\n"
     "\n"
-    "Asks Postgres and Kafka about every precondition and prints a line for each: ok, warn or FAIL, and the remedy.\n"
-    "Changes nothing, and may be run beside a relay. Exit code 0 if nothing fails; 2 where config, credentials or\n"
+    "Asks Postgres and Kafka about every precondition of relay and inbox, as far as the config has them, and prints a\n"
+    "line for each: ok, warn or FAIL, and the remedy. Changes nothing, and may be run beside both. Exit code 0 if "
+    "nothing fails; 2 where config, credentials or\n"
     "rights are at fault, else 3 where a start would be refused, else 1 where a server cannot be reached.\n"
     "\n"
     "  --json   the same as one JSON object\n"
     "\n"
     "Example: walferry check shop.yaml\n";
 
-static const char status_help[] =
-    "usage: walferry status CONFIG [--json] [--log-format text|json]\n"
-    "\n"
-    "Shows slot, position, lag, whether an instance is active, and what is in quarantine. Changes nothing. Exit code\n"
-    "1 if not all of it could be read.\n"
-    "\n"
-    "  --json   the same as one JSON object\n"
-    "\n"
-    "Example: walferry status shop.yaml\n";
+static const char status_help[] = "usage: walferry status CONFIG [--json] [--log-format text|json]\n"
+                                  "\n"
+                                  "Shows slot, position, lag, whether an instance is active, and what is in "
+                                  "quarantine; of an inbox the offset and lag\n"
+                                  "of each partition, dead letters, and what is held behind them. Changes nothing. "
+                                  "Exit code 1 if not all of it could\n"
+                                  "be read.\n"
+                                  "\n"
+                                  "  --json   the same as one JSON object\n"
+                                  "\n"
+                                  "Example: walferry status shop.yaml\n";
 
 static const char drop_help[] =
     "usage: walferry drop CONFIG --confirm NAME [--log-format text|json]\n"
     "\n"
     "Removes slot, publication and position topic of an instance that is gone for good: an abandoned slot keeps WAL\n"
-    "until the disk is full. Outbox tables, their rows and the topics of events stay. Refused while an instance runs.\n"
+    "until the disk is full. Outbox tables, their rows and the topics of events stay, and so does all\n"
+    "of an inbox. Refused while an instance runs; exit code 2 where the config has no relay, as there is nothing "
+    "then.\n"
     "\n"
     "  --confirm NAME   the config's name, to show that this one is meant\n"
     "\n"

@@ -101,8 +101,9 @@ static bool not_supported(const struct cli *cli, struct error *err) {
 static bool need_sections(enum command command, const struct config *config, struct error *err) {
   switch (command) {
   case COMMAND_RELAY:
-  case COMMAND_DROP:
     return settings_need_relay(config, err);
+  case COMMAND_DROP:
+    return config->has_relay || drop_nothing(err);
   case COMMAND_INBOX:
     return settings_need_inbox(config, err);
   case COMMAND_INIT:
@@ -140,10 +141,11 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     ok = drop_confirm(config->name, cli->confirm, err) && drop_run(&settings.relay, &stop, stdout, err);
     break;
   case COMMAND_CHECK:
-    ok = check_run(&settings.relay, &stop, cli->json, stdout, err);
+    ok = check_run(settings_relay(&settings, config), settings_inbox(&settings, config), &stop, cli->json, stdout, err);
     break;
   case COMMAND_STATUS:
-    ok = status_run(&settings.relay, &stop, cli->json, stdout, err);
+    ok =
+        status_run(settings_relay(&settings, config), settings_inbox(&settings, config), &stop, cli->json, stdout, err);
     break;
   case COMMAND_INBOX:
     ok = not_supported(cli, err);

@@ -168,6 +168,8 @@ static void take_topic_config(void *to, const char *name, const char *value) {
     facts->unclean_election = strcmp(value, "true") == 0;
   } else if (strcmp(name, "max.message.bytes") == 0) {
     number_parse(text, 0, INT64_MAX, &facts->message_max);
+  } else if (strcmp(name, "retention.ms") == 0) {
+    number_parse(text, -1, INT64_MAX, &facts->retention_ms);
   } else if (strcmp(name, "min.insync.replicas") == 0) {
     int64_t number = 0;
     if (number_parse(text, 0, INT32_MAX, &number))
@@ -267,7 +269,7 @@ bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout
       return error_set(err, ERROR_RETRY, "topic %s: %s", topic, rd_kafka_err2str(view.code));
     clock_sleep_ms(RETRY_MS);
   }
-  struct kafka_topic_facts found = {.exists = view.code == RD_KAFKA_RESP_ERR_NO_ERROR};
+  struct kafka_topic_facts found = {.exists = view.code == RD_KAFKA_RESP_ERR_NO_ERROR, .retention_ms = -1};
   bool known = false;
   if (found.exists) {
     found.partitions = view.partitions;
@@ -279,6 +281,59 @@ bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout
   if (configs_known != NULL)
     *configs_known = known;
   return true;
+}
+
+static bool fail_group(struct kafka_admin *admin, const char *group, rd_kafka_resp_err_t code, struct error *err) {
+  if (kafka_error_is_authorization(code)) {
+    error_set(err, ERROR_RETRY, "group %s: not authorised (needs Read and Describe)", group);
+    return error_remedy(err, "grant Read and Describe on group %s to the user of walferry", group);
+  }
+  away(admin, "asking its coordinator", rd_kafka_err2str(code), err);
+  return error_wrap(err, "group %s", group);
+}
+
+static void take_group(const rd_kafka_ConsumerGroupDescription_t *group, struct kafka_group_facts *facts) {
+  *facts = (struct kafka_group_facts){.members = (int)rd_kafka_ConsumerGroupDescription_member_count(group)};
+  snprintf(facts->state, sizeof facts->state, "%s",
+           rd_kafka_consumer_group_state_name(rd_kafka_ConsumerGroupDescription_state(group)));
+}
+
+/* false only without an answer; *code is the coordinator's. */
+static bool describe_group(struct kafka_admin *admin, const char *group, int64_t deadline,
+                           struct kafka_group_facts *facts, rd_kafka_resp_err_t *code, struct error *err) {
+  rd_kafka_AdminOptions_t *options = options_new(admin, RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, deadline);
+  rd_kafka_DescribeConsumerGroups(admin->rk, &group, 1, options, admin->queue);
+  rd_kafka_AdminOptions_destroy(options);
+  rd_kafka_event_t *event =
+      await_result(admin, RD_KAFKA_EVENT_DESCRIBECONSUMERGROUPS_RESULT, "asking its coordinator", deadline, err);
+  if (event == NULL)
+    return error_wrap(err, "group %s", group);
+  size_t count = 0;
+  const rd_kafka_ConsumerGroupDescription_t **groups =
+      rd_kafka_DescribeConsumerGroups_result_groups(rd_kafka_event_DescribeConsumerGroups_result(event), &count);
+  *code =
+      count == 1 ? rd_kafka_error_code(rd_kafka_ConsumerGroupDescription_error(groups[0])) : RD_KAFKA_RESP_ERR__BAD_MSG;
+  if (*code == RD_KAFKA_RESP_ERR_NO_ERROR)
+    take_group(groups[0], facts);
+  rd_kafka_event_destroy(event);
+  return true;
+}
+
+/* A coordinator may have to be found and to load first. */
+bool kafka_admin_group(struct kafka_admin *admin, const char *group, int timeout_ms, struct kafka_group_facts *facts,
+                       struct error *err) {
+  int64_t deadline = clock_monotonic_ms() + timeout_ms;
+  for (;; clock_sleep_ms(RETRY_MS)) {
+    rd_kafka_resp_err_t code;
+    if (!describe_group(admin, group, deadline, facts, &code, err))
+      return false;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+      return true;
+    bool passes = code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
+                  code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
+    if (!passes || clock_monotonic_ms() + RETRY_MS >= deadline)
+      return fail_group(admin, group, code, err);
+  }
 }
 
 bool kafka_admin_log(struct kafka_admin *admin, const char *topic, int32_t partition, int timeout_ms, int64_t *low,

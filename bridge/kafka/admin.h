@@ -47,11 +47,21 @@ struct kafka_topic_facts {
   bool unclean_election; /* unclean.leader.election.enable */
   int64_t message_max;   /* max.message.bytes */
   int32_t min_insync;    /* min.insync.replicas */
+  int64_t retention_ms;  /* retention.ms; -1: without limit, also where it is not known */
 };
 /* Metadata and DescribeConfigs. When the configs may not be read (not authorised), message_max is 0 (unknown), the
  * booleans keep their harmless value, and configs_known is false. */
 bool kafka_admin_topic(struct kafka_admin *admin, const char *topic, int timeout_ms, struct kafka_topic_facts *facts,
                        bool *configs_known, struct error *err);
+
+struct kafka_group_facts {
+  char state[32]; /* "Stable", "Empty", "PreparingRebalance", "Dead" (there is no such group yet) */
+  int members;
+};
+/* A consumer group as its coordinator has it. Not authorised (Describe) is ERROR_RETRY, like a coordinator that is
+ * away. */
+bool kafka_admin_group(struct kafka_admin *admin, const char *group, int timeout_ms, struct kafka_group_facts *facts,
+                       struct error *err);
 
 /* The log of a partition as it is, whatever transactions are open in it: its first offset, and the one that the next
  * record will have. */

@@ -81,7 +81,7 @@ static void check_broker(struct check *c, int32_t id) {
 static bool check_brokers(struct check *c) {
   struct error err;
   struct kafka_cluster_facts cluster;
-  c->kafka = kafka_admin_new(&c->settings->publisher.kafka, &err);
+  c->kafka = kafka_admin_new(c->brokers, &err);
   if (c->kafka == NULL || !kafka_admin_reachable(c->kafka, CHECK_KAFKA_TIMEOUT_MS, &err) ||
       !kafka_admin_cluster(c->kafka, CHECK_KAFKA_TIMEOUT_MS, &cluster, &err)) {
     kafka_admin_free(c->kafka);
@@ -96,7 +96,8 @@ static bool check_brokers(struct check *c) {
   else
     check_warn(&c->report, "brokers", "see the brokers' logs: without a controller no topic can be made",
                "%d, and no controller", (int)cluster.brokers);
-  check_broker(c, cluster.a_broker);
+  if (c->settings != NULL)
+    check_broker(c, cluster.a_broker);
   return true;
 }
 
@@ -143,7 +144,10 @@ static void check_position_topic(struct check *c) {
 void check_kafka(struct check *c) {
   c->report.group = "kafka";
   check_library(c);
-  if (check_brokers(c))
+  bool reached = check_brokers(c);
+  if (c->settings == NULL)
+    return;
+  if (reached)
     check_position_topic(c);
   else
     check_skip(&c->report, "position topic", "skipped: no connection to Kafka");

@@ -2,6 +2,7 @@
 #ifndef WALFERRY_OPS_CHECK_PARTS_H
 #define WALFERRY_OPS_CHECK_PARTS_H
 
+#include "bridge/inbox/inbox.h"
 #include "bridge/ops/check_report.h"
 #include "bridge/postgres/health.h"
 #include "bridge/relay/facts.h"
@@ -9,7 +10,10 @@
 #define CHECK_KAFKA_TIMEOUT_MS 5000
 
 struct check {
-  const struct relay_settings *settings;
+  const struct relay_settings *settings; /* NULL: the config has no relay */
+  const struct inbox_settings *inbox;    /* NULL: it has no inbox */
+  const char *name, *conninfo;
+  const struct kafka_settings *brokers;
   const struct stop *stop;
   struct check_report report;
 
@@ -28,11 +32,12 @@ struct check {
   struct position position;
 };
 
-void check_postgres(struct check *check);   /* server, role, connections */
-void check_kafka(struct check *check);      /* brokers and position topic; reads the position */
+void check_postgres(struct check *check);   /* server, role, connections; for an inbox alone what it needs of them */
+void check_kafka(struct check *check);      /* brokers, and for a relay position topic and position */
 void check_tables(struct check *check);     /* publication and tables */
 void check_topics(struct check *check);     /* targets and quarantine */
 void check_start_from(struct check *check); /* slot and position, as a start would judge them */
+void check_inbox(struct check *check);      /* tables, handlers, group, source topics, offsets */
 
 /* Is the slot read by an instance of ours? */
 bool check_held_by_us(const struct check *check);

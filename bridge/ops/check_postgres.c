@@ -36,6 +36,10 @@ static void check_version(struct check *c) {
   snprintf(found, sizeof found, "Postgres %d.%d", c->facts.server.version / 10000, c->facts.server.version % 10000);
   struct error err;
   judge(c, "server version", facts_check_version(&c->facts, &err), &err, found);
+}
+
+static void check_wal_level(struct check *c) {
+  struct error err;
   judge(c, "wal_level", facts_check_wal_level(&c->facts, &err), &err, "logical");
 }
 
@@ -189,10 +193,26 @@ static void read_slot(struct check *c) {
                   health_slot(c->conn, c->settings->slot, &c->slot_use, &ignored);
 }
 
+/* What only a relay needs. */
+static void check_streaming(struct check *c, const char *name) {
+  read_slot(c);
+  check_wal_level(c);
+  check_recovery(c);
+  check_durability(c);
+  check_sender_timeout(c);
+  check_wal_limit(c);
+  check_rooms(c);
+  check_role(c);
+  check_replication(c, name);
+  check_plugin(c);
+  check_encoding(c);
+}
+
 static void check_server(struct check *c, const char *name) {
   struct error err;
   int64_t before_us = clock_wall_us();
-  c->server_known = facts_read_server(&c->facts, c->conn, c->settings, &err);
+  c->server_known = c->settings != NULL ? facts_read_server(&c->facts, c->conn, c->settings, &err)
+                                        : catalog_server(c->conn, &c->facts.server, &err);
   if (c->server_known) {
     before_us = clock_wall_us();
     c->server_known = health_server(c->conn, &c->health, &err);
@@ -202,26 +222,18 @@ static void check_server(struct check *c, const char *name) {
     check_fail(&c->report, "server settings", &err);
     return;
   }
-  read_slot(c);
   check_tls(c);
   check_version(c);
-  check_recovery(c);
-  check_durability(c);
-  check_sender_timeout(c);
-  check_wal_limit(c);
-  check_rooms(c);
-  check_role(c);
+  if (c->settings != NULL)
+    check_streaming(c, name);
   check_clock(c, before_us, after_us);
-  check_replication(c, name);
-  check_plugin(c);
-  check_encoding(c);
 }
 
 void check_postgres(struct check *c) {
   c->report.group = "postgres";
-  char *name = instance_command_name(c->settings, "check");
+  char *name = instance_command_name(c->name, "check");
   struct error err;
-  c->conn = connection_open(c->settings->conninfo, name, &err);
+  c->conn = connection_open(c->conninfo, name, &err);
   if (c->conn == NULL) {
     if (err.remedy[0] == '\0')
       error_remedy(&err, "does the server run, and are host and port in postgres.conninfo right?");

@@ -34,6 +34,12 @@ bool drop_confirm(const char *name, const char *confirmed, struct error *err) {
   return error_remedy(err, "make sure that this is the instance to remove, then give --confirm %s", name);
 }
 
+bool drop_nothing(struct error *err) {
+  error_set(err, ERROR_CONFIG, "the config has no relay section: an inbox has no slot, publication or position");
+  return error_remedy(err, "to remove an inbox, delete its group in Kafka and its rows in schema walferry: "
+                           "docs/operations.md, \"Removing an instance\"");
+}
+
 static bool go_on(const struct drop *d, struct error *err) {
   return !atomic_load(&d->stop->requested) || error_set(err, ERROR_STOPPED, "stopped");
 }

@@ -10,6 +10,10 @@
 /* ERROR_CONFIG unless confirmed is the instance's name. */
 bool drop_confirm(const char *name, const char *confirmed, struct error *err);
 
+/* false, ERROR_CONFIG: what a config without a relay is told. An inbox keeps no WAL; its tables belong to the database,
+ * and may be those of others. */
+bool drop_nothing(struct error *err);
+
 /* One line per object on out. Looks first, and removes nothing when it refuses: "slot_active" (somebody holds the
  * slot), "instance_active" (a session of the instance is connected, so a standby would make all of it again),
  * "slot_mismatch", and "cluster_changed" or "instance_conflict" (the position belongs to another database). Then the

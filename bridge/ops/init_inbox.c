@@ -237,3 +237,16 @@ void init_inbox_grants(struct buffer *sql, const char *role) {
     buffer_append_text(sql, ";\n");
   }
 }
+
+void init_inbox_missing_sql(struct buffer *sql) {
+  buffer_append_text(sql, "WITH needed (rights, object) AS (VALUES ");
+  for (size_t i = 0; i < sizeof grants / sizeof grants[0]; i++)
+    buffer_printf(sql, "%s('%s', '%s')", i == 0 ? "" : ", ", grants[i].rights, grants[i].object);
+  buffer_append_text(
+      sql, ")\nSELECT format('GRANT %s ON %swalferry.%s TO %I;', wanted, CASE WHEN wanted = 'EXECUTE' THEN 'FUNCTION ' "
+           "ELSE '' END, object, current_user)\n"
+           "FROM needed, unnest(string_to_array(rights, ', ')) wanted\n"
+           "WHERE NOT coalesce(CASE WHEN wanted = 'EXECUTE'\n"
+           "  THEN has_function_privilege(to_regprocedure('walferry.' || object)::oid, wanted)\n"
+           "  ELSE has_table_privilege(to_regclass('walferry.' || object)::oid, wanted) END, false)");
+}

@@ -12,5 +12,7 @@
 void init_inbox_sql(struct buffer *sql);
 /* What the role that the inbox runs as needs on them. EXECUTE on the handlers is their author's to grant. */
 void init_inbox_grants(struct buffer *sql, const char *role);
+/* A query for those that the role of the session lacks: a row for each, with the GRANT that helps. */
+void init_inbox_missing_sql(struct buffer *sql);
 
 #endif

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/inbox/layout.h"
 #include "bridge/kafka/admin.h"
+#include "bridge/kafka/record_probe.h"
 #include "bridge/kafka/topic_tail.h"
 #include "bridge/ops/instance.h"
 #include "bridge/ops/status_print.h"
@@ -13,16 +15,35 @@
 #define QUARANTINE_TIMEOUT_MS 20000
 #define QUARANTINE_OFFSETS_MAX 10000 /* of each partition */
 
-static bool read_postgres(struct status *status, const struct relay_settings *settings, struct error *err) {
-  char *name = instance_command_name(settings, "status");
-  char *instances = instance_application_name(settings);
-  struct connection *conn = connection_open(settings->conninfo, name, err);
-  bool ok = conn != NULL && catalog_server(conn, &status->server, err) && health_server(conn, &status->health, err) &&
-            catalog_slot(conn, settings->slot, &status->slot, err) &&
+static bool read_slot(struct status *status, const struct relay_settings *settings, struct connection *conn,
+                      struct error *err) {
+  char *instances = instance_application_name(settings->conninfo, settings->name);
+  bool ok = catalog_slot(conn, settings->slot, &status->slot, err) &&
             health_slot(conn, settings->slot, &status->slot_use, err) &&
             health_readers(conn, instances, &status->readers, &status->reader_count, err);
-  connection_close(conn);
   free(instances);
+  return ok;
+}
+
+/* Tables that are not there are a finding, as a slot that is not there is. */
+static bool read_tables(struct status_inbox *inbox, struct connection *conn, struct error *err) {
+  inbox->set_up = layout_check(conn, err);
+  if (!inbox->set_up && err->kind == ERROR_REFUSED) {
+    inbox->not_set_up = *err;
+    inbox->tables_read = true;
+    return true;
+  }
+  inbox->tables_read = inbox->set_up && inbox_view_read(&inbox->view, conn, inbox->consumer, err);
+  return inbox->tables_read;
+}
+
+static bool read_postgres(struct status *status, const struct relay_settings *relay, struct status_inbox *inbox,
+                          const char *conninfo, struct error *err) {
+  char *name = instance_command_name(status->instance, "status");
+  struct connection *conn = connection_open(conninfo, name, err);
+  bool ok = conn != NULL && catalog_server(conn, &status->server, err) && health_server(conn, &status->health, err) &&
+            (relay == NULL || read_slot(status, relay, conn, err)) && (inbox == NULL || read_tables(inbox, conn, err));
+  connection_close(conn);
   free(name);
   return ok;
 }
@@ -66,22 +87,76 @@ static void read_kafka(struct status *status, const struct relay_settings *setti
   kafka_admin_free(admin);
 }
 
-bool status_run(const struct relay_settings *settings, const struct stop *stop, bool json, FILE *out,
-                struct error *err) {
-  struct status status = {.instance = settings->name,
-                          .slot_name = settings->slot,
-                          .quarantine_topic = settings->publisher.quarantine_topic};
-  position_init(&status.position);
-  read_kafka(&status, settings, stop); /* first: the position may only have moved on when Postgres is asked */
-  status.postgres_read = read_postgres(&status, settings, &status.postgres_error);
-  (json ? status_print_json : status_print_text)(&status, out);
-  bool kafka_read = status.position_read && status.quarantine_read;
-  const struct error *missing = !status.postgres_read ? &status.postgres_error : &status.kafka_error;
-  if (!status.postgres_read || !kafka_read) {
-    error_set(err, ERROR_RETRY, "%s: %s", status.postgres_read ? "Kafka" : "Postgres", missing->message);
-    error_remedy(err, "%s", missing->remedy);
+static bool read_log(struct status_inbox *inbox, struct record_probe *probe, const char *topic, int32_t partition,
+                     struct error *err) {
+  struct inbox_view_partition *p = inbox_view_partition(&inbox->view, topic, partition);
+  p->log_known = record_probe_range(probe, topic, partition, KAFKA_TIMEOUT_MS, &p->low, &p->end, err);
+  return p->log_known;
+}
+
+static bool read_logs(struct status_inbox *inbox, const struct inbox_settings *settings, struct kafka_admin *admin,
+                      struct error *err) {
+  struct record_probe *probe = record_probe_new(&settings->kafka, err);
+  bool ok = probe != NULL;
+  for (int i = 0; ok && i < settings->topic_count; i++) {
+    struct kafka_topic_facts facts = {.exists = false};
+    ok = kafka_admin_topic(admin, settings->topics[i], KAFKA_TIMEOUT_MS, &facts, NULL, err);
+    for (int32_t p = 0; ok && facts.exists && p < facts.partitions; p++)
+      ok = read_log(inbox, probe, settings->topics[i], p, err);
   }
+  record_probe_free(probe);
+  return ok;
+}
+
+/* Behind the tables: the logs may only have moved on. */
+static void read_group(struct status_inbox *inbox, const struct inbox_settings *settings, char **cluster_id) {
+  struct error *err = &inbox->logs_error;
+  struct kafka_admin *admin = kafka_admin_new(&settings->kafka, err);
+  if (admin != NULL && kafka_admin_reachable(admin, KAFKA_TIMEOUT_MS, err)) {
+    struct error group_error;
+    inbox->group_read = kafka_admin_group(admin, settings->group, KAFKA_TIMEOUT_MS, &inbox->group, &group_error);
+    inbox->logs_read =
+        kafka_admin_cluster_id(admin, KAFKA_TIMEOUT_MS, cluster_id, err) && read_logs(inbox, settings, admin, err);
+    if (inbox->logs_read && !inbox->group_read)
+      *err = group_error;
+    inbox->cluster_id = *cluster_id;
+  }
+  inbox_view_sort(&inbox->view);
+  kafka_admin_free(admin);
+}
+
+/* The first of what could not be read. */
+static bool fail_missing(const struct status *status, struct error *err) {
+  bool relay_missing = status->slot_name != NULL && !(status->position_read && status->quarantine_read);
+  const struct error *missing = !status->postgres_read ? &status->postgres_error
+                                : relay_missing        ? &status->kafka_error
+                                                       : &status->inbox->logs_error;
+  error_set(err, ERROR_RETRY, "%s: %s", status->postgres_read ? "Kafka" : "Postgres", missing->message);
+  return error_remedy(err, "%s", missing->remedy);
+}
+
+bool status_run(const struct relay_settings *relay, const struct inbox_settings *inbox, const struct stop *stop,
+                bool json, FILE *out, struct error *err) {
+  struct status_inbox view = {.consumer = inbox == NULL ? NULL : inbox->group};
+  struct status status = {.instance = relay != NULL ? relay->name : inbox->name,
+                          .slot_name = relay == NULL ? NULL : relay->slot,
+                          .quarantine_topic = relay == NULL ? NULL : relay->publisher.quarantine_topic,
+                          .inbox = inbox == NULL ? NULL : &view};
+  char *cluster_id = NULL;
+  position_init(&status.position);
+  if (relay != NULL)
+    read_kafka(&status, relay, stop); /* first: the position may only have moved on when Postgres is asked */
+  status.postgres_read = read_postgres(&status, relay, inbox == NULL ? NULL : &view,
+                                       relay != NULL ? relay->conninfo : inbox->conninfo, &status.postgres_error);
+  if (inbox != NULL)
+    read_group(&view, inbox, &cluster_id);
+  (json ? status_print_json : status_print_text)(&status, out);
+  bool whole = status_whole(&status);
+  if (!whole)
+    fail_missing(&status, err);
+  free(cluster_id);
+  inbox_view_free(&view.view);
   free(status.readers);
   position_clear(&status.position);
-  return status.postgres_read && kafka_read;
+  return whole;
 }

@@ -1,14 +1,16 @@
-/* `walferry status`: slot, position, lag, instances and quarantine, as far as the servers can be reached. Changes
- * nothing and fences nobody. */
+/* `walferry status`: slot, position, lag, instances and quarantine of a relay, offsets, lag and dead letters of an
+ * inbox, as far as the servers can be reached. Changes nothing, fences nobody, and joins no group. */
 #ifndef WALFERRY_OPS_STATUS_H
 #define WALFERRY_OPS_STATUS_H
 
 #include <stdio.h>
 
+#include "bridge/inbox/inbox.h"
 #include "bridge/relay/relay.h"
 
-/* Prints to out, as text or JSON. False (ERROR_RETRY) where not everything could be read; the rest is printed. */
-bool status_run(const struct relay_settings *settings, const struct stop *stop, bool json, FILE *out,
-                struct error *err);
+/* relay, inbox: NULL where the config has none; one of them there is. Prints to out, as text or JSON. False
+ * (ERROR_RETRY) where not everything could be read; the rest is printed. */
+bool status_run(const struct relay_settings *relay, const struct inbox_settings *inbox, const struct stop *stop,
+                bool json, FILE *out, struct error *err);
 
 #endif

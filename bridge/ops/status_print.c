@@ -120,6 +120,8 @@ static void print_postgres(const struct status *s, FILE *out) {
   }
   row(out, "postgres", "%d.%d, database %s%s, WAL up to %s", s->server.version / 10000, s->server.version % 10000,
       s->server.database, s->server.in_recovery ? " (standby)" : "", lsn_format(s->health.flush_lsn).text);
+  if (s->slot_name == NULL)
+    return;
   print_slot(s, out);
   int active = active_count(s);
   row(out, "instances", "%d active, %d standby", active, s->reader_count - active);
@@ -171,9 +173,7 @@ static void print_quarantine(const struct status *s, FILE *out) {
   }
 }
 
-void status_print_text(const struct status *s, FILE *out) {
-  row(out, "instance", "%s", s->instance);
-  print_postgres(s, out);
+static void print_relay(const struct status *s, FILE *out) {
   if (s->position_read)
     print_position(s, out);
   print_lag(s, out);
@@ -183,6 +183,21 @@ void status_print_text(const struct status *s, FILE *out) {
     print_missing("kafka", &s->kafka_error, out);
   else if (!s->quarantine_read)
     print_missing("quarantine", &s->kafka_error, out);
+}
+
+bool status_whole(const struct status *s) {
+  bool relay = s->slot_name == NULL || (s->position_read && s->quarantine_read);
+  bool inbox = s->inbox == NULL || (s->inbox->tables_read && s->inbox->logs_read && s->inbox->group_read);
+  return s->postgres_read && relay && inbox;
+}
+
+void status_print_text(const struct status *s, FILE *out) {
+  row(out, "instance", "%s", s->instance);
+  print_postgres(s, out);
+  if (s->slot_name != NULL)
+    print_relay(s, out);
+  if (s->inbox != NULL)
+    status_inbox_text(s->inbox, out);
 }
 
 /* The JSON form. What is not known is null. */
@@ -321,19 +336,26 @@ static void json_quarantine(const struct status *s, struct buffer *json) {
   buffer_append_text(json, "]}");
 }
 
+static void json_relay(const struct status *s, struct buffer *json) {
+  json_slot(s, json);
+  json_instances(s, json);
+  json_kafka(s, json);
+  json_position(s, json);
+  json_lag(s, json);
+  json_quarantine(s, json);
+}
+
 void status_print_json(const struct status *s, FILE *out) {
   struct buffer json;
   buffer_init(&json, BUFFER_MAX_ROW);
   jsonobject_open(&json, NULL);
   put_text(&json, "instance", s->instance);
-  jsonobject_bool(&json, "ok", s->postgres_read && s->position_read && s->quarantine_read);
+  jsonobject_bool(&json, "ok", status_whole(s));
   json_postgres(s, &json);
-  json_slot(s, &json);
-  json_instances(s, &json);
-  json_kafka(s, &json);
-  json_position(s, &json);
-  json_lag(s, &json);
-  json_quarantine(s, &json);
+  if (s->slot_name != NULL)
+    json_relay(s, &json);
+  if (s->inbox != NULL)
+    status_inbox_json(s->inbox, &json);
   buffer_append_text(&json, "}\n");
   fwrite(json.data, 1, json.len, out);
   buffer_free(&json);

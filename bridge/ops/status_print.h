@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "bridge/ops/status_inbox.h"
 #include "bridge/postgres/catalog.h"
 #include "bridge/postgres/health.h"
 #include "bridge/relay/position.h"
@@ -18,8 +19,9 @@ struct status_code { /* quarantined records with one error code */
 
 struct status {
   const char *instance;
-  const char *slot_name;
+  const char *slot_name; /* NULL: the config has no relay */
   const char *quarantine_topic;
+  const struct status_inbox *inbox; /* NULL: the config has no inbox */
 
   bool postgres_read; /* else only postgres_error */
   struct error postgres_error;
@@ -43,6 +45,9 @@ struct status {
 
 /* Counts a record of the quarantine. */
 void status_count_code(struct status *status, struct slice code, int64_t timestamp_ms);
+
+/* Whether all that was asked for could be read. */
+bool status_whole(const struct status *status);
 
 void status_print_text(const struct status *status, FILE *out);
 void status_print_json(const struct status *status, FILE *out);

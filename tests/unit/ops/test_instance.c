@@ -20,8 +20,7 @@ static void instances_are_known_as_postgres_shows_them(void **state) {
       {long_name, "host='db1'", "walferry/a23456789012345678901234567890123456789012345678901234"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-    struct relay_settings settings = {.name = cases[i].name, .conninfo = cases[i].conninfo};
-    char *name = instance_application_name(&settings);
+    char *name = instance_application_name(cases[i].conninfo, cases[i].name);
     assert_string_equal(name, cases[i].shown);
     free(name);
   }
@@ -29,8 +28,7 @@ static void instances_are_known_as_postgres_shows_them(void **state) {
 
 static void a_command_that_looks_is_not_taken_for_an_instance(void **state) {
   (void)state;
-  struct relay_settings settings = {.name = "shop"};
-  char *name = instance_command_name(&settings, "status");
+  char *name = instance_command_name("shop", "status");
   assert_string_equal(name, "shop status");
   free(name);
 }
