@@ -7,12 +7,12 @@
 #include "bridge/base/number.h"
 
 static const char program_help[] =
-    "walferry " WALFERRY_VERSION ": a Postgres outbox to Kafka, exactly once\n"
+    "walferry " WALFERRY_VERSION ": a Postgres outbox to Kafka, and Kafka to Postgres handlers, exactly once\n"
     "\n"
     "usage: walferry COMMAND CONFIG [OPTIONS]\n"
     "\n"
     "  relay CONFIG    stream the outbox to Kafka\n"
-    "  inbox CONFIG    Kafka to SQL handlers (not supported yet)\n"
+    "  inbox CONFIG    hand events from Kafka to SQL handlers\n"
     "  init CONFIG     create outbox, functions, publication, slot and topics; the inbox's tables\n"
     "  check CONFIG    every precondition, with what to do where one fails\n"
     "  status CONFIG   slot, position, lag, who is active, quarantine\n"
@@ -50,11 +50,22 @@ static const char relay_help[] =
     "\n"
     "Example: walferry relay shop.yaml --until now\n";
 
-static const char inbox_help[] = "usage: walferry inbox CONFIG\n"
-                                 "\n"
-                                 "Kafka to SQL handlers. Not supported yet in this version.\n"
-                                 "\n"
-                                 "Example: walferry inbox shop.yaml\n";
+static const char inbox_help[] =
+    "usage: walferry inbox CONFIG [--until-end] [--log-format text|json]\n"
+    "\n"
+    "Reads the events of the inbox's topics and calls the SQL function that the config names for their type. Offset, "
+    "mark\n"
+    "and all that the function does are one Postgres transaction, so that each event has its effect exactly once. "
+    "Several\n"
+    "instances of the same config share the partitions.\n"
+    "\n"
+    "  --until-end   leave with 0 once everything that is in the topics now is handled; leave with 1 if a server "
+    "stays\n"
+    "                away for 60 s, with 3 if a partition was stopped\n"
+    "\n"
+    "SIGTERM or SIGINT: finish the batch, commit, leave the group within 10 s; a second one leaves at once.\n"
+    "\n"
+    "Example: walferry inbox shop.yaml\n";
 
 static const char init_help[] =
     "usage: walferry init CONFIG [--print] [--admin CONNINFO] [--log-format text|json]\n"
@@ -144,6 +155,7 @@ enum option_id {
   OPTION_VERSION,
   OPTION_LOG_FORMAT,
   OPTION_UNTIL,
+  OPTION_UNTIL_END,
   OPTION_ADOPT,
   OPTION_SINK,
   OPTION_DRY_RUN,
@@ -158,6 +170,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, OPTION_
                                              {"version", no_argument, NULL, OPTION_VERSION},
                                              {"log-format", required_argument, NULL, OPTION_LOG_FORMAT},
                                              {"until", required_argument, NULL, OPTION_UNTIL},
+                                             {"until-end", no_argument, NULL, OPTION_UNTIL_END},
                                              {"adopt-slot", no_argument, NULL, OPTION_ADOPT},
                                              {"sink", required_argument, NULL, OPTION_SINK},
                                              {"dry-run", required_argument, NULL, OPTION_DRY_RUN},
@@ -172,9 +185,10 @@ static const struct {
   enum option_id option;
   enum command command;
 } taken_by[] = {
-    {OPTION_UNTIL, COMMAND_RELAY},   {OPTION_ADOPT, COMMAND_RELAY}, {OPTION_SINK, COMMAND_RELAY},
-    {OPTION_DRY_RUN, COMMAND_RELAY}, {OPTION_PRINT, COMMAND_INIT},  {OPTION_ADMIN, COMMAND_INIT},
-    {OPTION_JSON, COMMAND_CHECK},    {OPTION_JSON, COMMAND_STATUS}, {OPTION_CONFIRM, COMMAND_DROP},
+    {OPTION_UNTIL, COMMAND_RELAY},  {OPTION_UNTIL_END, COMMAND_INBOX}, {OPTION_ADOPT, COMMAND_RELAY},
+    {OPTION_SINK, COMMAND_RELAY},   {OPTION_DRY_RUN, COMMAND_RELAY},   {OPTION_PRINT, COMMAND_INIT},
+    {OPTION_ADMIN, COMMAND_INIT},   {OPTION_JSON, COMMAND_CHECK},      {OPTION_JSON, COMMAND_STATUS},
+    {OPTION_CONFIRM, COMMAND_DROP},
 };
 
 static bool usage(struct error *err, const char *what, const char *word) {
@@ -201,6 +215,9 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
     return strcmp(value, "now") == 0 || lsn_parse(slice_of(value), &ignored) ||
            usage(err, "--until takes now or an LSN such as 0/16B3748, not", value);
   }
+  case OPTION_UNTIL_END:
+    cli->until_end = true;
+    return true;
   case OPTION_ADOPT:
     cli->adopt_slot = true;
     return true;

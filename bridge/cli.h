@@ -26,6 +26,7 @@ struct cli {
   const char *config_path; /* NULL only for explain */
   const char *code;        /* explain: the code asked for; NULL: list them all */
   const char *until;       /* relay: NULL, "now" or an LSN, checked */
+  bool until_end;          /* inbox */
   bool adopt_slot;         /* relay */
   bool sink_stdout;        /* relay: records to stdout instead of Kafka */
   int64_t dry_run;         /* relay: so many events to stdout; 0: not asked for */

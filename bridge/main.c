@@ -16,6 +16,7 @@
 #include "bridge/ops/init.h"
 #include "bridge/ops/signals.h"
 #include "bridge/ops/status.h"
+#include "bridge/ops/watched_inbox.h"
 #include "bridge/ops/watched_relay.h"
 #include "bridge/postgres/conninfo.h"
 #include "bridge/relay/preview.h"
@@ -76,6 +77,23 @@ static bool run_relay(const struct cli *cli, const struct config *config, struct
   return ok;
 }
 
+static bool run_inbox(const struct cli *cli, const struct config *config, struct settings *settings,
+                      const struct stop *stop, struct error *err) {
+  struct inbox_settings *inbox = &settings->inbox;
+  inbox->until_end = cli->until_end;
+  struct inbox_report *report = inbox_report_new(inbox->handlers, inbox->handler_count);
+  inbox_report_call_limit(report, inbox->timeout_ms);
+  struct watched_inbox source = {.report = report, .group = inbox->group};
+  struct watched watched = {
+      .class = &watched_inbox_class, .source = &source, .name = inbox->name, .started_us = clock_wall_us()};
+  struct watchers watchers;
+  bool ok =
+      watchers_start(&watchers, config->http.inbox_listen, &watched, stop, err) && inbox_run(inbox, stop, report, err);
+  watchers_end(&watchers, ok, err);
+  inbox_report_free(report);
+  return ok;
+}
+
 static bool run_init(const struct cli *cli, const struct config *config, const struct settings *settings,
                      const struct stop *stop, struct error *err) {
   char *role = conninfo_value(config->postgres.conninfo, "user");
@@ -90,11 +108,6 @@ static bool run_init(const struct cli *cli, const struct config *config, const s
     ok = init_run(&init, stop, stdout, err);
   free(role);
   return ok;
-}
-
-static bool not_supported(const struct cli *cli, struct error *err) {
-  error_set(err, ERROR_CONFIG, "walferry %s is not supported yet", cli_command_name(cli->command));
-  return error_remedy(err, "see walferry --help for what this version does");
 }
 
 /* What the command is about has to be in the config. */
@@ -148,7 +161,7 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
         status_run(settings_relay(&settings, config), settings_inbox(&settings, config), &stop, cli->json, stdout, err);
     break;
   case COMMAND_INBOX:
-    ok = not_supported(cli, err);
+    ok = run_inbox(cli, config, &settings, &stop, err);
     break;
   case COMMAND_HELP:
   case COMMAND_VERSION:

@@ -8,6 +8,8 @@
 #define PARTITION "consumer = $1::text AND topic = $2::text AND partition = $3::integer"
 #define MESSAGE PARTITION " AND record_offset = $4::bigint"
 #define HELD_KEY "consumer = $1::text AND topic = $2::text AND sha256(key) = sha256($3::bytea)"
+/* Since the statement began. */
+#define MICROSECONDS "(extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000)::bigint"
 #define RFC3339(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
 const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
@@ -22,14 +24,27 @@ const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
                             "ORDER BY p.pronargs LIMIT 1"},
 
     [INBOX_OFFSET_READ] = {"wf_offset_read",
-                           "SELECT next_offset, claim, dirty, cluster_id, record_offset, record_timestamp, record_id\n"
+                           "SELECT next_offset, claim, dirty AND next_offset = claimed_offset AS stuck, cluster_id, "
+                           "record_offset, record_timestamp, record_id\n"
                            "FROM walferry.inbox_offsets WHERE " PARTITION},
     [INBOX_OFFSET_ENTER] = {"wf_offset_enter",
                             "INSERT INTO walferry.inbox_offsets (consumer, topic, partition, next_offset, cluster_id)\n"
                             "VALUES ($1::text, $2::text, $3::integer, $4::bigint, $5::text) ON CONFLICT DO NOTHING"},
     [INBOX_OFFSET_CLAIM] = {"wf_offset_claim",
-                            "UPDATE walferry.inbox_offsets SET claim = claim + 1, dirty = true, cluster_id = $5::text, "
-                            "updated_at = now()\nWHERE " PARTITION " AND claim = $4::bigint RETURNING claim"},
+                            "UPDATE walferry.inbox_offsets SET claim = claim + 1, dirty = true, "
+                            "claimed_offset = next_offset,\n"
+                            "  cluster_id = $5::text, updated_at = now()\n"
+                            "FROM (SELECT set_config('lock_timeout', '2s', true) OFFSET 0) patience\n"
+                            "WHERE " PARTITION " AND claim = $4::bigint RETURNING claim"},
+    [INBOX_OFFSET_EVICT] = {"wf_offset_evict",
+                            "SELECT pg_terminate_backend(a.pid) FROM walferry.inbox_offsets\n"
+                            "JOIN pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = "
+                            "inbox_offsets.xmax\n"
+                            "JOIN pg_stat_activity a ON a.pid = l.pid AND a.usename = current_user AND "
+                            "a.application_name LIKE 'walferry/%'\n"
+                            "  AND a.wait_event = 'ClientRead' AND a.state_change < clock_timestamp() - interval '2 "
+                            "seconds'\n"
+                            "WHERE " PARTITION},
     [INBOX_OFFSET_RELEASE] = {"wf_offset_release",
                               "UPDATE walferry.inbox_offsets SET dirty = false, updated_at = now()\n"
                               "WHERE " PARTITION " AND claim = $4::bigint"},
@@ -50,35 +65,35 @@ const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
                              "ON CONFLICT (consumer, topic, partition, record_offset)\n"
                              "DO UPDATE SET attempts = a.attempts + 1, last_attempt = now() RETURNING attempts"},
     [INBOX_ATTEMPT_FAILED] = {"wf_attempt_failed",
-                              "UPDATE walferry.inbox_attempts SET error = $5::jsonb WHERE " MESSAGE},
+                              "UPDATE walferry.inbox_attempts SET error = $5::text::jsonb WHERE " MESSAGE},
     [INBOX_ATTEMPT_UNCOUNT] = {"wf_attempt_uncount",
                                "UPDATE walferry.inbox_attempts SET attempts = attempts - 1 WHERE " MESSAGE},
     [INBOX_ATTEMPT_FORGET] = {"wf_attempt_forget", "DELETE FROM walferry.inbox_attempts WHERE " MESSAGE},
 
-    [INBOX_DEAD_LETTER] = {"wf_dead_letter",
-                           "WITH attempt AS (\n"
-                           "  DELETE FROM walferry.inbox_attempts WHERE " MESSAGE
-                           " RETURNING attempts, first_attempt, last_attempt\n"
-                           "), letter AS (\n"
-                           "  INSERT INTO walferry.inbox_dead_letters (consumer, topic, partition, record_offset, "
-                           "record_timestamp,\n"
-                           "    key, headers, value, source, message_id, type, code, message, details,\n"
-                           "    attempts, first_failure, last_failure)\n"
-                           "  SELECT $1::text, $2::text, $3::integer, $4::bigint, $5::bigint,\n"
-                           "    $6::bytea, $7::jsonb, $8::bytea, $9::text, $10::text, $11::text, $12::text, $13::text, "
-                           "$14::jsonb,\n"
-                           "    coalesce(attempts, 0), coalesce(first_attempt, now()), coalesce(last_attempt, now())\n"
-                           "  FROM (SELECT) one LEFT JOIN attempt ON true\n"
-                           "  RETURNING id, attempts, first_failure, last_failure\n"
-                           "), hold AS (\n"
-                           "  INSERT INTO walferry.inbox_holds (consumer, topic, key, dead_letter)\n"
-                           "  SELECT $1::text, $2::text, $6::bytea, id FROM letter WHERE $15::boolean AND $6::bytea IS "
-                           "NOT NULL\n"
-                           "  ON CONFLICT (sha256(key), topic, consumer) DO UPDATE SET dead_letter = "
-                           "excluded.dead_letter, held_at = now()\n"
-                           ")\n"
-                           "SELECT id, attempts, " RFC3339("first_failure") " AS first_failure, " RFC3339(
-                               "last_failure") " AS last_failure FROM letter"},
+    [INBOX_DEAD_LETTER] =
+        {"wf_dead_letter",
+         "WITH attempt AS (\n"
+         "  DELETE FROM walferry.inbox_attempts WHERE " MESSAGE " RETURNING attempts, first_attempt, last_attempt\n"
+         "), letter AS (\n"
+         "  INSERT INTO walferry.inbox_dead_letters (consumer, topic, partition, record_offset, "
+         "record_timestamp,\n"
+         "    key, headers, value, source, message_id, type, code, message, details,\n"
+         "    attempts, first_failure, last_failure)\n"
+         "  SELECT $1::text, $2::text, $3::integer, $4::bigint, $5::bigint,\n"
+         "    $6::bytea, $7::text::jsonb, $8::bytea, $9::text, $10::text, $11::text, $12::text, $13::text, "
+         "$14::text::jsonb,\n"
+         "    coalesce(attempts, 0), coalesce(first_attempt, now()), coalesce(last_attempt, now())\n"
+         "  FROM (SELECT) one LEFT JOIN attempt ON true\n"
+         "  RETURNING id, attempts, first_failure, last_failure\n"
+         "), hold AS (\n"
+         "  INSERT INTO walferry.inbox_holds (consumer, topic, key, dead_letter)\n"
+         "  SELECT $1::text, $2::text, $6::bytea, id FROM letter WHERE $15::boolean AND $6::bytea IS "
+         "NOT NULL\n"
+         "  ON CONFLICT (sha256(key), topic, consumer) DO UPDATE SET dead_letter = "
+         "excluded.dead_letter, held_at = now()\n"
+         ")\n"
+         "SELECT id, attempts, " RFC3339("first_failure") " AS first_failure, " RFC3339(
+             "last_failure") " AS last_failure FROM letter"},
     [INBOX_DEAD_LETTER_EMIT] = {"wf_dead_letter_emit",
                                 "SELECT pg_logical_emit_message(true, '" MESSAGE_PREFIX_DEAD_LETTER "', $1::text)"},
     [INBOX_DEAD_LETTER_RESOLVE] = {"wf_dead_letter_resolve",
@@ -132,8 +147,8 @@ void inbox_statement_call(struct buffer *sql, const char *handler, enum inbox_ca
                           ")\n"
                           "SELECT 'called' AS outcome, ");
   const char *dot = strchr(handler, '.');
-  buffer_printf(sql, "\"%.*s\".\"%s\"($9::jsonb) IS NULL AS returned_null FROM mark", (int)(dot - handler), handler,
-                dot + 1);
+  buffer_printf(sql, "\"%.*s\".\"%s\"($9::text::jsonb) IS NULL, " MICROSECONDS " FROM mark", (int)(dot - handler),
+                handler, dot + 1);
   if (calling == INBOX_HANDLE)
-    buffer_append_text(sql, "\nUNION ALL SELECT 'parked', NULL FROM parked");
+    buffer_append_text(sql, "\nUNION ALL SELECT 'parked', NULL, NULL FROM parked");
 }

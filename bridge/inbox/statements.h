@@ -29,16 +29,21 @@ enum inbox_statement {
    * the statement is planned. */
   INBOX_HANDLER_LOOK,
 
-  /* $1 consumer, $2 topic, $3 partition -> next_offset, claim, dirty, cluster_id, record_offset, record_timestamp,
-   * record_id; no row: never consumed. dirty: whoever had it last did not end in good order. */
+  /* $1 consumer, $2 topic, $3 partition -> next_offset, claim, stuck, cluster_id, record_offset, record_timestamp,
+   * record_id; no row: never consumed. stuck: whoever had it last neither ended in good order nor got any further with
+   * it, so that a message from next_offset on may be what it died of. */
   INBOX_OFFSET_READ,
   /* $1 to $3, $4 next_offset, $5 cluster_id. The row of a partition that is consumed for the first time; where another
    * was faster, its row stays. */
   INBOX_OFFSET_ENTER,
   /* $1 to $3, $4 the claim that was read, $5 cluster_id -> claim. From here on the partition is ours and dirty, and no
    * holder of an earlier claim can commit anything. No row: another claimed it since it was read. Commit it by itself,
-   * before the first batch. */
+   * before the first batch. 55P03 (lock_not_available): for two seconds another session had the row locked. */
   INBOX_OFFSET_CLAIM,
+  /* $1 to $3. Ends that session, if it is walferry's and waits for its client: a process that hangs in the middle of a
+   * batch would keep its locks until it goes on. (No time-out of the server's ends such a session: for it a client that
+   * has not sent all of a pipeline is not idle.) */
+  INBOX_OFFSET_EVICT,
   /* $1 to $3, $4 our claim. After the last batch: not dirty any more. Where another has claimed it, nothing happens. */
   INBOX_OFFSET_RELEASE,
 
@@ -106,7 +111,8 @@ enum inbox_calling {
  * $5 causation_id, $6 trace_id, $7 traceparent, $8 tenant_id, $9 the event as jsonb; INBOX_HANDLE also: $10 topic, $11
  * partition, $12 offset, $13 timestamp (ms), $14 key, $15 headers (JSON), $16 value.
  * -> outcome 'called': the mark was new, and was made before the handler was called; for the handler the settings
- *    walferry.correlation_id to walferry.tenant_id ('' for NULL) hold, as walferry.emit reads them.
+ *    walferry.correlation_id to walferry.tenant_id ('' for NULL) hold, as walferry.emit reads them. Third column: how
+ *    long mark and handler took, in microseconds.
  * -> outcome 'parked': the key is held; there is no mark.
  * -> no row: the mark was there (made by another, committed transaction, or earlier in this one); nothing was called.
  * One of the three always, and decided in one statement, so that a hold which comes or goes meanwhile loses nothing. */

@@ -30,6 +30,13 @@ static bool take_topics(struct consumer *c, const struct consumer_settings *sett
   return true;
 }
 
+/* Whoever is busy with a message is not gone. */
+static bool allow_handling(rd_kafka_conf_t *conf, int handling_max_ms, struct error *err) {
+  static const char name[] = "max.poll.interval.ms";
+  int64_t needed_ms = (int64_t)handling_max_ms + 60000;
+  return kafka_conf_get_int(conf, name, 0) >= needed_ms || kafka_conf_set_int(conf, name, needed_ms, err);
+}
+
 struct consumer *consumer_new(const struct consumer_settings *settings, struct error *err) {
   struct consumer *c = memory_alloc(sizeof *c);
   kafka_link_init(&c->link, KAFKA_ROLE_MEMBER);
@@ -40,7 +47,7 @@ struct consumer *consumer_new(const struct consumer_settings *settings, struct e
   if (conf == NULL)
     goto fail;
   rd_kafka_conf_set_rebalance_cb(conf, consumer_on_rebalance);
-  if (!kafka_conf_set(conf, "group.id", c->group, err)) {
+  if (!kafka_conf_set(conf, "group.id", c->group, err) || !allow_handling(conf, settings->handling_max_ms, err)) {
     rd_kafka_conf_destroy(conf);
     goto fail;
   }

@@ -3,7 +3,8 @@
  *
  * One thread owns a consumer and makes all calls below; rebalances are events of consumer_poll, never callbacks. While
  * one waits for its answer no messages come, and librdkafka goes on telling the group that the member lives; between
- * two polls at most max.poll.interval.ms (5 minutes) may pass, or the group gives the partitions to others.
+ * two polls at most max.poll.interval.ms (5 minutes, and at least a minute more than handling_max_ms) may pass, or the
+ * group gives the partitions to others.
  *
  *   CONSUMER_ASSIGNED         read the stored offsets, then consumer_assign
  *   CONSUMER_REVOKED, _LOST   finish or drop what is in hand of these partitions, then consumer_release
@@ -28,6 +29,7 @@ struct consumer_settings {
   const char *const *topics;
   int topic_count;
   int64_t held_bytes_max; /* of messages that the caller holds; at least that of one is always given */
+  int handling_max_ms;    /* how long the caller may be busy with one message, and not poll */
 };
 
 /* A copy, so that it holds no more than its own bytes (librdkafka's messages keep the whole fetched batch). Owned by

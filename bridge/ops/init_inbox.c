@@ -33,6 +33,7 @@ static const char tables[] =
     "  partition integer NOT NULL,\n"
     "  next_offset bigint NOT NULL,\n"
     "  claim bigint NOT NULL DEFAULT 0,\n"
+    "  claimed_offset bigint,\n"
     "  dirty boolean NOT NULL DEFAULT false,\n"
     "  cluster_id text,\n"
     "  record_offset bigint,\n"

@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from .inbox import Inbox
 from .kafka import Kafka
 from .postgres import Postgres
 from .proxy import TcpProxy
@@ -127,6 +128,33 @@ def make_shop(postgres, kafka, postgres_proxy, decoder):
 @pytest.fixture
 def shop(make_shop):
     return make_shop()
+
+
+@pytest.fixture
+def make_inbox(postgres, kafka, postgres_proxy):
+    """make_inbox(**kwargs of Inbox): any number in a test. pg_proxy, kafka_proxy: walferry goes through the proxy."""
+    shops = []
+
+    def make(pg_proxy=False, kafka_proxy=False, **kwargs):
+        if pg_proxy:
+            kwargs["pg_port"] = postgres_proxy.port
+        if kafka_proxy:
+            kwargs["brokers"] = kafka.proxy_brokers
+        shops.append(Inbox(postgres, kafka, **kwargs))
+        return shops[-1]
+
+    make.shops = shops
+    yield make
+    kafka.proxy.heal()
+    postgres_proxy.heal()
+    postgres.ensure_running()
+    for shop in shops:
+        shop.close()
+
+
+@pytest.fixture
+def inbox(make_inbox):
+    return make_inbox()
 
 
 @pytest.fixture(scope="session")

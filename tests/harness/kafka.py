@@ -112,6 +112,12 @@ class Kafka(system.Server):
         """Lines of kcat's own format (%k key, %s payload, %h headers, %p partition, %o offset): for very many records."""
         return self._kcat(topic, ["-f", fmt + "\n"], isolation, timeout)
 
+    def consume_group(self, topic, group, timeout=60):
+        """The values that a member of the group gets, from the group's committed offsets to the end."""
+        done = subprocess.run(["kcat", "-b", self.brokers, "-q", "-e", "-X", "auto.offset.reset=earliest", "-G", group, topic],
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=True)
+        return done.stdout.decode().splitlines()
+
     def consume_bytes(self, topic, isolation="read_committed", timeout=120):
         """All committed records with key and value as bytes, None where there is none: dicts with partition, key, value,
         headers (as consume has them; their values hold no commas and no line breaks) and raw_headers, as kcat writes them:
@@ -146,16 +152,20 @@ class Kafka(system.Server):
 
     def produce(self, topic, payload, key=None, headers=None, partition=None, count=1):
         """One record from outside (no transaction), or count of them; payload None is a tombstone."""
+        self.produce_lines(topic, [payload] * count, key, headers, partition)
+
+    def produce_lines(self, topic, payloads, key=None, headers=None, partition=None):
+        """Several records, in this order."""
         command = ["kcat", "-b", self.brokers, "-P", "-t", topic, "-D", "\x01"]
         if key is not None:
             command += ["-K", "\x02"]
-        if payload is None:
+        if None in payloads:
             command += ["-Z"]
         if partition is not None:
             command += ["-p", str(partition)]
         for name, value in (headers or {}).items():
             command += ["-H", f"{name}={value}"]
-        text = "\x01".join([(f"{key}\x02" if key is not None else "") + (payload or "")] * count)
+        text = "\x01".join((f"{key}\x02" if key is not None else "") + (payload or "") for payload in payloads)
         done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=30)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.decode())

@@ -114,7 +114,10 @@ class Walferry:
     @property
     def refusal(self):
         """The relay.refused event, or None; its `code` says which."""
-        return self.find("relay.refused")
+        return self.refusal_of("relay")
+
+    def refusal_of(self, command):
+        return self.find(f"{command}.refused")
 
     # How it ends
 
