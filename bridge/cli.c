@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "bridge/base/clock.h"
 #include "bridge/base/number.h"
 
 static const char program_help[] =
@@ -16,6 +17,7 @@ static const char program_help[] =
     "  init CONFIG     create outbox, functions, publication, slot and topics; the inbox's tables\n"
     "  check CONFIG    every precondition, with what to do where one fails\n"
     "  status CONFIG   slot, position, lag, who is active, quarantine\n"
+    "  dlq CONFIG ...  list, show, replay or discard the inbox's dead letters\n"
     "  drop CONFIG     remove slot, publication and position of an instance that is gone\n"
     "  explain CODE    what a refusal or error code means and what to do\n"
     "\n"
@@ -106,6 +108,41 @@ static const char status_help[] = "usage: walferry status CONFIG [--json] [--log
                                   "\n"
                                   "Example: walferry status shop.yaml\n";
 
+static const char dlq_help[] =
+    "usage: walferry dlq CONFIG list [--type PATTERN] [--code CODE] [--since TIME] [--until TIME]\n"
+    "                                [--state open|replayed|discarded] [--all] [--json]\n"
+    "       walferry dlq CONFIG show --id ID [--json]\n"
+    "       walferry dlq CONFIG replay [FILTERS] [--limit N] [--max-per-second N] [--dry-run] [--json]\n"
+    "       walferry dlq CONFIG discard FILTERS|--all [--confirm COUNT] [--max-per-second N] [--dry-run] [--json]\n"
+    "                                [--log-format text|json]\n"
+    "\n"
+    "The dead letters of the inbox (of inbox.group): events that their handler could not take.\n"
+    "\n"
+    "  list      one a line, oldest first, with how many events are parked behind each: open ones, unless --state or\n"
+    "            --all says otherwise\n"
+    "  show      one with everything: headers, value, error, the event as its handler would be given it\n"
+    "  replay    call the handler of each open letter that matches, in the order of their ids and each in one\n"
+    "            transaction with its mark, so that no effect comes twice. What is parked behind it follows in order.\n"
+    "            Exit code 1 if some failed: those stay open, and what is parked behind them stays parked\n"
+    "  discard   give them up. What is parked behind them is handled. Without --confirm it says how many match\n"
+    "\n"
+    "  --id ID             one letter\n"
+    "  --type PATTERN      by type, exact or with *\n"
+    "  --code CODE         by error code\n"
+    "  --since TIME        that failed first at this time or later: 2026-11-21T08:00:00Z, 2026-11-21, or 2h (ago)\n"
+    "  --until TIME        that failed first before this time\n"
+    "  --state STATE       of list: open, replayed or discarded\n"
+    "  --all               list: of any state; discard: every open letter\n"
+    "  --limit N           try N letters at most\n"
+    "  --max-per-second N  call no more handlers a second than that\n"
+    "  --dry-run           say what would be done, and change nothing\n"
+    "  --confirm COUNT     as many letters are to be discarded\n"
+    "  --json              list: an object a line; show: one object; else the statistics as one\n"
+    "\n"
+    "Both may run beside the inbox, and may be stopped or killed at any time: run them again.\n"
+    "\n"
+    "Example: walferry dlq shop.yaml replay --type 'Rental*' --since 2h\n";
+
 static const char drop_help[] =
     "usage: walferry drop CONFIG --confirm NAME [--log-format text|json]\n"
     "\n"
@@ -129,10 +166,10 @@ static const struct {
   const char *name;
   enum command command;
   const char *help;
-} commands[] = {{"relay", COMMAND_RELAY, relay_help},      {"inbox", COMMAND_INBOX, inbox_help},
-                {"init", COMMAND_INIT, init_help},         {"check", COMMAND_CHECK, check_help},
-                {"status", COMMAND_STATUS, status_help},   {"drop", COMMAND_DROP, drop_help},
-                {"explain", COMMAND_EXPLAIN, explain_help}};
+} commands[] = {{"relay", COMMAND_RELAY, relay_help},    {"inbox", COMMAND_INBOX, inbox_help},
+                {"init", COMMAND_INIT, init_help},       {"check", COMMAND_CHECK, check_help},
+                {"status", COMMAND_STATUS, status_help}, {"dlq", COMMAND_DLQ, dlq_help},
+                {"drop", COMMAND_DROP, drop_help},       {"explain", COMMAND_EXPLAIN, explain_help}};
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
 const char *cli_command_name(enum command command) {
@@ -163,6 +200,14 @@ enum option_id {
   OPTION_ADMIN,
   OPTION_JSON,
   OPTION_CONFIRM,
+  OPTION_ID,
+  OPTION_TYPE,
+  OPTION_CODE,
+  OPTION_SINCE,
+  OPTION_STATE,
+  OPTION_ALL,
+  OPTION_LIMIT,
+  OPTION_MAX_PER_SECOND,
   OPTION_END
 };
 
@@ -178,6 +223,14 @@ static const struct option long_options[] = {{"help", no_argument, NULL, OPTION_
                                              {"admin", required_argument, NULL, OPTION_ADMIN},
                                              {"json", no_argument, NULL, OPTION_JSON},
                                              {"confirm", required_argument, NULL, OPTION_CONFIRM},
+                                             {"id", required_argument, NULL, OPTION_ID},
+                                             {"type", required_argument, NULL, OPTION_TYPE},
+                                             {"code", required_argument, NULL, OPTION_CODE},
+                                             {"since", required_argument, NULL, OPTION_SINCE},
+                                             {"state", required_argument, NULL, OPTION_STATE},
+                                             {"all", no_argument, NULL, OPTION_ALL},
+                                             {"limit", required_argument, NULL, OPTION_LIMIT},
+                                             {"max-per-second", required_argument, NULL, OPTION_MAX_PER_SECOND},
                                              {NULL, 0, NULL, 0}};
 
 /* Which command takes which option, besides those that all take. */
@@ -185,15 +238,57 @@ static const struct {
   enum option_id option;
   enum command command;
 } taken_by[] = {
-    {OPTION_UNTIL, COMMAND_RELAY},  {OPTION_UNTIL_END, COMMAND_INBOX}, {OPTION_ADOPT, COMMAND_RELAY},
-    {OPTION_SINK, COMMAND_RELAY},   {OPTION_DRY_RUN, COMMAND_RELAY},   {OPTION_PRINT, COMMAND_INIT},
-    {OPTION_ADMIN, COMMAND_INIT},   {OPTION_JSON, COMMAND_CHECK},      {OPTION_JSON, COMMAND_STATUS},
-    {OPTION_CONFIRM, COMMAND_DROP},
+    {OPTION_UNTIL, COMMAND_RELAY},        {OPTION_UNTIL_END, COMMAND_INBOX}, {OPTION_ADOPT, COMMAND_RELAY},
+    {OPTION_SINK, COMMAND_RELAY},         {OPTION_DRY_RUN, COMMAND_RELAY},   {OPTION_PRINT, COMMAND_INIT},
+    {OPTION_ADMIN, COMMAND_INIT},         {OPTION_JSON, COMMAND_CHECK},      {OPTION_JSON, COMMAND_STATUS},
+    {OPTION_CONFIRM, COMMAND_DROP},       {OPTION_UNTIL, COMMAND_DLQ},       {OPTION_DRY_RUN, COMMAND_DLQ},
+    {OPTION_JSON, COMMAND_DLQ},           {OPTION_CONFIRM, COMMAND_DLQ},     {OPTION_ID, COMMAND_DLQ},
+    {OPTION_TYPE, COMMAND_DLQ},           {OPTION_CODE, COMMAND_DLQ},        {OPTION_SINCE, COMMAND_DLQ},
+    {OPTION_STATE, COMMAND_DLQ},          {OPTION_ALL, COMMAND_DLQ},         {OPTION_LIMIT, COMMAND_DLQ},
+    {OPTION_MAX_PER_SECOND, COMMAND_DLQ},
+};
+
+#define BIT(option) (1u << (option))
+/* The same for the verbs of dlq. */
+static const struct {
+  const char *name;
+  enum dlq_verb verb;
+  unsigned takes;
+} verbs[] = {
+    {"list", DLQ_LIST,
+     BIT(OPTION_ID) | BIT(OPTION_TYPE) | BIT(OPTION_CODE) | BIT(OPTION_SINCE) | BIT(OPTION_UNTIL) | BIT(OPTION_STATE) |
+         BIT(OPTION_ALL) | BIT(OPTION_JSON)},
+    {"show", DLQ_SHOW, BIT(OPTION_ID) | BIT(OPTION_JSON)},
+    {"replay", DLQ_REPLAY,
+     BIT(OPTION_ID) | BIT(OPTION_TYPE) | BIT(OPTION_CODE) | BIT(OPTION_SINCE) | BIT(OPTION_UNTIL) | BIT(OPTION_LIMIT) |
+         BIT(OPTION_MAX_PER_SECOND) | BIT(OPTION_DRY_RUN) | BIT(OPTION_JSON)},
+    {"discard", DLQ_DISCARD,
+     BIT(OPTION_ID) | BIT(OPTION_TYPE) | BIT(OPTION_CODE) | BIT(OPTION_SINCE) | BIT(OPTION_UNTIL) | BIT(OPTION_ALL) |
+         BIT(OPTION_CONFIRM) | BIT(OPTION_MAX_PER_SECOND) | BIT(OPTION_DRY_RUN) | BIT(OPTION_JSON)},
 };
 
 static bool usage(struct error *err, const char *what, const char *word) {
   error_set(err, ERROR_CONFIG, "%s: %s", what, word);
   return error_remedy(err, "see walferry --help");
+}
+
+static bool take_time(const char *text, int64_t *unix_us) {
+  return letter_time_parse(text, clock_wall_us(), unix_us);
+}
+
+static bool bad_time(struct error *err, const char *option, const char *value) {
+  error_set(err, ERROR_CONFIG, "%s takes a time, not: %s", option, value);
+  return error_remedy(err, "write 2026-11-21T08:00:00Z, 2026-11-21, or so long ago: 90s, 15m, 2h, 7d");
+}
+
+static bool take_state(const char *name, enum letter_state *state) {
+  for (int i = LETTER_OPEN; i < LETTER_ANY; i++) {
+    if (strcmp(letter_state_name((enum letter_state)i), name) != 0)
+      continue;
+    *state = (enum letter_state)i;
+    return true;
+  }
+  return false;
 }
 
 static bool take_option(struct cli *cli, int id, const char *value, bool *help, struct error *err) {
@@ -209,12 +304,9 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
     cli->log_format = strcmp(value, "json") == 0 ? LOG_JSON : LOG_TEXT;
     return cli->log_format == LOG_JSON || strcmp(value, "text") == 0 ||
            usage(err, "--log-format is text or json, not", value);
-  case OPTION_UNTIL: {
-    lsn_t ignored;
+  case OPTION_UNTIL:
     cli->until = value;
-    return strcmp(value, "now") == 0 || lsn_parse(slice_of(value), &ignored) ||
-           usage(err, "--until takes now or an LSN such as 0/16B3748, not", value);
-  }
+    return true;
   case OPTION_UNTIL_END:
     cli->until_end = true;
     return true;
@@ -225,7 +317,8 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
     cli->sink_stdout = strcmp(value, "stdout") == 0;
     return cli->sink_stdout || strcmp(value, "kafka") == 0 || usage(err, "--sink is kafka or stdout, not", value);
   case OPTION_DRY_RUN:
-    return number_parse(slice_of(value), 1, INT64_MAX, &cli->dry_run) ||
+    cli->dlq.dry_run = true;
+    return value == NULL || number_parse(slice_of(value), 1, INT64_MAX, &cli->dry_run) ||
            usage(err, "--dry-run takes a number of events from 1 on, not", value);
   case OPTION_PRINT:
     cli->print = true;
@@ -239,6 +332,30 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
   case OPTION_CONFIRM:
     cli->confirm = value;
     return true;
+  case OPTION_ID:
+    return number_parse(slice_of(value), 1, INT64_MAX, &cli->dlq.filter.id) ||
+           usage(err, "--id takes the number of a dead letter, not", value);
+  case OPTION_TYPE:
+    cli->dlq.filter.type = value;
+    return true;
+  case OPTION_CODE:
+    cli->dlq.filter.code = value;
+    return true;
+  case OPTION_SINCE:
+    cli->dlq.filter.has_since = true;
+    return take_time(value, &cli->dlq.filter.since_us) || bad_time(err, "--since", value);
+  case OPTION_STATE:
+    return take_state(value, &cli->dlq.filter.state) ||
+           usage(err, "--state is open, replayed or discarded, not", value);
+  case OPTION_ALL:
+    cli->all = true;
+    return true;
+  case OPTION_LIMIT:
+    return number_parse(slice_of(value), 1, INT64_MAX, &cli->dlq.limit) ||
+           usage(err, "--limit takes a number from 1 on, not", value);
+  case OPTION_MAX_PER_SECOND:
+    return number_parse(slice_of(value), 1, 1000000, &cli->dlq.max_per_second) ||
+           usage(err, "--max-per-second takes a number from 1 to 1000000, not", value);
   case OPTION_END:
     break;
   }
@@ -265,14 +382,58 @@ static bool takes(enum command command, enum option_id option) {
   return !special;
 }
 
+static bool check_until(const struct cli *cli, struct error *err) {
+  lsn_t ignored;
+  return cli->until == NULL || strcmp(cli->until, "now") == 0 || lsn_parse(slice_of(cli->until), &ignored) ||
+         usage(err, "--until takes now or an LSN such as 0/16B3748, not", cli->until);
+}
+
+/* What the verbs of dlq want and do not want. */
+static bool check_dlq(struct cli *cli, unsigned given, struct error *err) {
+  struct dlq_settings *dlq = &cli->dlq;
+  for (int id = OPTION_HELP; id < OPTION_END; id++) {
+    if ((given & BIT(id)) == 0 || takes(COMMAND_VERSION, (enum option_id)id) ||
+        (verbs[dlq->verb - 1].takes & BIT(id)) != 0)
+      continue;
+    error_set(err, ERROR_CONFIG, "dlq %s does not take --%s", verbs[dlq->verb - 1].name, long_options[id - 1].name);
+    return error_remedy(err, "see walferry dlq --help");
+  }
+  struct letter_filter *filter = &dlq->filter;
+  filter->has_until = cli->until != NULL;
+  if (filter->has_until && !take_time(cli->until, &filter->until_us))
+    return bad_time(err, "--until", cli->until);
+  dlq->json = cli->json;
+  dlq->confirm = -1;
+  if (cli->confirm != NULL && !number_parse(slice_of(cli->confirm), 1, INT64_MAX, &dlq->confirm))
+    return usage(err, "--confirm takes the number of dead letters to discard, not", cli->confirm);
+  if (cli->all && filter->state != 0)
+    return usage(err, "--all is of any state, and does not go with", "--state");
+  if (dlq->verb == DLQ_SHOW && filter->id == 0)
+    return usage(err, "show needs", "--id ID");
+  if (dlq->verb == DLQ_DISCARD && !cli->all && !letter_filter_narrows(filter))
+    return usage(err, "discard needs a filter; for every open dead letter say", "--all");
+  if (dlq->verb == DLQ_DISCARD && cli->all && letter_filter_narrows(filter))
+    return usage(err, "filters do not go with", "--all");
+  bool any = dlq->verb == DLQ_SHOW || (dlq->verb == DLQ_LIST && (cli->all || (filter->id != 0 && filter->state == 0)));
+  if (any)
+    filter->state = LETTER_ANY;
+  else if (filter->state == 0)
+    filter->state = LETTER_OPEN;
+  return true;
+}
+
 /* Options that the command does not take, and those that do not go together. */
-static bool check_options(const struct cli *cli, unsigned given, struct error *err) {
+static bool check_options(struct cli *cli, unsigned given, struct error *err) {
   for (int id = OPTION_HELP; id < OPTION_END; id++) {
     if ((given & 1u << id) == 0 || takes(cli->command, (enum option_id)id))
       continue;
     error_set(err, ERROR_CONFIG, "%s does not take --%s", cli_command_name(cli->command), long_options[id - 1].name);
     return error_remedy(err, "see walferry %s --help", cli_command_name(cli->command));
   }
+  if (cli->command == COMMAND_DLQ)
+    return check_dlq(cli, given, err);
+  if (!check_until(cli, err))
+    return false;
   if (cli->adopt_slot && (cli->sink_stdout || cli->dry_run > 0))
     return usage(err, "nothing is adopted by a run that only prints", "--adopt-slot");
   if (cli->dry_run > 0 && (given & 1u << OPTION_SINK) != 0 && !cli->sink_stdout)
@@ -284,7 +445,14 @@ static bool check_options(const struct cli *cli, unsigned given, struct error *e
   return true;
 }
 
-/* What stands behind the command: a config file, or for explain a code. */
+static bool take_verb(struct cli *cli, const char *word, struct error *err) {
+  for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+    if (strcmp(verbs[i].name, word) == 0)
+      cli->dlq.verb = verbs[i].verb;
+  return cli->dlq.verb != 0 || usage(err, "dlq does list, show, replay or discard, not", word);
+}
+
+/* What stands behind the command: a config file, for dlq then what to do, or for explain a code. */
 static bool take_operand(struct cli *cli, int count, char **words, struct error *err) {
   if (cli->command == COMMAND_EXPLAIN) {
     cli->code = count > 0 ? words[0] : NULL;
@@ -293,17 +461,34 @@ static bool take_operand(struct cli *cli, int count, char **words, struct error 
   if (count == 0)
     return usage(err, "the config file is missing behind", cli_command_name(cli->command));
   cli->config_path = words[0];
+  if (cli->command == COMMAND_DLQ) {
+    if (count == 1)
+      return usage(err, "what to do is missing behind the config file", "list, show, replay or discard");
+    return take_verb(cli, words[1], err) && (count == 2 || usage(err, "not understood", words[2]));
+  }
   return count == 1 || usage(err, "one config file at a time; not understood", words[1]);
+}
+
+/* The options of the command, of which one is another with dlq: --dry-run, without a number. */
+static void choose_options(int argc, char **argv, struct option options[OPTION_END]) {
+  memcpy(options, long_options, sizeof long_options);
+  optind = 0;
+  while (getopt_long(argc, argv, "+:", options, NULL) != -1)
+    continue;
+  if (optind < argc && strcmp(argv[optind], "dlq") == 0)
+    options[OPTION_DRY_RUN - 1].has_arg = no_argument;
 }
 
 bool cli_parse(int argc, char **argv, struct cli *cli, struct error *err) {
   *cli = (struct cli){.log_format = LOG_TEXT};
+  struct option options[OPTION_END];
   bool help = false;
   unsigned given = 0; /* a bit for each option_id */
   opterr = 0;
+  choose_options(argc, argv, options);
   optind = 0;
   for (;;) {
-    int id = getopt_long(argc, argv, ":", long_options, NULL);
+    int id = getopt_long(argc, argv, ":", options, NULL);
     if (id == -1)
       break;
     const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
@@ -333,6 +518,6 @@ bool cli_parse(int argc, char **argv, struct cli *cli, struct error *err) {
     return true;
   }
   if (optind >= argc)
-    return usage(err, "a command is missing", "relay, inbox, init, check, status, drop or explain");
+    return usage(err, "a command is missing", "relay, inbox, init, check, status, dlq, drop or explain");
   return take_operand(cli, argc - optind - 1, argv + optind + 1, err) && check_options(cli, given, err);
 }

@@ -7,6 +7,7 @@
 
 #include "bridge/base/error.h"
 #include "bridge/base/log.h"
+#include "bridge/ops/dlq.h"
 
 enum command {
   COMMAND_HELP = 1, /* help is printed already where cli_parse says so */
@@ -16,6 +17,7 @@ enum command {
   COMMAND_INIT,
   COMMAND_CHECK,
   COMMAND_STATUS,
+  COMMAND_DLQ,
   COMMAND_DROP,
   COMMAND_EXPLAIN
 };
@@ -32,8 +34,10 @@ struct cli {
   int64_t dry_run;         /* relay: so many events to stdout; 0: not asked for */
   bool print;              /* init */
   const char *admin;       /* init: conninfo, or NULL */
-  bool json;               /* check, status */
+  bool json;               /* check, status, dlq */
   const char *confirm;     /* drop: the instance's name, or NULL */
+  bool all;                /* dlq */
+  struct dlq_settings dlq; /* dlq: complete */
   bool log_format_given;
   enum log_format log_format;
 };

@@ -10,6 +10,7 @@
 #include "bridge/kafka/client.h"
 #include "bridge/ops/check.h"
 #include "bridge/ops/daemon.h"
+#include "bridge/ops/dlq.h"
 #include "bridge/ops/drop.h"
 #include "bridge/ops/explain.h"
 #include "bridge/ops/http.h"
@@ -118,6 +119,7 @@ static bool need_sections(enum command command, const struct config *config, str
   case COMMAND_DROP:
     return config->has_relay || drop_nothing(err);
   case COMMAND_INBOX:
+  case COMMAND_DLQ:
     return settings_need_inbox(config, err);
   case COMMAND_INIT:
   case COMMAND_CHECK:
@@ -159,6 +161,9 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
   case COMMAND_STATUS:
     ok =
         status_run(settings_relay(&settings, config), settings_inbox(&settings, config), &stop, cli->json, stdout, err);
+    break;
+  case COMMAND_DLQ:
+    ok = dlq_run(&cli->dlq, &settings.inbox, &stop, stdout, err);
     break;
   case COMMAND_INBOX:
     ok = run_inbox(cli, config, &settings, &stop, err);
@@ -218,6 +223,7 @@ int main(int argc, char **argv) {
   case COMMAND_INIT:
   case COMMAND_CHECK:
   case COMMAND_STATUS:
+  case COMMAND_DLQ:
   case COMMAND_DROP:
     return run(&cli, &err);
   case COMMAND_EXPLAIN:

@@ -93,6 +93,8 @@ static const char tables[] =
     ");\n"
     "CREATE INDEX IF NOT EXISTS inbox_dead_letters_open ON walferry.inbox_dead_letters (consumer, id)\n"
     "  WHERE state = 'open';\n"
+    "CREATE INDEX IF NOT EXISTS inbox_dead_letters_key ON walferry.inbox_dead_letters\n"
+    "  (sha256(key), topic, consumer, id) WHERE state = 'open';\n"
 
     "CREATE TABLE IF NOT EXISTS walferry.inbox_holds (\n"
     "  consumer text COLLATE \"C\" NOT NULL,\n"

@@ -1,0 +1,96 @@
+/* See letter_filter.h. */
+#include "bridge/inbox/letter_filter.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/buffer.h"
+#include "bridge/base/memory.h"
+#include "bridge/base/number.h"
+
+const char *letter_state_name(enum letter_state state) {
+  switch (state) {
+  case LETTER_OPEN:
+    return "open";
+  case LETTER_REPLAYED:
+    return "replayed";
+  case LETTER_DISCARDED:
+    return "discarded";
+  case LETTER_ANY:
+    return "any";
+  }
+  return "";
+}
+
+bool letter_filter_narrows(const struct letter_filter *filter) {
+  return filter->id != 0 || filter->type != NULL || filter->code != NULL || filter->has_since || filter->has_until;
+}
+
+static bool parse_ago(struct slice text, int64_t now_us, int64_t *unix_us) {
+  static const struct {
+    char unit;
+    int64_t seconds;
+  } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+  for (size_t i = 0; i < sizeof units / sizeof units[0] && text.len > 1; i++) {
+    int64_t count;
+    if (text.data[text.len - 1] != units[i].unit ||
+        !number_parse(slice_from(text.data, text.len - 1), 0, 1000000, &count))
+      continue;
+    *unix_us = now_us - count * units[i].seconds * 1000000;
+    return true;
+  }
+  return false;
+}
+
+bool letter_time_parse(const char *text, int64_t now_us, int64_t *unix_us) {
+  if (parse_ago(slice_of(text), now_us, unix_us) || timestamp_parse(slice_of(text), unix_us))
+    return true;
+  char day[TIMESTAMP_TEXT_SIZE];
+  int len = snprintf(day, sizeof day, "%sT00:00:00Z", text);
+  return strlen(text) == strlen("2026-11-21") && timestamp_parse(slice_from(day, (size_t)len), unix_us);
+}
+
+/* Where state is 'open' the planner sees that the index of open letters serves: it plans with the values. */
+const char letter_filter_sql[] =
+    "l.consumer = $1::text AND ($2::bigint IS NULL OR l.id = $2::bigint)\n"
+    "  AND ($3::text IS NULL OR coalesce(l.type, '') LIKE $3::text) AND ($4::text IS NULL OR l.code = $4::text)\n"
+    "  AND ($5::timestamptz IS NULL OR l.first_failure >= $5::timestamptz)\n"
+    "  AND ($6::timestamptz IS NULL OR l.first_failure < $6::timestamptz)\n"
+    "  AND ($7::text IS NULL OR l.state = $7::text)";
+
+/* `*` is LIKE's `%`, and what LIKE would read in another way stands for itself. */
+static char *like_pattern(const char *pattern) {
+  struct buffer like;
+  buffer_init(&like, BUFFER_MAX_ROW);
+  for (const char *at = pattern; *at != '\0'; at++) {
+    if (strchr("\\%_", *at) != NULL)
+      buffer_append_char(&like, '\\');
+    buffer_append_char(&like, *at == '*' ? '%' : *at);
+  }
+  char *text = memory_copy(buffer_slice(&like).data, like.len);
+  buffer_free(&like);
+  return text;
+}
+
+void letter_filter_params(const struct letter_filter *filter, const char *consumer,
+                          struct letter_filter_params *params) {
+  *params = (struct letter_filter_params){.type = filter->type == NULL ? NULL : like_pattern(filter->type)};
+  snprintf(params->id, sizeof params->id, "%" PRId64, filter->id);
+  timestamp_format(filter->since_us, params->since);
+  timestamp_format(filter->until_us, params->until);
+  const char *const values[] = {consumer,
+                                filter->id == 0 ? NULL : params->id,
+                                params->type,
+                                filter->code,
+                                filter->has_since ? params->since : NULL,
+                                filter->has_until ? params->until : NULL,
+                                filter->state == LETTER_ANY ? NULL : letter_state_name(filter->state)};
+  memcpy(params->values, values, sizeof values);
+}
+
+void letter_filter_params_free(struct letter_filter_params *params) {
+  free(params->type);
+  params->type = NULL;
+}
