@@ -212,7 +212,7 @@ static bool handle(struct letter_work *work, struct connection *conn, struct let
   case REGISTRY_DEAD_LETTER:
     break;
   }
-  poison(trouble, "handler_missing", "the config has no handler for this type");
+  poison(trouble, "unmatched_type", "the config has no handler for this type");
   return false;
 }
 

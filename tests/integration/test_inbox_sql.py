@@ -97,6 +97,13 @@ class Member:
                        None, hold).split("|")
 
 
+def statements(handler):
+    """All statements of the inbox by name, those that call it among them."""
+    lines = subprocess.run([walferry.tool("inbox_statements"), handler], stdout=subprocess.PIPE, text=True,
+                           check=True).stdout.splitlines()
+    return {line["name"]: line["sql"] for line in map(json.loads, lines)}
+
+
 class World:
     def __init__(self, postgres):
         self.postgres, self.db, self.members = postgres, "inbox" + uuid.uuid4().hex[:10], []
@@ -109,8 +116,7 @@ class World:
         system.remove_dir(directory)
         self.psql(run.stdout.decode())
         self.psql(HANDLER)
-        lines = subprocess.run([walferry.tool("inbox_statements"), "app.on_event"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-        self.statements = {line["name"]: line["sql"] for line in map(json.loads, lines)}
+        self.statements = statements("app.on_event")
 
     def psql(self, sql, **kwargs):
         return self.postgres.psql(sql, self.db, **kwargs)
