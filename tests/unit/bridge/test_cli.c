@@ -128,6 +128,26 @@ static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
       {{"explain", "a", "b"}, "one code at a time; not understood: b"},
       {{"explain", "a", "--json"}, "explain does not take --json"},
       {{"relay", "c", "--adopt-slot=yes"}, "--adopt-slot=yes"},
+      {{"relay", "c", "--dry-run"}, "a value is missing behind: --dry-run"},
+      {{"relay", "c", "--id", "1"}, "relay does not take --id"},
+      {{"dlq", "c"}, "what to do is missing"},
+      {{"dlq", "c", "lost"}, "dlq does list, show, replay or discard, not: lost"},
+      {{"dlq", "c", "list", "d"}, "not understood: d"},
+      {{"dlq", "c", "list", "--limit", "3"}, "dlq list does not take --limit"},
+      {{"dlq", "c", "replay", "--all"}, "dlq replay does not take --all"},
+      {{"dlq", "c", "show"}, "--id ID"},
+      {{"dlq", "c", "show", "--id", "1", "--type", "a"}, "dlq show does not take --type"},
+      {{"dlq", "c", "discard"}, "discard needs a filter"},
+      {{"dlq", "c", "discard", "--all", "--type", "a"}, "filters do not go with: --all"},
+      {{"dlq", "c", "discard", "--all", "--confirm", "all"}, "--confirm takes the number"},
+      {{"dlq", "c", "list", "--all", "--state", "open"}, "--state"},
+      {{"dlq", "c", "list", "--state", "any"}, "--state is open, replayed or discarded, not: any"},
+      {{"dlq", "c", "list", "--since", "now"}, "--since takes a time, not: now"},
+      {{"dlq", "c", "list", "--until", "now"}, "--until takes a time, not: now"},
+      {{"dlq", "c", "replay", "--id", "0"}, "--id takes the number"},
+      {{"dlq", "c", "replay", "--limit", "0"}, "--limit takes a number"},
+      {{"dlq", "c", "replay", "--max-per-second", "x"}, "--max-per-second takes a number"},
+      {{"dlq", "c", "replay", "--dry-run", "3"}, "not understood: 3"},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct cli cli;
@@ -139,6 +159,57 @@ static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
     if (strstr(err.message, cases[i].said) == NULL)
       fail_msg("%zu: \"%s\" is not in \"%s\"", i, cases[i].said, err.message);
     assert_true(err.remedy[0] != '\0');
+  }
+}
+
+static void dlq_says_which_letters_are_meant_and_what_becomes_of_them(void **state) {
+  (void)state;
+  static const struct {
+    const char *args[ARGS_MAX];
+    struct dlq_settings dlq;
+  } cases[] = {
+      {{"dlq", "c", "list"}, {.verb = DLQ_LIST, .filter = {.state = LETTER_OPEN}}},
+      {{"dlq", "c", "list", "--all", "--json"}, {.verb = DLQ_LIST, .filter = {.state = LETTER_ANY}, .json = true}},
+      {{"dlq", "c", "list", "--id", "7"}, {.verb = DLQ_LIST, .filter = {.id = 7, .state = LETTER_ANY}}},
+      {{"dlq", "c", "list", "--state", "discarded"}, {.verb = DLQ_LIST, .filter = {.state = LETTER_DISCARDED}}},
+      {{"dlq", "c", "show", "--id", "7"}, {.verb = DLQ_SHOW, .filter = {.id = 7, .state = LETTER_ANY}}},
+      {{"dlq", "--dry-run", "c", "replay"}, {.verb = DLQ_REPLAY, .filter = {.state = LETTER_OPEN}, .dry_run = true}},
+      {{"dlq", "c", "replay", "--type", "a*", "--code", "x"},
+       {.verb = DLQ_REPLAY, .filter = {.type = "a*", .code = "x", .state = LETTER_OPEN}}},
+      {{"dlq", "c", "replay", "--limit", "3", "--max-per-second", "5"},
+       {.verb = DLQ_REPLAY, .filter = {.state = LETTER_OPEN}, .limit = 3, .max_per_second = 5}},
+      {{"dlq", "c", "replay", "--since", "2026-11-21"},
+       {.verb = DLQ_REPLAY,
+        .filter = {.has_since = true, .since_us = INT64_C(1795219200000000), .state = LETTER_OPEN}}},
+      {{"dlq", "c", "replay", "--until=1970-01-01T00:00:01Z"},
+       {.verb = DLQ_REPLAY, .filter = {.has_until = true, .until_us = 1000000, .state = LETTER_OPEN}}},
+      {{"dlq", "c", "discard", "--all", "--confirm", "12"},
+       {.verb = DLQ_DISCARD, .filter = {.state = LETTER_OPEN}, .confirm = 12}},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    const struct dlq_settings *expected = &cases[i].dlq;
+    struct cli cli;
+    struct error err;
+    if (!parse(cases[i].args, &cli, &err))
+      fail_msg("%zu: %s", i, err.message);
+    assert_int_equal(cli.command, COMMAND_DLQ);
+    assert_string_equal(cli.config_path, "c");
+    assert_int_equal(cli.dlq.verb, expected->verb);
+    assert_int_equal(cli.dlq.filter.id, expected->filter.id);
+    assert_int_equal(cli.dlq.filter.state, expected->filter.state);
+    assert_int_equal(cli.dlq.filter.has_since, expected->filter.has_since);
+    assert_int_equal(cli.dlq.filter.since_us, expected->filter.since_us);
+    assert_int_equal(cli.dlq.filter.has_until, expected->filter.has_until);
+    assert_int_equal(cli.dlq.filter.until_us, expected->filter.until_us);
+    assert_int_equal(cli.dlq.json, expected->json);
+    assert_int_equal(cli.dlq.dry_run, expected->dry_run);
+    assert_int_equal(cli.dlq.limit, expected->limit);
+    assert_int_equal(cli.dlq.max_per_second, expected->max_per_second);
+    assert_int_equal(cli.dlq.confirm, expected->confirm == 0 ? -1 : expected->confirm);
+    if (expected->filter.type != NULL) {
+      assert_string_equal(cli.dlq.filter.type, expected->filter.type);
+      assert_string_equal(cli.dlq.filter.code, expected->filter.code);
+    }
   }
 }
 
@@ -156,6 +227,7 @@ static void every_command_has_help_with_an_example(void **state) {
       {COMMAND_INIT, "usage: walferry init"},
       {COMMAND_CHECK, "usage: walferry check"},
       {COMMAND_STATUS, "usage: walferry status"},
+      {COMMAND_DLQ, "usage: walferry dlq"},
       {COMMAND_DROP, "usage: walferry drop"},
       {COMMAND_EXPLAIN, "usage: walferry explain"},
   };
@@ -175,6 +247,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(good_lines_are_understood),
       cmocka_unit_test(bad_lines_are_refused_with_the_word_that_is_wrong),
+      cmocka_unit_test(dlq_says_which_letters_are_meant_and_what_becomes_of_them),
       cmocka_unit_test(every_command_has_help_with_an_example),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,100 @@
+/* bridge/inbox/letter_filter.h */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "bridge/inbox/letter_filter.h"
+
+#define NOW_US INT64_C(1795219200000000) /* 2026-11-21T00:00:00Z */
+
+static void times_are_read_as_people_write_them(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    int64_t us;
+  } cases[] = {
+      {"2026-11-21T00:00:00Z", NOW_US},
+      {"2026-11-21 01:00:00+01", NOW_US},
+      {"2026-11-21 00:00:00", NOW_US},
+      {"2026-11-21", NOW_US},
+      {"2026-11-20", NOW_US - INT64_C(86400000000)},
+      {"0s", NOW_US},
+      {"90s", NOW_US - 90 * INT64_C(1000000)},
+      {"15m", NOW_US - 15 * INT64_C(60000000)},
+      {"2h", NOW_US - 2 * INT64_C(3600000000)},
+      {"7d", NOW_US - 7 * INT64_C(86400000000)},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    int64_t us = 0;
+    if (!letter_time_parse(cases[i].text, NOW_US, &us) || us != cases[i].us)
+      fail_msg("%s: %lld", cases[i].text, (long long)us);
+  }
+}
+
+static void other_texts_are_no_times(void **state) {
+  (void)state;
+  static const char *const texts[] = {"",    "now", "2h ago", "h",          "-1h",      "1w",         "1.5h",
+                                      "10x", "10",  "2026",   "2026-13-01", "2026-1-1", "2026-11-21x"};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    int64_t us = 42;
+    if (letter_time_parse(texts[i], NOW_US, &us) || us != 42)
+      fail_msg("%s was taken for a time", texts[i]);
+  }
+}
+
+static void what_is_not_asked_for_is_null(void **state) {
+  (void)state;
+  struct letter_filter filter = {.state = LETTER_ANY};
+  struct letter_filter_params params;
+  letter_filter_params(&filter, "accounting", &params);
+  assert_string_equal(params.values[0], "accounting");
+  for (int i = 1; i < LETTER_FILTER_PARAMS; i++)
+    assert_null(params.values[i]);
+  letter_filter_params_free(&params);
+  assert_false(letter_filter_narrows(&filter));
+}
+
+static void all_that_is_asked_for_has_its_parameter(void **state) {
+  (void)state;
+  struct letter_filter filter = {.id = INT64_MAX,
+                                 .type = "a*b%c_d\\e",
+                                 .code = "handler_failed",
+                                 .has_since = true,
+                                 .since_us = NOW_US,
+                                 .has_until = true,
+                                 .until_us = NOW_US + 1,
+                                 .state = LETTER_OPEN};
+  static const char *const expected[] = {"accounting",
+                                         "9223372036854775807",
+                                         "a%b\\%c\\_d\\\\e",
+                                         "handler_failed",
+                                         "2026-11-21T00:00:00Z",
+                                         "2026-11-21T00:00:00.000001Z",
+                                         "open"};
+  struct letter_filter_params params;
+  letter_filter_params(&filter, "accounting", &params);
+  for (int i = 0; i < LETTER_FILTER_PARAMS; i++)
+    assert_string_equal(params.values[i], expected[i]);
+  letter_filter_params_free(&params);
+}
+
+static void each_filter_but_the_state_narrows(void **state) {
+  (void)state;
+  static const struct letter_filter filters[] = {
+      {.id = 1}, {.type = "*"}, {.code = ""}, {.has_since = true}, {.has_until = true}};
+  for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
+    assert_true(letter_filter_narrows(&filters[i]));
+  assert_false(letter_filter_narrows(&(struct letter_filter){.state = LETTER_REPLAYED}));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(times_are_read_as_people_write_them), cmocka_unit_test(other_texts_are_no_times),
+      cmocka_unit_test(what_is_not_asked_for_is_null),       cmocka_unit_test(all_that_is_asked_for_has_its_parameter),
+      cmocka_unit_test(each_filter_but_the_state_narrows),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
