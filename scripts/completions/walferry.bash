@@ -5,7 +5,7 @@ _walferry() {
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            relay | inbox | init | check | status | drop | explain)
+            relay | inbox | init | check | status | dlq | drop | explain)
                 command=${COMP_WORDS[i]}
                 break
                 ;;
@@ -17,14 +17,19 @@ _walferry() {
             return
             ;;
         --until)
-            mapfile -t COMPREPLY < <(compgen -W "now" -- "$word")
+            [[ $command == dlq ]] || mapfile -t COMPREPLY < <(compgen -W "now" -- "$word")
+            return
+            ;;
+        --state)
+            mapfile -t COMPREPLY < <(compgen -W "open replayed discarded" -- "$word")
             return
             ;;
         --sink)
             mapfile -t COMPREPLY < <(compgen -W "kafka stdout" -- "$word")
             return
             ;;
-        --dry-run | --admin | --confirm) return ;;
+        --dry-run) [[ $command == dlq ]] || return ;;
+        --admin | --confirm | --id | --type | --code | --since | --limit | --max-per-second) return ;;
     esac
     options="--help --log-format"
     case $command in
@@ -32,12 +37,17 @@ _walferry() {
         relay) options+=" --until --sink --dry-run --adopt-slot" ;;
         init) options+=" --print --admin" ;;
         check | status) options+=" --json" ;;
+        dlq)
+            options+=" --id --type --code --since --until --state --all --limit --max-per-second --dry-run --confirm --json"
+            ;;
         drop) options+=" --confirm" ;;
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "relay inbox init check status drop explain" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "relay inbox init check status dlq drop explain" -- "$word")
+    elif [[ $command == dlq && $before != dlq ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "list show replay discard" -- "$word")
     elif [[ $command != explain ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.y*ml' -- "$word")
