@@ -8,7 +8,10 @@
 #include "bridge/base/failpoint.h"
 #include "bridge/base/jsonobject.h"
 #include "bridge/base/jsontext.h"
+#include "bridge/base/log.h"
 #include "bridge/base/memory.h"
+#include "bridge/base/number.h"
+#include "bridge/event/dead_letter.h"
 #include "bridge/inbox/statements.h"
 #include "bridge/inbox/stored.h"
 
@@ -40,7 +43,8 @@ struct letter_work {
   struct registry *registry;
   struct received_reader *reader;
   struct stored stored;
-  struct received event; /* of the message in hand */
+  struct received event;          /* of the message in hand */
+  struct buffer message, details; /* of the last trouble; NUL-terminated */
   char *begin;
 };
 
@@ -51,6 +55,8 @@ struct letter_work *letter_work_new(const struct letters_settings *settings) {
                                .registry = registry_new(inbox->handlers, inbox->handler_count, inbox->unmatched),
                                .reader = received_reader_new(),
                                .begin = memory_format("BEGIN;\n%s", inbox_statements[INBOX_MARKS_LOCK].sql)};
+  buffer_init(&work->message, BUFFER_MAX_ROW);
+  buffer_init(&work->details, BUFFER_MAX_ROW);
   return work;
 }
 
@@ -60,6 +66,8 @@ void letter_work_free(struct letter_work *work) {
   registry_free(work->registry);
   received_reader_free(work->reader);
   stored_free(&work->stored);
+  buffer_free(&work->message);
+  buffer_free(&work->details);
   free(work->begin);
   free(work);
 }
@@ -91,11 +99,31 @@ static void take_sqlstate(const struct connection *conn, struct letter_trouble *
   trouble->code = failure_code(trouble->failure, trouble->sqlstate);
 }
 
-/* A message that was cut to its room may end within a character. */
-static void take_message(struct letter_trouble *trouble, const char *message) {
-  snprintf(trouble->message, sizeof trouble->message, "%s", message);
-  for (size_t len = strlen(trouble->message); len > 0 && !utf8_valid(slice_of(trouble->message));)
-    trouble->message[--len] = '\0';
+static void put_known(struct buffer *json, const char *name, const char *text) {
+  if (text != NULL)
+    jsonobject_text(json, name, text);
+}
+
+/* What the message failed with, before anything else is asked of the server. */
+static void take_failure(struct letter_work *work, const struct connection *conn, struct letter_trouble *trouble) {
+  struct pipeline_failure failure;
+  connection_failure(conn, &failure);
+  take_sqlstate(conn, trouble);
+  buffer_clear(&work->message);
+  buffer_append_text(&work->message, failure.message);
+  buffer_append_char(&work->message, '\0');
+  struct buffer *json = &work->details;
+  buffer_clear(json);
+  jsonobject_open(json, NULL);
+  jsonobject_text(json, "sqlstate", trouble->sqlstate);
+  jsonobject_text(json, "message", failure.message);
+  put_known(json, "detail", failure.detail);
+  put_known(json, "hint", failure.hint);
+  put_known(json, "context", failure.context);
+  jsonobject_close(json);
+  buffer_append_char(json, '\0');
+  trouble->message = work->message.data;
+  trouble->details = json->data;
 }
 
 static enum letter_result broken(struct connection *conn, struct letter_trouble *trouble) {
@@ -117,13 +145,13 @@ static enum letter_result leave(struct connection *conn, enum letters_outcome *o
 
 /* What a transaction says only at its end (deferred constraints) is the message's doing, unless the server or the
  * connection went away. */
-static enum letter_result commit(struct connection *conn, struct letter_trouble *trouble, struct error *err) {
+static enum letter_result commit(struct letter_work *work, struct connection *conn, struct letter_trouble *trouble,
+                                 struct error *err) {
   if (connection_run(conn, "COMMIT", err))
     return LETTER_SETTLED;
-  take_sqlstate(conn, trouble);
+  take_failure(work, conn, trouble);
   if (trouble->failure == FAILURE_LOST || trouble->failure == FAILURE_NOT_COUNTED)
     return LETTER_BROKEN;
-  take_message(trouble, err->message);
   return troubled(conn);
 }
 
@@ -141,18 +169,24 @@ static bool run_statement(struct connection *conn, enum inbox_statement statemen
 
 /* One message */
 
-static bool read_event(struct letter_work *work, const struct stored_row *row, struct problem *problem) {
-  struct received_record record;
-  if (stored_read(&work->stored, row, &record, problem))
-    return received_read(work->reader, &record, &work->event, problem);
+static bool read_event(struct letter_work *work, const struct stored_row *row, struct received_record *record,
+                       struct problem *problem) {
+  if (stored_read(&work->stored, row, record, problem))
+    return received_read(work->reader, record, &work->event, problem);
   struct problem ignored;
-  received_read(work->reader, &record, &work->event, &ignored);
+  received_read(work->reader, record, &work->event, &ignored);
   return false;
 }
 
-static void poison(struct letter_trouble *trouble, const char *code, const char *message) {
-  *trouble = (struct letter_trouble){.code = code, .failure = FAILURE_POISON};
-  take_message(trouble, message);
+/* The message may be cut within a character. */
+static void poison(struct letter_work *work, struct letter_trouble *trouble, const char *code, const char *message) {
+  size_t len = strlen(message);
+  while (len > 0 && !utf8_valid(slice_from(message, len)))
+    len--;
+  buffer_clear(&work->message);
+  buffer_append(&work->message, message, len);
+  buffer_append_char(&work->message, '\0');
+  *trouble = (struct letter_trouble){.code = code, .failure = FAILURE_POISON, .message = work->message.data};
 }
 
 /* In the transaction that is open. */
@@ -175,8 +209,7 @@ static bool call(struct letter_work *work, struct connection *conn, const char *
   if (rows != NULL) {
     *outcome = rows_count(rows) > 0 ? LETTERS_HANDLED : LETTERS_DUPLICATE;
   } else {
-    take_sqlstate(conn, trouble);
-    take_message(trouble, err.message);
+    take_failure(work, conn, trouble);
   }
   buffer_free(&sql);
   for (size_t i = 0; i < COUNT; i++)
@@ -188,8 +221,9 @@ static bool call(struct letter_work *work, struct connection *conn, const char *
 
 static bool handle(struct letter_work *work, struct connection *conn, struct letter_task *task,
                    const struct stored_row *row, enum letters_outcome *outcome, struct letter_trouble *trouble) {
+  struct received_record record;
   struct problem problem = {.code = NULL};
-  bool readable = read_event(work, row, &problem);
+  bool readable = read_event(work, row, &record, &problem);
   char *type = text_of(work->event.type);
   replace(&task->type, type);
   free(type);
@@ -197,7 +231,7 @@ static bool handle(struct letter_work *work, struct connection *conn, struct let
   replace(&task->offset, row->offset);
   task->handler = NULL;
   if (!readable) {
-    poison(trouble, problem.code, problem.message);
+    poison(work, trouble, problem.code, problem.message);
     return false;
   }
   size_t index;
@@ -212,7 +246,7 @@ static bool handle(struct letter_work *work, struct connection *conn, struct let
   case REGISTRY_DEAD_LETTER:
     break;
   }
-  poison(trouble, "unmatched_type", "the config has no handler for this type");
+  poison(work, trouble, "unmatched_type", "no handler is for its type");
   return false;
 }
 
@@ -249,7 +283,7 @@ static enum letter_result resolve(struct letter_work *work, struct connection *c
   if (!run_statement(conn, INBOX_DEAD_LETTER_RESOLVE, 2, (const char *[]){task->id, state}, err))
     return broken(conn, trouble);
   FAILPOINT("letters.before_commit");
-  enum letter_result result = commit(conn, trouble, err);
+  enum letter_result result = commit(work, conn, trouble, err);
   FAILPOINT("letters.after_commit");
   return result;
 }
@@ -357,7 +391,7 @@ static enum letter_result settle_parked(struct letter_work *work, struct connect
   if (!run_statement(conn, INBOX_PARKED_REMOVE, 1, (const char *[]){task->id}, err))
     return broken(conn, trouble);
   FAILPOINT("letters.parked_before_commit");
-  enum letter_result result = commit(conn, trouble, err);
+  enum letter_result result = commit(work, conn, trouble, err);
   FAILPOINT("letters.parked_after_commit");
   return result;
 }
@@ -379,25 +413,11 @@ enum letter_result letter_work_parked(struct letter_work *work, struct connectio
 
 /* Failures */
 
-static char *details_of(const struct letter_trouble *failed) {
-  struct buffer json;
-  buffer_init(&json, BUFFER_MAX_ROW);
-  jsonobject_open(&json, NULL);
-  if (failed->sqlstate[0] != '\0') {
-    jsonobject_text(&json, "sqlstate", failed->sqlstate);
-    jsonobject_text(&json, "message", failed->message);
-  }
-  jsonobject_close(&json);
-  buffer_append_char(&json, '\0');
-  return json.data;
-}
-
 static enum letter_result fail_letter(struct connection *conn, const struct letter_task *task,
-                                      const struct letter_trouble *failed, const char *details,
-                                      enum letters_outcome *outcome, struct letter_trouble *trouble,
-                                      struct error *err) {
-  struct rows *rows =
-      connection_query(conn, letter_failed, 4, (const char *[]){task->id, failed->code, failed->message, details}, err);
+                                      const struct letter_trouble *failed, enum letters_outcome *outcome,
+                                      struct letter_trouble *trouble, struct error *err) {
+  struct rows *rows = connection_query(conn, letter_failed, 4,
+                                       (const char *[]){task->id, failed->code, failed->message, failed->details}, err);
   if (rows == NULL)
     return broken(conn, trouble);
   *outcome = rows_count(rows) > 0 ? LETTERS_FAILED : LETTERS_GONE;
@@ -405,13 +425,41 @@ static enum letter_result fail_letter(struct connection *conn, const struct lett
   return LETTER_SETTLED;
 }
 
+/* For the relay, which publishes it. What is too large for a message is a row only. */
+static bool emit(struct letter_work *work, struct connection *conn, const struct received_record *record,
+                 const struct letter_trouble *failed, const struct rows *letter, struct error *err) {
+  const struct inbox_settings *inbox = work->settings->inbox;
+  int64_t attempts = 0;
+  number_parse(slice_of(rows_text(letter, 0, 1)), 0, INT32_MAX, &attempts);
+  const struct dead_letter dead = {.record = record,
+                                   .received = &work->event,
+                                   .code = failed->code,
+                                   .message = slice_of(failed->message),
+                                   .details = slice_of(failed->details),
+                                   .attempts = (int)attempts,
+                                   .first_failure = slice_of(rows_text(letter, 0, 2)),
+                                   .last_failure = slice_of(rows_text(letter, 0, 3)),
+                                   .topic_suffix = inbox->dead_letter_suffix,
+                                   .consumer = inbox->group};
+  struct buffer text;
+  buffer_init(&text, BUFFER_MAX_ROW);
+  dead_letter_write(&text, &dead);
+  bool fits = !text.overflow;
+  buffer_append_char(&text, '\0');
+  bool ok = !fits || run_statement(conn, INBOX_DEAD_LETTER_EMIT, 1, (const char *[]){text.data}, err);
+  if (!fits)
+    log_warn("dlq.dead_letter_too_large", log_string("dead_letter", rows_text(letter, 0, 0)));
+  buffer_free(&text);
+  return ok;
+}
+
 /* The attempt that failed was rolled back with its transaction; it is counted here, for the letter to take over. */
 static bool bury(struct letter_work *work, struct connection *conn, struct letter_task *task,
-                 const struct stored_row *row, const struct letter_trouble *failed, const char *details,
-                 struct error *err) {
+                 const struct stored_row *row, const struct letter_trouble *failed, struct error *err) {
   const struct received *event = &work->event;
+  struct received_record record;
   struct problem problem;
-  read_event(work, row, &problem);
+  read_event(work, row, &record, &problem);
   char *source = text_of(event->identity_source), *id = text_of(event->id), *type = text_of(event->type);
   const char *const params[] = {work->settings->inbox->group,
                                 row->topic,
@@ -426,12 +474,14 @@ static bool bury(struct letter_work *work, struct connection *conn, struct lette
                                 type,
                                 failed->code,
                                 failed->message,
-                                details,
+                                failed->details,
                                 "true"};
   struct rows *rows = NULL;
   if (run_statement(conn, INBOX_ATTEMPT_BEGIN, 4, params, err))
     rows = connection_query(conn, inbox_statements[INBOX_DEAD_LETTER].sql, 15, params, err);
-  bool ok = rows != NULL && run_statement(conn, INBOX_PARKED_REMOVE, 1, (const char *[]){task->id}, err);
+  bool ok = rows != NULL &&
+            (!work->settings->inbox->dead_letter_records || emit(work, conn, &record, failed, rows, err)) &&
+            run_statement(conn, INBOX_PARKED_REMOVE, 1, (const char *[]){task->id}, err);
   if (ok)
     snprintf(task->id, sizeof task->id, "%s", rows_text(rows, 0, 0));
   rows_free(rows);
@@ -442,9 +492,8 @@ static bool bury(struct letter_work *work, struct connection *conn, struct lette
 }
 
 static enum letter_result fail_parked(struct letter_work *work, struct connection *conn, struct letter_task *task,
-                                      const struct letter_trouble *failed, const char *details,
-                                      enum letters_outcome *outcome, struct letter_trouble *trouble,
-                                      struct error *err) {
+                                      const struct letter_trouble *failed, enum letters_outcome *outcome,
+                                      struct letter_trouble *trouble, struct error *err) {
   enum hold hold = take_hold(work, conn, task, err);
   struct rows *rows = hold == HOLD_OURS ? first_parked(work, conn, task, err) : NULL;
   if (hold == HOLD_BROKEN || (hold == HOLD_OURS && rows == NULL))
@@ -455,7 +504,7 @@ static enum letter_result fail_parked(struct letter_work *work, struct connectio
   } else {
     struct stored_row row = row_of_parked(task, rows);
     *outcome = LETTERS_FAILED;
-    bool ok = bury(work, conn, task, &row, failed, details, err) && connection_run(conn, "COMMIT", err);
+    bool ok = bury(work, conn, task, &row, failed, err) && connection_run(conn, "COMMIT", err);
     result = ok ? LETTER_SETTLED : broken(conn, trouble);
   }
   rows_free(rows);
@@ -465,9 +514,6 @@ static enum letter_result fail_parked(struct letter_work *work, struct connectio
 enum letter_result letter_work_fail(struct letter_work *work, struct connection *conn, struct letter_task *task,
                                     const struct letter_trouble *failed, enum letters_outcome *outcome,
                                     struct letter_trouble *trouble, struct error *err) {
-  char *details = details_of(failed);
-  enum letter_result result = task->parked ? fail_parked(work, conn, task, failed, details, outcome, trouble, err)
-                                           : fail_letter(conn, task, failed, details, outcome, trouble, err);
-  free(details);
-  return result;
+  return task->parked ? fail_parked(work, conn, task, failed, outcome, trouble, err)
+                      : fail_letter(conn, task, failed, outcome, trouble, err);
 }

@@ -8,10 +8,11 @@
 
 /* Why nothing was committed. */
 struct letter_trouble {
-  const char *code; /* static, of the dead letter */
   enum failure_class failure;
-  char sqlstate[6]; /* "": no statement failed */
-  char message[1024];
+  char sqlstate[6];    /* "": no statement failed */
+  const char *code;    /* static, of the dead letter */
+  const char *message; /* of LETTER_TROUBLED, as is the next; of letter_work, until its next letter or parked message */
+  const char *details; /* JSON, as the inbox writes it; NULL: none */
 };
 
 enum letter_result {

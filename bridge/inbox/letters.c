@@ -11,8 +11,9 @@
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/number.h"
+#include "bridge/inbox/handlers.h"
+#include "bridge/inbox/layout.h"
 #include "bridge/inbox/letter_work.h"
-#include "bridge/inbox/statements.h"
 
 #define AWAY_MS 60000
 #define PROGRESS_MS 5000
@@ -42,25 +43,9 @@ static bool set_up(struct connection *conn, int timeout_ms, struct error *err) {
   return ok;
 }
 
-static bool check_layout(struct connection *conn, struct error *err) {
-  struct rows *rows = connection_query(conn, inbox_statements[INBOX_LAYOUT_READ].sql, 0, NULL, err);
-  int64_t version = 0;
-  if (rows == NULL && strcmp(connection_sqlstate(conn), "42P01") != 0)
-    return false;
-  if (rows != NULL && rows_count(rows) > 0)
-    number_parse(slice_of(rows_text(rows, 0, 0)), 0, INT32_MAX, &version);
-  rows_free(rows);
-  if (version == INBOX_LAYOUT)
-    return true;
-  error_refuse(err, "inbox_layout",
-               "the inbox tables in schema walferry have layout %" PRId64 ", this walferry needs %d", version,
-               INBOX_LAYOUT);
-  return error_remedy(err, "run walferry init with this config; if it refuses, see walferry explain inbox_layout");
-}
-
 struct connection *letters_connect(const struct inbox_settings *inbox, struct error *err) {
   struct connection *conn = connection_open(inbox->conninfo, inbox->name, err);
-  if (conn != NULL && set_up(conn, inbox->timeout_ms, err) && check_layout(conn, err))
+  if (conn != NULL && set_up(conn, inbox->timeout_ms, err) && layout_check(conn, err))
     return conn;
   connection_close(conn);
   return NULL;
@@ -354,7 +339,10 @@ bool letters_run(const struct letters_settings *settings, const struct stop *sto
                     .work = letter_work_new(settings),
                     .began_ms = now,
                     .told_ms = now};
-  bool ok = work_on_all(&run, err) && (settings->dry_run || finish_releases(&run, err));
+  bool ok = connect(&run, err) &&
+            (settings->action == LETTERS_DISCARD ||
+             handlers_check(run.conn, settings->inbox->handlers, settings->inbox->handler_count, err)) &&
+            work_on_all(&run, err) && (settings->dry_run || finish_releases(&run, err));
   letter_work_free(run.work);
   connection_close(run.conn);
   return ok;

@@ -61,16 +61,16 @@ struct letters_settings {
   void *note_to;
 };
 
-/* A connection as all of this needs it, and tables of our layout: ERROR_REFUSED inbox_layout where they are not. */
+/* A connection as all of this needs it, to a database whose tables are ours (layout_check). */
 struct connection *letters_connect(const struct inbox_settings *inbox, struct error *err);
 
 /* How many letters match. */
 bool letters_count(struct connection *conn, const struct inbox_settings *inbox, const struct letter_filter *filter,
                    int64_t *count, struct error *err);
 
-/* In the order of their ids. True: all that match were tried; totals says with what success. ERROR_STOPPED where it was
- * stopped, which is heard between two messages; a server that stays away for 60 s is ERROR_RETRY. Totals are filled in
- * any case. */
+/* In the order of their ids. True: all that match were tried; totals, which are filled in any case, say with what
+ * success. ERROR_REFUSED: the handlers of the config cannot be called (handlers_check), and nothing is replayed.
+ * ERROR_STOPPED: it was stopped, which is heard between two messages. ERROR_RETRY: a server stays away for 60 s. */
 bool letters_run(const struct letters_settings *settings, const struct stop *stop, struct letters_totals *totals,
                  struct error *err);
 

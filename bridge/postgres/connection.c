@@ -14,6 +14,7 @@ struct connection {
   PGconn *pg;
   int64_t answer_timeout_ms; /* longer than the server's own statement_timeout, for a server that hangs */
   char sqlstate[6];
+  PGresult *failed; /* NULL: the last statement did not fail, or the server said nothing */
 };
 
 struct rows {
@@ -36,6 +37,7 @@ struct connection *connection_open(const char *conninfo, const char *name, struc
 void connection_close(struct connection *conn) {
   if (conn == NULL)
     return;
+  PQclear(conn->failed);
   PQfinish(conn->pg);
   free(conn);
 }
@@ -49,6 +51,8 @@ static void keep_sqlstate(struct connection *conn, const char *state) {
 /* NULL on failure; err is then filled. */
 static PGresult *run(struct connection *conn, const char *sql, int param_count, const char *const *params,
                      struct error *err) {
+  PQclear(conn->failed);
+  conn->failed = NULL;
   PGresult *result = session_exec(conn->pg, sql, param_count, params, conn->answer_timeout_ms, err);
   if (result == NULL) {
     keep_sqlstate(conn, "08006");
@@ -68,7 +72,7 @@ static PGresult *run(struct connection *conn, const char *sql, int param_count, 
   }
   keep_sqlstate(conn, session_sqlstate(conn->pg, result));
   session_fail(conn->pg, result, err);
-  PQclear(result);
+  conn->failed = result;
   return NULL;
 }
 
@@ -98,6 +102,10 @@ bool connection_set_timeout(struct connection *conn, int timeout_ms, struct erro
 
 const char *connection_sqlstate(const struct connection *conn) {
   return conn->sqlstate;
+}
+
+void connection_failure(const struct connection *conn, struct pipeline_failure *failure) {
+  session_failure(conn->pg, conn->failed, failure);
 }
 
 int connection_socket(const struct connection *conn) {

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "bridge/base/error.h"
+#include "bridge/postgres/pipeline.h"
 
 struct connection;
 
@@ -29,6 +30,8 @@ struct rows *connection_query(struct connection *conn, const char *sql, int para
 /* A script of several statements, results dropped. */
 bool connection_run(struct connection *conn, const char *sql, struct error *err);
 const char *connection_sqlstate(const struct connection *conn); /* "" after success */
+/* All that the server said of the last failure; it may hold row data. Borrowed until the next call. */
+void connection_failure(const struct connection *conn, struct pipeline_failure *failure);
 
 int connection_socket(const struct connection *conn);
 

@@ -162,16 +162,7 @@ const char *pipeline_field(const struct pipeline *p, int row, int column) {
 }
 
 void pipeline_failure(const struct pipeline *p, struct pipeline_failure *failure) {
-  *failure = (struct pipeline_failure){.message = "the connection to Postgres broke"};
-  snprintf(failure->sqlstate, sizeof failure->sqlstate, "%s", session_sqlstate(p->pg, p->result));
-  if (p->result == NULL)
-    return;
-  const char *message = PQresultErrorField(p->result, PG_DIAG_MESSAGE_PRIMARY);
-  if (message != NULL)
-    failure->message = message;
-  failure->detail = PQresultErrorField(p->result, PG_DIAG_MESSAGE_DETAIL);
-  failure->hint = PQresultErrorField(p->result, PG_DIAG_MESSAGE_HINT);
-  failure->context = PQresultErrorField(p->result, PG_DIAG_CONTEXT);
+  session_failure(p->pg, p->result, failure);
 }
 
 bool pipeline_fail(const struct pipeline *p, struct error *err) {

@@ -345,6 +345,19 @@ const char *session_sqlstate(const PGconn *conn, const PGresult *result) {
   return PQstatus(conn) == CONNECTION_OK ? "XX000" : "08006";
 }
 
+void session_failure(const PGconn *conn, const PGresult *result, struct pipeline_failure *failure) {
+  *failure = (struct pipeline_failure){.message = "the connection to Postgres broke"};
+  snprintf(failure->sqlstate, sizeof failure->sqlstate, "%s", session_sqlstate(conn, result));
+  if (result == NULL)
+    return;
+  const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  if (message != NULL)
+    failure->message = message;
+  failure->detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+  failure->hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+  failure->context = PQresultErrorField(result, PG_DIAG_CONTEXT);
+}
+
 static bool state_in_class(const char *state, const char *sqlstate_class) {
   return strncmp(state, sqlstate_class, strlen(sqlstate_class)) == 0;
 }

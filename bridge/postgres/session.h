@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "bridge/base/error.h"
+#include "bridge/postgres/pipeline.h"
 
 enum session_kind { SESSION_SQL = 1, SESSION_REPLICATION };
 
@@ -25,6 +26,9 @@ PGresult *session_exec(PGconn *conn, const char *sql, int param_count, const cha
 
 /* "08006" for a connection that broke without a word from the server, "" for success. */
 const char *session_sqlstate(const PGconn *conn, const PGresult *result);
+
+/* What the server said of a failed result (NULL: of a broken connection); borrowed from it. */
+void session_failure(const PGconn *conn, const PGresult *result, struct pipeline_failure *failure);
 
 /* Fills err from a failed result (NULL: from the connection). The text is the server's message and hint; its detail
  * only where it cannot hold row data; never the statement. Busy or vanishing server: ERROR_RETRY; 42501: ERROR_CONFIG;
