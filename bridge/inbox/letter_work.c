@@ -246,7 +246,7 @@ static bool handle(struct letter_work *work, struct connection *conn, struct let
   case REGISTRY_DEAD_LETTER:
     break;
   }
-  poison(work, trouble, "unmatched_type", "no handler is for its type");
+  poison(work, trouble, CODE_UNMATCHED_TYPE, "no handler is for its type");
   return false;
 }
 
@@ -477,7 +477,8 @@ static bool bury(struct letter_work *work, struct connection *conn, struct lette
                                 failed->details,
                                 "true"};
   struct rows *rows = NULL;
-  if (run_statement(conn, INBOX_ATTEMPT_BEGIN, 4, params, err))
+  bool called = failed->sqlstate[0] != '\0';
+  if (!called || run_statement(conn, INBOX_ATTEMPT_BEGIN, 4, params, err))
     rows = connection_query(conn, inbox_statements[INBOX_DEAD_LETTER].sql, 15, params, err);
   bool ok = rows != NULL &&
             (!work->settings->inbox->dead_letter_records || emit(work, conn, &record, failed, rows, err)) &&
