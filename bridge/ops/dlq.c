@@ -96,6 +96,8 @@ static bool list(const struct dlq *d, struct error *err) {
     if (more)
       snprintf(after, sizeof after, "%s", rows_text(rows, count - 1, 0));
     rows_free(rows);
+    if (ferror(d->out))
+      return error_set(err, ERROR_FATAL, "the list cannot be written: nobody reads it any more, or the disk is full");
   }
   return true;
 }
@@ -161,7 +163,7 @@ static bool resolve(struct dlq *d, enum letters_action action, struct error *err
   struct letters_settings run = {.inbox = d->inbox,
                                  .filter = &s->filter,
                                  .action = action,
-                                 .limit = s->limit,
+                                 .limit = action == LETTERS_DISCARD && s->confirm > 0 ? s->confirm : s->limit,
                                  .max_per_second = s->max_per_second,
                                  .dry_run = s->dry_run,
                                  .note = print_note,
@@ -175,7 +177,8 @@ static bool resolve(struct dlq *d, enum letters_action action, struct error *err
   return ok && fail_left(&totals, err);
 }
 
-/* As many as were looked at are discarded, or none: a filter may say something else than was meant. */
+/* As many as were looked at are discarded, or none: a filter may say something else than was meant. One that comes
+ * meanwhile is not (.limit). */
 static bool confirmed(const struct dlq *d, struct error *err) {
   int64_t count = 0;
   if (d->settings->dry_run)

@@ -123,15 +123,20 @@ void dlq_print_head(FILE *out) {
   print_and_clear(&line, out);
 }
 
+static struct slice to_second(const char *rfc3339) {
+  struct slice text = slice_of(rfc3339);
+  size_t len = strlen("2026-11-21T08:01:58");
+  return slice_from(text.data, text.len < len ? text.len : len);
+}
+
 void dlq_print_line(const struct dlq_letter *l, FILE *out) {
   struct buffer place, key, line;
   buffer_init(&place, BUFFER_MAX_ROW);
   buffer_printf(&place, "%s/%s@%s", l->record.topic, l->record.partition, l->record.offset);
   buffer_init(&key, BUFFER_MAX_ROW);
   append_key(&key, l->record.key);
-  const struct slice fields[] = {slice_of(l->id),       slice_from(l->last_failure, strlen("2026-11-21T08:01:58")),
-                                 buffer_slice(&place),  buffer_slice(&key),
-                                 slice_of(l->type),     slice_of(l->code),
+  const struct slice fields[] = {slice_of(l->id),       to_second(l->last_failure), buffer_slice(&place),
+                                 buffer_slice(&key),    slice_of(l->type),          slice_of(l->code),
                                  slice_of(l->attempts), slice_of(l->parked)};
   buffer_init(&line, BUFFER_MAX_ROW);
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
