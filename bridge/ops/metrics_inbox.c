@@ -44,7 +44,8 @@ static void write_times(const struct metrics *m, const struct inbox_snapshot *s)
     metrics_buckets(m, "walferry_inbox_handler_seconds", METRICS_LABELS({"type", type_of(&s->handlers[i])}),
                     &s->handlers[i].time);
   metrics_histogram(m, "walferry_inbox_batch_seconds",
-                    "Duration of a transaction that was committed; its count is that of the batches.", &s->batch_time);
+                    "Duration of a transaction with calls that was committed; its count is that of the batches.",
+                    &s->batch_time);
   metrics_counter(m, "walferry_inbox_batch_messages_total", "Messages in them.", s->messages);
 }
 

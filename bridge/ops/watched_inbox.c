@@ -41,11 +41,21 @@ static size_t count_partitions(const struct inbox_snapshot *s, enum inbox_partit
   return count;
 }
 
+/* Whatever became of them. */
+static uint64_t count_events(const struct inbox_snapshot *s) {
+  uint64_t count = 0;
+  for (size_t i = 0; i < s->handler_count; i++)
+    for (enum inbox_outcome outcome = INBOX_PROCESSED; outcome <= INBOX_OUTCOMES; outcome++)
+      count += s->handlers[i].outcomes[outcome];
+  return count;
+}
+
 static void sum_up_stream(const struct inbox_snapshot *s, const struct inbox_readiness *readiness, struct vitals *out) {
   size_t stopped = count_partitions(s, INBOX_PARTITION_STOPPED);
   size_t backing_off = count_partitions(s, INBOX_PARTITION_BACKING_OFF);
-  int len = snprintf(out->summary, sizeof out->summary, "%s, %zu partition%s, %" PRIu64 " messages handled",
-                     inbox_state_name(s->state), s->partition_count, s->partition_count == 1 ? "" : "s", s->messages);
+  int len =
+      snprintf(out->summary, sizeof out->summary, "%s, %zu partition%s, %" PRIu64 " events handled",
+               inbox_state_name(s->state), s->partition_count, s->partition_count == 1 ? "" : "s", count_events(s));
   if (backing_off > 0)
     len += snprintf(out->summary + len, sizeof out->summary - (size_t)len, ", %zu backing off", backing_off);
   if (stopped > 0)
@@ -144,11 +154,9 @@ static void write_readiness(const void *moment, struct buffer *out) {
   close_list(out);
 }
 
-static void write_time(const char *name, const struct histogram *h, struct buffer *out) {
-  jsonobject_open(out, name);
+static void write_time(const struct histogram *h, struct buffer *out) {
   jsonobject_integer(out, "count", (int64_t)h->count);
   seconds(out, "seconds", (double)h->sum_us / 1e6);
-  jsonobject_close(out);
 }
 
 static void write_handler(const struct inbox_handler_counts *h, struct buffer *out) {
@@ -157,7 +165,9 @@ static void write_handler(const struct inbox_handler_counts *h, struct buffer *o
   for (enum inbox_outcome outcome = INBOX_PROCESSED; outcome <= INBOX_OUTCOMES; outcome++)
     jsonobject_integer(out, inbox_outcome_name(outcome), (int64_t)h->outcomes[outcome]);
   jsonobject_integer(out, "retries", (int64_t)h->retries);
-  write_time("calls", &h->time, out);
+  jsonobject_open(out, "calls");
+  write_time(&h->time, out);
+  jsonobject_close(out);
   jsonobject_close(out);
 }
 
@@ -178,6 +188,7 @@ static void write_status(const void *source, const void *moment, struct buffer *
   const struct watched_inbox *inbox = source;
   const struct inbox_snapshot *s = moment;
   jsonobject_text(out, "group", inbox->group);
+  jsonobject_integer(out, "events", (int64_t)count_events(s));
   write_lag(s, out);
   open_list(out, "partitions");
   for (size_t i = 0; i < s->partition_count; i++)
@@ -187,8 +198,10 @@ static void write_status(const void *source, const void *moment, struct buffer *
   for (size_t i = 0; i < s->handler_count; i++)
     write_handler(&s->handlers[i], out);
   close_list(out);
+  jsonobject_open(out, "batches");
+  write_time(&s->batch_time, out);
   jsonobject_integer(out, "messages", (int64_t)s->messages);
-  write_time("batches", &s->batch_time, out);
+  jsonobject_close(out);
   jsonobject_open(out, "dead_letters");
   for (int i = 0; i < s->dead_letter_codes; i++)
     jsonobject_integer(out, s->dead_letters[i].code, (int64_t)s->dead_letters[i].count);

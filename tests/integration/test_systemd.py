@@ -150,7 +150,7 @@ def test_an_inbox_tells_how_its_partitions_do(listen):
     systemd = listen(watchdog_ms=1000)
     with Walferry("stopped", binary_path=tool("inbox_pages"), env=systemd.env) as inbox:
         systemd.wait("READY")
-        assert systemd.values("STATUS")[-1] == ("streaming, 2 partitions, 6 messages handled, 1 backing off, 1 stopped: "
+        assert systemd.values("STATUS")[-1] == ("streaming, 2 partitions, 6 events handled, 1 backing off, 1 stopped: "
                                                 "fleet.rentals [0], topic_recreated: the record at offset 99 is another one")
         systemd.wait("WATCHDOG")
         assert inbox.terminate() == 0

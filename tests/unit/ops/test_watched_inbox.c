@@ -17,7 +17,9 @@ static struct watched_inbox source = {.group = "accounting"};
 static const struct watched watched = {
     .class = &watched_inbox_class, .source = &source, .name = "shop", .started_us = 1};
 
-static struct inbox_handler_counts handlers[] = {{.type = "Rental\"Reserved\"", .retries = 3}, {.type = NULL}};
+static struct inbox_handler_counts handlers[] = {
+    {.type = "Rental\"Reserved\"", .outcomes = {[INBOX_PROCESSED] = 40}, .retries = 3},
+    {.type = NULL, .outcomes = {[INBOX_DEAD_LETTERED] = 2}}};
 static struct inbox_partition_view partitions[] = {
     {.topic = "fleet",
      .partition = 0,
@@ -48,7 +50,7 @@ static struct inbox_snapshot streaming(size_t partition_count) {
   return (struct inbox_snapshot){.state = INBOX_STREAMING,
                                  .peer = INBOX_NOBODY,
                                  .failed_peer = INBOX_NOBODY,
-                                 .messages = 42,
+                                 .messages = 41,
                                  .handlers = handlers,
                                  .handler_count = 2,
                                  .partitions = partitions,
@@ -134,7 +136,8 @@ static void the_status_tells_partitions_handlers_and_dead_letters(void **state) 
   assert_int_equal(status, 200);
   assert_string_equal(string_at(page, "name"), "shop");
   assert_string_equal(string_at(page, "group"), "accounting");
-  assert_int_equal(integer_at(page, "messages"), 42);
+  assert_int_equal(integer_at(page, "events"), 42);
+  assert_int_equal(integer_at(json_object_get(page, "batches"), "messages"), 41);
   assert_int_equal(integer_at(json_object_get(page, "lag"), "messages"), 6);
   assert_true(json_real_value(json_object_get(json_object_get(page, "lag"), "seconds")) > 90);
   const json_t *list = json_object_get(page, "partitions");
@@ -182,10 +185,10 @@ static void an_inbox_is_ready_for_the_service_manager_once_it_streams(void **sta
   assert_string_equal(tell(&told, &s, 0), "STATUS=starting");
   s = streaming(1);
   s.turned_ago_ms = 1000000;
-  assert_string_equal(tell(&told, &s, 10), "READY=1\nSTATUS=streaming, 1 partition, 42 messages handled");
+  assert_string_equal(tell(&told, &s, 10), "READY=1\nSTATUS=streaming, 1 partition, 42 events handled");
   s.partition_count = 3;
   assert_string_equal(tell(&told, &s, 2000), "");
-  assert_string_equal(tell(&told, &s, 2010), "STATUS=streaming, 3 partitions, 42 messages handled, 1 backing off, "
+  assert_string_equal(tell(&told, &s, 2010), "STATUS=streaming, 3 partitions, 42 events handled, 1 backing off, "
                                              "1 stopped: fleet [2], topic_recreated: another record lies there");
 }
 
