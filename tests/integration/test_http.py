@@ -44,7 +44,7 @@ def get_json(run, path):
     return status, json.loads(text)
 
 
-def metrics(run):
+def metrics(run, instance="shop"):
     """{'walferry_lag_seconds': 0.0, 'walferry_relay_state{state="standby"}': 1.0, ...}; the label name is checked and
     left out. The page is one that promtool takes."""
     status, headers, text = request(run, "/metrics")
@@ -55,7 +55,7 @@ def metrics(run):
     for line in text.splitlines():
         if not line.startswith("#"):
             name, label, rest, value = re.fullmatch(r'(\w+)\{name="([^"]*)",?([^}]*)\} (\S+)', line).groups()
-            assert label.startswith("shop"), line
+            assert label.startswith(instance), line
             samples[name + ("{" + rest + "}" if rest else "")] = float(value)
     return samples
 
@@ -198,9 +198,8 @@ def test_the_alert_rules_are_valid_and_fire_as_they_should():
         assert re.search(rf"alertname: {name}\n +eval_time: \w+\n +exp_alerts:\n +- exp_labels", tested), f"{name} never fires"
 
 
-def test_pages_while_events_flow_and_generations_change(shop):
-    """Many readers, a busy relay, a walsender that is ended: also run under ThreadSanitizer."""
-    run = shop.relay(config=served(shop))
+@contextlib.contextmanager
+def many_readers(run):
     stop = threading.Event()
 
     def read(path):
@@ -213,15 +212,22 @@ def test_pages_while_events_flow_and_generations_change(shop):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         readers = [pool.submit(read, path) for path in ("/metrics", "/status", "/readyz", "/healthz")]
         try:
-            shop.insert_many(3000)
-            mark = run.mark()
-            shop.postgres.terminate_slot_user(shop.slot)
-            run.wait_streaming(60, after=mark)
-            shop.insert_many(3000)
-            wait_records(shop, 6000, 60)
+            yield
         finally:
             stop.set()
         assert all(reader.result() > 5 for reader in readers)
+
+
+def test_pages_while_events_flow_and_generations_change(shop):
+    """Many readers, a busy relay, a walsender that is ended: also run under ThreadSanitizer."""
+    run = shop.relay(config=served(shop))
+    with many_readers(run):
+        shop.insert_many(3000)
+        mark = run.mark()
+        shop.postgres.terminate_slot_user(shop.slot)
+        run.wait_streaming(60, after=mark)
+        shop.insert_many(3000)
+        wait_records(shop, 6000, 60)
     values = metrics(run)
     recoveries = [v for k, v in values.items() if k.startswith("walferry_recoveries_total")]
     assert values["walferry_generations_total"] == 2 and sum(recoveries) == 1
@@ -275,6 +281,113 @@ def test_an_inbox_with_a_stopped_partition_is_alive_and_not_ready(inbox_pages):
     first = 'topic="fleet.rentals",partition="0"'
     assert values["walferry_inbox_partition_state{" + first + ',state="stopped"}'] == 1
     assert "walferry_inbox_lag_messages{" + first + "}" not in values
+    assert run.terminate() == 0
+
+
+def served_inbox(inbox, **values):
+    """It listens elsewhere than a relay of the same config would."""
+    return inbox.changed(**values) | {"http": {"listen": "192.0.2.1:1", "inbox_listen": "127.0.0.1:0"}}
+
+
+def wait_values(run, matches):
+    return system.wait_for(lambda: (v := metrics(run, "inbox")) and matches(v) and v, 20, "the metrics")
+
+
+SOMETIMES = """create or replace function app.on_event(e jsonb) returns void language plpgsql as $$ begin
+  if e->>'payload' = 'bad' then raise exception 'no way'; end if;
+  if e->>'payload' = 'busy' then raise exception 'busy' using errcode = '40001'; end if;
+  insert into app.seen (id) values (e->>'id');
+end $$"""
+
+
+def test_a_running_inbox_counts_what_it_does(inbox):
+    inbox.psql(SOMETIMES)
+    run = inbox.start(config=served_inbox(inbox, handlers=[{"type": "Happened", "call": "app.on_event"}]))
+    wait_ready(run)
+    ids = inbox.produce("a", "b", "bad", partition=0)
+    inbox.produce({"id": ids[0], "payload": "again"}, partition=1)
+    inbox.produce("c", type="Other", partition=1)
+    values = wait_values(run, lambda v: sum(n for k, n in v.items() if k.startswith("walferry_inbox_events_total")) == 5)
+    events = {k: n for k, n in values.items() if k.startswith("walferry_inbox_events_total") and n}
+    assert events == {
+        'walferry_inbox_events_total{type="Happened",outcome="processed"}': 2,
+        'walferry_inbox_events_total{type="Happened",outcome="duplicate"}': 1,
+        'walferry_inbox_events_total{type="Happened",outcome="dead_lettered"}': 1,
+        'walferry_inbox_events_total{type="",outcome="dead_lettered"}': 1}
+    assert values['walferry_inbox_dead_letters_total{code="handler_failed"}'] == 1
+    assert values['walferry_inbox_handler_seconds_count{type="Happened"}'] == 2
+    assert values["walferry_inbox_batch_messages_total"] >= values["walferry_inbox_batch_seconds_count"] > 0
+    assert values["walferry_ready"] == 1 and values['walferry_inbox_state{state="streaming"}'] == 1
+    wait_values(run, lambda v: [v[f'walferry_inbox_next_offset{{topic="{inbox.topic}",partition="{n}"}}'] for n in range(3)]
+                == [3, 2, 0])
+    status, page = get_json(run, "/status")
+    assert status == 200 and page["group"] == inbox.group and page["lag"] == {"messages": 0, "seconds": 0}
+    assert page["events"] == 5
+    assert run.terminate() == 0
+
+
+def test_pages_while_events_flow_through_an_inbox(inbox):
+    """Many readers, a busy inbox, a session that is ended: also run under ThreadSanitizer."""
+    run = inbox.start(config=served_inbox(inbox))
+    with many_readers(run):
+        wait_ready(run)
+        inbox.produce(*range(1000), partition=0)
+        mark = run.mark()
+        inbox.psql("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'walferry/%'")
+        inbox.produce(*range(1000), partition=1)
+        run.wait_event("inbox.streaming", after=mark, timeout=60)
+        system.wait_for(lambda: len(inbox.seen()) == 2000, 60, "all events")
+    assert sum(v for k, v in metrics(run, "inbox").items() if k.startswith("walferry_recoveries_total")) >= 1
+    assert run.terminate() == 0
+
+
+def test_a_partition_that_backs_off_is_named_and_the_inbox_is_ready(inbox):
+    inbox.psql(SOMETIMES)
+    slow = {"max_attempts": 9, "backoff_ms": 60000, "backoff_max_ms": 60000}
+    run = inbox.start(config=served_inbox(inbox, retry=slow))
+    wait_ready(run)
+    inbox.produce("busy", "b", partition=2)
+    inbox.produce("c", partition=1)
+    page = system.wait_for(lambda: (p := get_json(run, "/readyz")[1])["held_up"] and p, 20, "backing off")
+    assert page["ready"] is True
+    partition, = page["held_up"]
+    assert (partition["partition"], partition["state"], partition["attempts"]) == (2, "backing_off", 1)
+    assert partition["code"] and "busy" in partition["error"]
+    place = f'{{topic="{inbox.topic}",partition="2"}}'
+    values = wait_values(run, lambda v: v["walferry_inbox_lag_seconds" + place] > 1)
+    assert values['walferry_inbox_retries_total{type="*"}'] == 1
+    assert run.terminate() == 0
+
+
+def test_a_stopped_partition_makes_a_running_inbox_not_ready(inbox):
+    inbox.produce(*range(5), partition=0)
+    inbox.drain()
+    inbox.produce(*range(5), partition=0)
+    inbox.kafka.delete_records(inbox.topic, {0: 8})
+    run = inbox.start(config=served_inbox(inbox))
+    page = wait_not_ready(run, "partition_stopped")
+    assert page["state"] == "streaming" and "offset_deleted" in page["error"]
+    values = metrics(run, "inbox")
+    assert values[f'walferry_inbox_partition_state{{topic="{inbox.topic}",partition="0",state="stopped"}}'] == 1
+    assert run.terminate() == 0
+
+
+def test_a_running_inbox_names_the_server_that_is_away(make_inbox, kafka, postgres_proxy):
+    inbox = make_inbox(pg_proxy=True, kafka_proxy=True)
+    run = inbox.start(config=served_inbox(inbox))
+    wait_ready(run)
+    postgres_proxy.refuse()
+    inbox.produce("a", partition=0)
+    page = wait_not_ready(run, "postgres_away")
+    assert page["error"] and page["state"] == "recovering"
+    values = metrics(run, "inbox")
+    assert values["walferry_ready"] == 0 and values['walferry_recoveries_total{kind="retry"}'] >= 1
+    postgres_proxy.heal()
+    wait_ready(run)
+    kafka.proxy.refuse()
+    assert wait_not_ready(run, "kafka_away")["error"]
+    kafka.proxy.heal()
+    wait_ready(run, 60)
     assert run.terminate() == 0
 
 
