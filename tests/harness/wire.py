@@ -217,7 +217,7 @@ def delete_records(port, topic, before):
             _check(code)
 
 
-RESOURCES = {2: "Topic", 4: "Cluster", 5: "TransactionalId"}
+RESOURCES = {2: "Topic", 3: "Group", 4: "Cluster", 5: "TransactionalId"}
 OPERATIONS = {3: "Read", 4: "Write", 5: "Create", 6: "Delete", 8: "Describe", 10: "DescribeConfigs", 12: "IdempotentWrite"}
 PATTERNS = {3: "literal", 4: "prefixed"}
 _ANY, _ALLOW = 1, 3

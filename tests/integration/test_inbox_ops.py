@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from harness import system, wire
 from harness.shop import quote
 from test_check import Report
 from test_inbox_sql import dump
+from test_roles_acls import PRINCIPAL, least  # noqa: F401 a fixture
 
 pytestmark = pytest.mark.decoder("pgoutput")  # nothing here is read from the WAL
 
@@ -348,6 +350,35 @@ def test_both_halves_are_shown(make_shop):
     report = Report(shop.run("check", "--json").expect_exit(3))
     assert report.codes() == {"handler_missing"}
     assert report.lines["position"]["status"] == "ok"
+
+
+# With an authorizer: the printed ACLs are enough for all that is asked, and what is missing is named
+
+
+def test_the_group_and_topics_need_their_acls(least):
+    least.create_role()
+    topic, group = f"{least.name}.in", f"accounting-{least.name}"
+    del least.config["relay"]
+    for key in ("slot", "publication", "decoder", "create"):
+        del least.config["postgres"][key]
+    least.config["inbox"] = {"group": group, "topics": [topic], "handlers": [{"type": "*", "ignore": True}]}
+    least.init("--admin", least.postgres.conninfo(least.db))
+    least.kafka.create_topic(topic, 1)
+
+    def check(exit_code):
+        return Report(least.run("check", "--json").expect_exit(exit_code))
+
+    report = check(1)
+    assert "not authorised" in report.expect(f"group {group}", "fail", f"grant Read and Describe on group {group}")["message"]
+    report.expect(f"source {topic}", "fail", topic)
+    least.run("status").expect_exit(1)
+    least.apply_acls(least.init("--print").stdout.decode())
+    system.wait_for(lambda: len(wire.acls(least.kafka.port, PRINCIPAL)) == 5, 10, "ACLs in force")
+    report = check(0)
+    report.expect(f"group {group}", "ok")
+    report.expect(f"source {topic}", "ok")
+    least.run("status").expect_exit(0)
+    least.assert_no_secret_said()
 
 
 # drop
