@@ -283,10 +283,9 @@ bool handling_batch(struct handling *h, struct partition *const *partitions, int
   for (int i = 0; i < h->part_count; i++)
     send_part(h, &h->parts[i]);
   struct store_result result;
-  bool ok = store_commit(h->store, h->called, &result, err);
-  inbox_report_talk(h->report, INBOX_NOBODY);
-  if (!ok)
+  if (!store_commit(h->store, h->called, &result, err))
     return false;
+  inbox_report_talk(h->report, INBOX_NOBODY);
   int64_t took_us = clock_monotonic_us() - began_us;
   switch (result.ending) {
   case STORE_COMMITTED: {
@@ -515,6 +514,7 @@ bool handling_alone(struct handling *h, struct partition *p, struct error *err) 
   received_read(h->reader, &single.record, &single.event, &single.problem);
   inbox_report_talk(h->report, INBOX_POSTGRES);
   bool ok = single.m->action == REGISTRY_CALL ? call(h, &single, err) : bury_uncalled(h, &single, err);
-  inbox_report_talk(h->report, INBOX_NOBODY);
+  if (ok)
+    inbox_report_talk(h->report, INBOX_NOBODY);
   return ok;
 }

@@ -38,6 +38,7 @@ struct inbox {
   const struct stop *stop;
   struct inbox_report *report;
   struct handling *handling;
+  char *session_name; /* of the sessions in Postgres: not a relay's */
 
   struct store *store; /* NULL: to be opened at store_due_ms */
   int64_t store_due_ms;
@@ -141,8 +142,9 @@ static void drop_consumer(struct inbox *in) {
 }
 
 /* What a session of statements that are prepared would say less well. */
-static bool check_database(const struct inbox_settings *s, struct error *err) {
-  struct connection *conn = connection_open(s->conninfo, s->name, err);
+static bool check_database(const struct inbox *in, struct error *err) {
+  const struct inbox_settings *s = in->settings;
+  struct connection *conn = connection_open(s->conninfo, in->session_name, err);
   bool ok = conn != NULL && layout_check(conn, err) && handlers_check(conn, s->handlers, s->handler_count, err);
   connection_close(conn);
   return ok;
@@ -150,15 +152,16 @@ static bool check_database(const struct inbox_settings *s, struct error *err) {
 
 static bool open_store(struct inbox *in, struct error *err) {
   const struct inbox_settings *s = in->settings;
-  struct store_settings settings = {.name = s->name,
+  struct store_settings settings = {.name = in->session_name,
                                     .conninfo = s->conninfo,
                                     .consumer = s->group,
                                     .handlers = s->handlers,
                                     .handler_count = s->handler_count,
                                     .timeout_ms = s->timeout_ms,
-                                    .stop = in->stop};
+                                    .stop = in->stop,
+                                    .report = in->report};
   inbox_report_talk(in->report, INBOX_POSTGRES);
-  if (check_database(s, err))
+  if (check_database(in, err))
     in->store = store_open(&settings, err);
   if (in->store != NULL && handling_connect(in->handling, in->store, in->consumer, err)) {
     in->let_in = true;
@@ -662,6 +665,7 @@ bool inbox_run(const struct inbox_settings *settings, const struct stop *stop, s
                      .stop = stop,
                      .report = report,
                      .handling = handling_new(settings, report),
+                     .session_name = memory_format("%s/inbox", settings->name),
                      .seed = (uint64_t)clock_wall_us() ^ (uint64_t)getpid()};
   backoff_init(&in.store_backoff, 100, 10000, in.seed);
   backoff_init(&in.consumer_backoff, 100, 10000, in.seed + 1);
@@ -674,5 +678,6 @@ bool inbox_run(const struct inbox_settings *settings, const struct stop *stop, s
   leave(&in);
   handling_free(in.handling);
   free(in.partitions);
+  free(in.session_name);
   return ok;
 }

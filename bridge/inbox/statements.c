@@ -41,7 +41,7 @@ const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
                             "JOIN pg_locks l ON l.locktype = 'transactionid' AND l.granted AND l.transactionid = "
                             "inbox_offsets.xmax\n"
                             "JOIN pg_stat_activity a ON a.pid = l.pid AND a.usename = current_user AND "
-                            "a.application_name LIKE 'walferry/%'\n"
+                            "a.application_name = current_setting('application_name')\n"
                             "  AND a.wait_event = 'ClientRead' AND a.state_change < clock_timestamp() - interval '2 "
                             "seconds'\n"
                             "WHERE " PARTITION},

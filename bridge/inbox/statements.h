@@ -40,9 +40,9 @@ enum inbox_statement {
    * holder of an earlier claim can commit anything. No row: another claimed it since it was read. Commit it by itself,
    * before the first batch. 55P03 (lock_not_available): for two seconds another session had the row locked. */
   INBOX_OFFSET_CLAIM,
-  /* $1 to $3. Ends that session, if it is walferry's and waits for its client: a process that hangs in the middle of a
-   * batch would keep its locks until it goes on. (No time-out of the server's ends such a session: for it a client that
-   * has not sent all of a pipeline is not idle.) */
+  /* $1 to $3. Ends that session, if it is named like ours and waits for its client: a process that hangs in the middle
+   * of a batch would keep its locks until it goes on. (No time-out of the server's ends such a session: for it a client
+   * that has not sent all of a pipeline is not idle.) */
   INBOX_OFFSET_EVICT,
   /* $1 to $3, $4 our claim. After the last batch: not dirty any more. Where another has claimed it, nothing happens. */
   INBOX_OFFSET_RELEASE,

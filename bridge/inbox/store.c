@@ -20,6 +20,7 @@
 #define WAIT_SLICE_MS 100
 #define IDLE_TRANSACTION_MS 10000 /* a process that hangs in a transaction lets go of its locks */
 #define CALL_NAME_SIZE 32
+#define FAILURE_TEXT_MAX ((size_t)16 * 1024)
 
 /* What was sent, and so what the next answers are about. */
 enum step { STEP_OTHER = 1, STEP_MOVE, STEP_CALL, STEP_LETTER };
@@ -81,9 +82,20 @@ static bool next_answer(struct store *s, enum pipeline_answer *answer, struct er
   return pipeline_next(s->pipeline, deadline_ms, answer, err);
 }
 
+/* What a handler raises may be of any size: as much of it as tells, in whole characters. */
+static struct slice shortened(const char *text) {
+  size_t len = strnlen(text, FAILURE_TEXT_MAX + 1);
+  if (len > FAILURE_TEXT_MAX)
+    for (len = FAILURE_TEXT_MAX; len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80;)
+      len--;
+  return slice_from(text, len);
+}
+
 static void put_known(struct buffer *json, const char *name, const char *text) {
-  if (text != NULL)
-    jsonobject_text(json, name, text);
+  if (text == NULL)
+    return;
+  jsonobject_key(json, name);
+  buffer_append_json(json, shortened(text));
 }
 
 static void keep_failure(struct store *s, struct store_result *result) {
@@ -91,14 +103,14 @@ static void keep_failure(struct store *s, struct store_result *result) {
   pipeline_failure(s->pipeline, &failure);
   buffer_clear(&s->details);
   jsonobject_open(&s->details, NULL);
-  jsonobject_text(&s->details, "sqlstate", failure.sqlstate);
-  jsonobject_text(&s->details, "message", failure.message);
+  put_known(&s->details, "sqlstate", failure.sqlstate);
+  put_known(&s->details, "message", failure.message);
   put_known(&s->details, "detail", failure.detail);
   put_known(&s->details, "hint", failure.hint);
   put_known(&s->details, "context", failure.context);
   jsonobject_close(&s->details);
   size_t json_len = s->details.len;
-  buffer_append_text(&s->details, failure.message);
+  buffer_append_slice(&s->details, shortened(failure.message));
   result->details = slice_from(s->details.data, json_len);
   result->message = slice_from(s->details.data + json_len, s->details.len - json_len);
   memcpy(result->sqlstate, failure.sqlstate, sizeof result->sqlstate);
@@ -136,6 +148,7 @@ static void take_letter(const struct store *s, struct store_letter_row *row) {
 }
 
 static void take_answer(struct store *s, struct reading *r, enum step step, enum pipeline_answer answer) {
+  inbox_report_turn(s->settings.report);
   if (answer == PIPELINE_FAILED) {
     keep_failure(s, r->result);
     r->result->call = step == STEP_CALL ? r->calls : -1;
@@ -143,7 +156,7 @@ static void take_answer(struct store *s, struct reading *r, enum step step, enum
     /* INBOX_OFFSET_SWAP divides by the number of rows that it moved */
     if (step == STEP_MOVE && slice_is(slice_of(r->result->sqlstate), "22012"))
       r->result->ending = STORE_DISPLACED;
-  } else if (answer == PIPELINE_DONE && step == STEP_CALL) {
+  } else if (answer == PIPELINE_DONE && step == STEP_CALL && r->called != NULL) {
     take_called(s, &r->called[r->calls]);
   } else if (answer == PIPELINE_DONE && step == STEP_LETTER) {
     take_letter(s, r->row);

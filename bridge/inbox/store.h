@@ -21,8 +21,9 @@ struct store_settings {
   const char *consumer;
   const struct handler_spec *handlers; /* borrowed */
   size_t handler_count;
-  int timeout_ms;          /* of one statement, and so of a handler's call */
-  const struct stop *stop; /* when requested, what takes long is cancelled after some seconds */
+  int timeout_ms;              /* of one statement, and so of a handler's call */
+  const struct stop *stop;     /* when requested, what takes long is cancelled after some seconds */
+  struct inbox_report *report; /* each answer is a step */
 };
 
 /* Tables and handlers have been checked (layout.h, handlers.h). */
