@@ -169,7 +169,8 @@ def fleet_state(fleet):
 
 
 def events_of_handlers(fleet):
-    return sorted(fleet.rows("select type, aggregateid, payload::text, causation_id from outbox where causation_id is not null"))
+    return sorted(fleet.rows("select type, aggregateid, payload::text, causation_id from outbox "
+                             "where causation_id is not null"))
 
 
 @pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
