@@ -56,7 +56,8 @@ class Example:
     def settle(self):
         """Until every event that was emitted is published, every record is handled, and nothing more comes of it."""
         def counts():
-            return self.psql("select count(*) from outbox"), sum(len(self.kafka.consume(t)) for t in self.event_topics())
+            records = sum(len(self.kafka.consume(topic)) for topic in self.event_topics())
+            return self.psql("select count(*) from outbox"), records
         last = None
         while last != counts():
             last = counts()
@@ -202,6 +203,42 @@ def test_a_kill_in_the_middle_and_duplicates_change_nothing(fleet, moment):
     assert fleet.letters() == []
 
 
+@pytest.fixture
+def no_standby(postgres):
+    """Commits are flushed, and so published, and nobody else sees them: they wait for a standby that is not there, until
+    the function that this is is called. walferry's own do not wait."""
+    def end():
+        postgres.psql("alter system reset synchronous_standby_names")
+        postgres.psql("select pg_reload_conf()")
+    postgres.psql("alter system set synchronous_standby_names = 'nobody'; select pg_reload_conf()")
+    try:
+        yield end
+    finally:
+        end()
+
+
+def test_events_that_are_faster_than_their_transactions(fleet, no_standby):
+    fleet.env["PGOPTIONS"] = "-c synchronous_commit=local"
+    fleet.relay()
+    inbox = fleet.inbox()
+    inbox.wait_event("inbox.streaming")
+    with fleet.postgres.session("fleet") as application:
+        application.send("select fleet.reserve('r-1', 'van-1', 'ada', 3)")
+        wait_until(lambda: fleet.rows(CHARGES.format("r-1")) == [("initial", 240)])
+        assert fleet.rows(RENTAL.format("r-1")) == [], "charged already, and not to be seen yet"
+        no_standby()
+        application.wait()
+        fleet.postgres.psql("alter system set synchronous_standby_names = 'nobody'; select pg_reload_conf()")
+        application.send("select fleet.complete('r-1', 3, 100)")
+        waits = "select count(*) from pg_stat_activity where datname = 'fleet' and wait_event = 'transactionid'"
+        wait_until(lambda: fleet.psql(waits) == "1")
+        assert fleet.rows(RENTAL.format("r-1")) == [("reserved", 0)]
+        no_standby()
+        application.wait()
+    wait_until(lambda: fleet.rows(RENTAL.format("r-1")) == [("charged", 0)])
+    assert fleet.letters() == []
+
+
 ORDER = "select status, reason from sales.orders where id = '{}'"
 
 
@@ -249,6 +286,20 @@ def test_an_order_that_cannot_be_handled_is_a_dead_letter(orders):
     assert stock(orders)["apple"] == 98, "its neighbour was handled, and nothing of it stays"
     parked, = orders.query("select convert_from(key, 'UTF8') as key from walferry.inbox_parked")
     assert parked["key"] == "o-1", "the cancellation waits behind it"
+
+
+def test_an_answer_that_is_faster_than_its_order(orders, no_standby):
+    orders.env["PGOPTIONS"] = "-c synchronous_commit=local"
+    orders.relay()
+    inbox = orders.inbox()
+    with orders.postgres.session("orders") as application:
+        application.send("""select sales.create_order('o-1', '{"apple": 3}')""")
+        inbox.wait_event("inbox.event_failed", type="InventoryAdjusted")
+        assert orders.rows(ORDER.format("o-1")) == []
+        no_standby()
+        application.wait()
+    wait_until(lambda: orders.rows(ORDER.format("o-1")) == [("confirmed", None)])
+    assert orders.letters() == []
 
 
 @pytest.mark.parametrize("moment", ["before_commit", "after_commit"])

@@ -51,7 +51,8 @@ DECLARE
 BEGIN
   PERFORM accounting.charge(p->>'rental', 'extra_days', (p->>'extra_days')::integer * (p->>'daily_rate')::numeric);
   PERFORM accounting.charge(p->>'rental', 'kilometres', (p->>'km')::integer * (p->>'km_rate')::numeric);
-  UPDATE fleet.rentals SET status = 'charged' WHERE id = p->>'rental' AND status = 'returned';
+  -- By its key alone: so it waits for the transaction of fleet.complete, should that not be visible yet.
+  UPDATE fleet.rentals SET status = 'charged' WHERE id = p->>'rental';
   PERFORM accounting.settle(p->>'rental');  -- it may have been paid in advance
 
   UPDATE fleet.vehicles SET rental = NULL, km = km + (p->>'km')::integer
@@ -94,6 +95,9 @@ BEGIN
     RETURN;
   END IF;
   UPDATE fleet.rentals SET paid = paid + (p->>'amount')::numeric WHERE id = p->>'rental';
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'payment % is for a rental that does not exist', p->>'payment' USING ERRCODE = 'no_data_found';
+  END IF;
   PERFORM accounting.settle(p->>'rental');
 END $$;
 

@@ -62,6 +62,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   p jsonb := event->'payload';
 BEGIN
+  -- An event may be faster than the visibility of what it came with: tried again, until the order is there.
+  PERFORM FROM sales.orders o WHERE o.id = p->>'order' FOR UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'order % is not there', p->>'order' USING ERRCODE = '40001';
+  END IF;
   CASE event->>'type'
     WHEN 'InventoryAdjusted' THEN
       UPDATE sales.orders o SET status = 'confirmed' WHERE o.id = p->>'order' AND o.status = 'created';
