@@ -469,6 +469,16 @@ def test_discarded_letters_are_not_called_and_what_is_parked_is(held):
     assert held.dlq("discard", "--all") == "dead letters: 0\nparked behind them: 0\n"
 
 
+def test_what_is_parked_waits_for_the_letter_that_holds_the_key(letters):
+    early = letters.letter("1", key="k")
+    late = letters.letter("2", key="k", hold=True)
+    letters.arrive("3", key="k")
+    letters.dlq("discard", "--id", str(early), "--confirm", "1")
+    assert letters.done() == [] and letters.parked() == 1 and letters.holds() == [str(late)]
+    letters.dlq("replay")
+    assert letters.done() == ["2", "3"] and letters.holds() == []
+
+
 def test_what_is_parked_behind_a_discarded_letter_may_fail(held):
     held.psql("insert into app.broken values ('second')")
     held.dlq("discard", "--id", str(held.numbers[0]), "--confirm", "1", exit=1)
