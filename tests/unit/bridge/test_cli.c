@@ -103,7 +103,7 @@ static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
       {{"", "c"}, "unknown command: "},
       {{"--help", "nothing"}, "unknown command: nothing"},
       {{"relay", "c", "d"}, "not understood: d"},
-      {{"relay", "c", "--unti", "--x"}, "--until takes now or an LSN such as 0/16B3748, not: --x"},
+      {{"relay", "c", "--until", "--x"}, "--until takes now or an LSN such as 0/16B3748, not: --x"},
       {{"relay", "c", "--nothing"}, "unknown option: --nothing"},
       {{"relay", "c", "-x"}, "unknown option: -x"},
       {{"relay", "c", "-until", "now"}, "unknown option: -u"},
