@@ -159,8 +159,8 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     ok = check_run(settings_relay(&settings, config), settings_inbox(&settings, config), &stop, cli->json, stdout, err);
     break;
   case COMMAND_STATUS:
-    ok =
-        status_run(settings_relay(&settings, config), settings_inbox(&settings, config), &stop, cli->json, stdout, err);
+    ok = status_run(config->name, config->postgres.conninfo, settings_relay(&settings, config),
+                    settings_inbox(&settings, config), &stop, cli->json, stdout, err);
     break;
   case COMMAND_DLQ:
     ok = dlq_run(&cli->dlq, &settings.inbox, &stop, stdout, err);

@@ -135,10 +135,10 @@ static bool fail_missing(const struct status *status, struct error *err) {
   return error_remedy(err, "%s", missing->remedy);
 }
 
-bool status_run(const struct relay_settings *relay, const struct inbox_settings *inbox, const struct stop *stop,
-                bool json, FILE *out, struct error *err) {
+bool status_run(const char *name, const char *conninfo, const struct relay_settings *relay,
+                const struct inbox_settings *inbox, const struct stop *stop, bool json, FILE *out, struct error *err) {
   struct status_inbox view = {.consumer = inbox == NULL ? NULL : inbox->group};
-  struct status status = {.instance = relay != NULL ? relay->name : inbox->name,
+  struct status status = {.instance = name,
                           .slot_name = relay == NULL ? NULL : relay->slot,
                           .quarantine_topic = relay == NULL ? NULL : relay->publisher.quarantine_topic,
                           .inbox = inbox == NULL ? NULL : &view};
@@ -146,8 +146,7 @@ bool status_run(const struct relay_settings *relay, const struct inbox_settings 
   position_init(&status.position);
   if (relay != NULL)
     read_kafka(&status, relay, stop); /* first: the position may only have moved on when Postgres is asked */
-  status.postgres_read = read_postgres(&status, relay, inbox == NULL ? NULL : &view,
-                                       relay != NULL ? relay->conninfo : inbox->conninfo, &status.postgres_error);
+  status.postgres_read = read_postgres(&status, relay, inbox == NULL ? NULL : &view, conninfo, &status.postgres_error);
   if (inbox != NULL)
     read_group(&view, inbox, &cluster_id);
   (json ? status_print_json : status_print_text)(&status, out);
