@@ -4,6 +4,10 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "bridge/base/jsonobject.h"
+
+#define TEXT_MAX ((size_t)16 * 1024)
+
 const char CODE_UNMATCHED_TYPE[] = "unmatched_type";
 
 static const struct {
@@ -44,4 +48,33 @@ const char *failure_code(enum failure_class failure, const char *sqlstate) {
     break;
   }
   return strcmp(sqlstate, "57014") == 0 ? "handler_timeout" : "retries_exhausted";
+}
+
+static struct slice shortened(const char *text) {
+  size_t len = strnlen(text, TEXT_MAX + 1);
+  if (len > TEXT_MAX)
+    for (len = TEXT_MAX; len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80;)
+      len--;
+  return slice_from(text, len);
+}
+
+static void put_known(struct buffer *json, const char *name, const char *text) {
+  if (text == NULL)
+    return;
+  jsonobject_key(json, name);
+  buffer_append_json(json, shortened(text));
+}
+
+void failure_details(struct buffer *json, const struct pipeline_failure *failure) {
+  jsonobject_open(json, NULL);
+  put_known(json, "sqlstate", failure->sqlstate);
+  put_known(json, "message", failure->message);
+  put_known(json, "detail", failure->detail);
+  put_known(json, "hint", failure->hint);
+  put_known(json, "context", failure->context);
+  jsonobject_close(json);
+}
+
+struct slice failure_message(const struct pipeline_failure *failure) {
+  return shortened(failure->message);
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "bridge/base/failpoint.h"
-#include "bridge/base/jsonobject.h"
 #include "bridge/base/jsontext.h"
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
@@ -99,28 +98,17 @@ static void take_sqlstate(const struct connection *conn, struct letter_trouble *
   trouble->code = failure_code(trouble->failure, trouble->sqlstate);
 }
 
-static void put_known(struct buffer *json, const char *name, const char *text) {
-  if (text != NULL)
-    jsonobject_text(json, name, text);
-}
-
 /* What the message failed with, before anything else is asked of the server. */
 static void take_failure(struct letter_work *work, const struct connection *conn, struct letter_trouble *trouble) {
   struct pipeline_failure failure;
   connection_failure(conn, &failure);
   take_sqlstate(conn, trouble);
   buffer_clear(&work->message);
-  buffer_append_text(&work->message, failure.message);
+  buffer_append_slice(&work->message, failure_message(&failure));
   buffer_append_char(&work->message, '\0');
   struct buffer *json = &work->details;
   buffer_clear(json);
-  jsonobject_open(json, NULL);
-  jsonobject_text(json, "sqlstate", trouble->sqlstate);
-  jsonobject_text(json, "message", failure.message);
-  put_known(json, "detail", failure.detail);
-  put_known(json, "hint", failure.hint);
-  put_known(json, "context", failure.context);
-  jsonobject_close(json);
+  failure_details(json, &failure);
   buffer_append_char(json, '\0');
   trouble->message = work->message.data;
   trouble->details = json->data;

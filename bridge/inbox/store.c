@@ -7,7 +7,6 @@
 
 #include "bridge/base/clock.h"
 #include "bridge/base/failpoint.h"
-#include "bridge/base/jsonobject.h"
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/number.h"
@@ -20,7 +19,6 @@
 #define WAIT_SLICE_MS 100
 #define IDLE_TRANSACTION_MS 10000 /* a process that hangs in a transaction lets go of its locks */
 #define CALL_NAME_SIZE 32
-#define FAILURE_TEXT_MAX ((size_t)16 * 1024)
 
 /* What was sent, and so what the next answers are about. */
 enum step { STEP_OTHER = 1, STEP_MOVE, STEP_CALL, STEP_LETTER };
@@ -82,35 +80,13 @@ static bool next_answer(struct store *s, enum pipeline_answer *answer, struct er
   return pipeline_next(s->pipeline, deadline_ms, answer, err);
 }
 
-/* What a handler raises may be of any size: as much of it as tells, in whole characters. */
-static struct slice shortened(const char *text) {
-  size_t len = strnlen(text, FAILURE_TEXT_MAX + 1);
-  if (len > FAILURE_TEXT_MAX)
-    for (len = FAILURE_TEXT_MAX; len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80;)
-      len--;
-  return slice_from(text, len);
-}
-
-static void put_known(struct buffer *json, const char *name, const char *text) {
-  if (text == NULL)
-    return;
-  jsonobject_key(json, name);
-  buffer_append_json(json, shortened(text));
-}
-
 static void keep_failure(struct store *s, struct store_result *result) {
   struct pipeline_failure failure;
   pipeline_failure(s->pipeline, &failure);
   buffer_clear(&s->details);
-  jsonobject_open(&s->details, NULL);
-  put_known(&s->details, "sqlstate", failure.sqlstate);
-  put_known(&s->details, "message", failure.message);
-  put_known(&s->details, "detail", failure.detail);
-  put_known(&s->details, "hint", failure.hint);
-  put_known(&s->details, "context", failure.context);
-  jsonobject_close(&s->details);
+  failure_details(&s->details, &failure);
   size_t json_len = s->details.len;
-  buffer_append_slice(&s->details, shortened(failure.message));
+  buffer_append_slice(&s->details, failure_message(&failure));
   result->details = slice_from(s->details.data, json_len);
   result->message = slice_from(s->details.data + json_len, s->details.len - json_len);
   memcpy(result->sqlstate, failure.sqlstate, sizeof result->sqlstate);

@@ -48,6 +48,6 @@ const struct explain_page explain_messages[] = {
      LETTERS("unmatched_type"),
      "Add a handler and call it; or add the type with `ignore: true`, or set\n"
      "inbox.unmatched: skip, and discard what is there:\n" REPLAY(
-         "unmatched_type") "  walferry dlq shop.yaml discard --code unmatched_type\n"},
+         "unmatched_type") "  walferry dlq shop.yaml discard --code unmatched_type --confirm COUNT\n"},
 };
 const size_t explain_message_count = sizeof explain_messages / sizeof explain_messages[0];

@@ -42,7 +42,24 @@ static void sqlstates_have_their_class(void **state) {
   }
 }
 
+static void details_hold_what_is_known_in_whole_characters(void **state) {
+  (void)state;
+  static char large[40000];
+  struct buffer json;
+  buffer_init(&json, 1 << 20);
+  struct pipeline_failure failure = {.sqlstate = "P0001", .message = "no \"way\"", .hint = "none"};
+  failure_details(&json, &failure);
+  assert_true(
+      slice_is(buffer_slice(&json), "{\"sqlstate\":\"P0001\",\"message\":\"no \\\"way\\\"\",\"hint\":\"none\"}"));
+  for (size_t i = 0; i + 3 < sizeof large; i += 3)
+    memcpy(large + i, "\xe2\x82\xac", 3);
+  failure.message = large;
+  assert_int_equal(failure_message(&failure).len, 16383); /* 16,384 is within a character */
+  buffer_free(&json);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(sqlstates_have_their_class)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(sqlstates_have_their_class),
+                                     cmocka_unit_test(details_hold_what_is_known_in_whole_characters)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
