@@ -314,6 +314,7 @@ static bool admit(struct inbox *in, struct partition *p, struct error *err) {
     FAILPOINT("inbox.before_claim");
     ok = claim(in, p, &stored, start, err);
     if (ok && p->claim > 0) {
+      FAILPOINT("inbox.after_claim");
       error_clear(&p->error);
       ok = read_from(in, p, err);
     } else {

@@ -149,6 +149,7 @@ static bool collect(struct store *s, struct store_called *called, struct store_l
   bool ok = !s->sending_failed && pipeline_sync(s->pipeline, &s->sending_error);
   if (!ok)
     *err = s->sending_error;
+  FAILPOINT("inbox.sent");
   enum pipeline_answer answer = PIPELINE_DONE;
   for (size_t i = 0; ok && i < s->step_count; i++) {
     ok = next_answer(s, &answer, err);

@@ -57,6 +57,8 @@ transaction.state.log.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+# So that a test need not wait long until the group misses a member that was killed.
+group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2
 num.io.threads=4

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from chaos import verify, writers
-from chaos.verify import Record, Sampler, check_committed, check_positions, check_records
+from chaos.verify import Record, Sampler, check_committed, check_effects, check_offsets, check_positions, check_records
 from harness import system
 from harness.postgres import lsn_text
 
@@ -136,3 +136,64 @@ def test_an_ack_ahead_of_the_position_is_seen(shop):
         shop.kafka.produce(topic, json.dumps(position(flush + n + 2, commit=0)), key="current")
     assert sampler.sample()[1] == flush + 101
     sampler.stop()
+
+
+class Inbox:
+    """Six events of two keys in two partitions, the fourth of them poison; the first once more at the end, and one in both
+    partitions."""
+
+    def __init__(self):
+        sent = [(p, key, f"{key}-{n}") for n in range(1, 4) for p, key in enumerate(("a", "b"))]
+        sent += [(0, "a", "a-1"), (0, "w", "w"), (1, "w", "w")]
+        self.records = []
+        for partition, key, id in sent:
+            offset = sum(1 for r in self.records if r[0] == partition)
+            self.records.append((partition, offset, key, "one", id, id == "b-2"))
+        self.letters = [(1, 1)]
+        self.effects = [("one", id, key, 1) for key, id in
+                        (("w", "w"), ("b", "b-1"), ("a", "a-1"), ("a", "a-2"), ("b", "b-3"), ("a", "a-3"))]
+        self.marks = {(e[0], e[1]) for e in self.effects}
+
+    def problems(self):
+        return check_effects(self.records, self.effects, self.letters, self.marks)
+
+    def handled(self, n, **changes):
+        """Replaces what is known of one effect."""
+        names = ("source", "id", "key", "times")
+        self.effects[n] = tuple(changes.get(name, was) for name, was in zip(names, self.effects[n]))
+
+
+def test_a_faithful_inbox_has_no_problems():
+    assert Inbox().problems() == []
+
+
+@pytest.mark.parametrize("wrong, complaint", [
+    (lambda i: i.effects.pop(), "lost"),
+    (lambda i: i.handled(2, times=2), "handled more than once"),
+    (lambda i: i.effects.append(("other", "a-1", "a", 1)), "never sent"),
+    (lambda i: i.effects.append(("one", "b-2", "b", 1)), "or fail"),
+    (lambda i: i.handled(2, key="b"), "another key"),
+    (lambda i: i.effects.insert(2, i.effects.pop(3)), "out of order"),
+    (lambda i: i.letters.clear(), "without a dead letter"),
+    (lambda i: i.letters.append((1, 1)), "too many"),
+    (lambda i: i.letters.append((0, 0)), "too many"),
+    (lambda i: i.marks.pop(), "without a mark"),
+    (lambda i: i.marks.add(("one", "b-2")), "marked without"),
+])
+def test_each_wrong_of_an_inbox_is_found(wrong, complaint):
+    inbox = Inbox()
+    wrong(inbox)
+    assert any(complaint in problem for problem in inbox.problems()), inbox.problems()
+
+
+def test_an_event_in_two_partitions_has_no_place_of_its_own():
+    inbox = Inbox()
+    inbox.effects.append(inbox.effects.pop(0))
+    assert inbox.problems() == []
+
+
+def test_offsets_stand_behind_the_last_record():
+    records = Inbox().records
+    assert check_offsets(records, {0: 5, 1: 4, 2: 0}, {0: 5, 1: 6, 2: 0}) == []
+    for wrong in ({0: 4, 1: 4, 2: 0}, {0: 5, 1: 7, 2: 0}, {0: 5, 1: 4}):
+        assert len(check_offsets(records, wrong, {0: 5, 1: 6, 2: 0})) == 1

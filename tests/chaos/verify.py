@@ -27,17 +27,23 @@ def read_records(shop):
     return records
 
 
+def _problems():
+    """A list, and what adds to it where there is something to report."""
+    problems = []
+
+    def report(what, items):
+        items = list(items)
+        if items:
+            shown = ", ".join(str(i) for i in items[:_SHOWN])
+            problems.append(f"{len(items)} {what}: {shown}" + (", ..." if len(items) > _SHOWN else ""))
+    return problems, report
+
+
 def check_records(committed, records):
     """Problems as texts; none means exactly once, in order, nothing else.
 
     committed: {id: (topic, key, seq)}; records: each partition's in the order of its offsets."""
-    problems = []
-
-    def report(what, items):
-        if items:
-            shown = ", ".join(str(i) for i in items[:_SHOWN])
-            problems.append(f"{len(items)} {what}: {shown}" + (", ..." if len(items) > _SHOWN else ""))
-
+    problems, report = _problems()
     times = collections.Counter(r.id for r in records)
     report("lost", [f"{id} {committed[id]}" for id in committed if id not in times])
     report("repeated", [f"{id} {n} times" for id, n in times.items() if n > 1])
@@ -72,6 +78,70 @@ def check_committed(committed):
         sequences[topic, key].append(seq)
     return [f"the writers left a broken sequence for {key}" for key, seqs in sequences.items()
             if sorted(seqs) != list(range(1, len(seqs) + 1))]
+
+
+def check_inbox(ledger, lost=()):
+    """Problems as texts, of an inbox that is through with its topic. lost: places that may be dead letters, though their
+    events are none that must fail."""
+    records = ledger.records()
+    return (check_effects(records, ledger.effects(), ledger.letter_places(), ledger.marks(), lost)
+            + check_offsets(records, ledger.inbox.offsets(), ledger.inbox.kafka.end_offsets(ledger.inbox.topic))
+            + [f"left behind in {what}: {rows[:_SHOWN]}" for what, rows in (
+                ("inbox_attempts", ledger.attempts()), ("inbox_parked", ledger.parked()),
+                ("inbox_offsets, dirty", ledger.dirty())) if rows])
+
+
+def check_effects(records, effects, letters, marks, lost=()):
+    """Each event's effect once and in order, each that fails one dead letter for each of its records, and nothing else.
+
+    records: (partition, offset, key, source, id, fails), each partition's in the order of its offsets; effects:
+    (source, id, key, times) in the order in which they came about; letters: (partition, offset); marks: (source, id)."""
+    problems, report = _problems()
+    places = collections.defaultdict(set)  # partitions of each event
+    wanted = {}  # event: key, in the order of the first records
+    failing = set(lost)
+    for partition, offset, key, source, id, fails in records:
+        if fails:
+            failing.add((partition, offset))
+        elif (partition, offset) not in failing:
+            places[source, id].add(partition)
+            wanted.setdefault((source, id), key)
+    found = {(source, id): times for source, id, _, times in effects}
+    report("lost", [e for e in wanted if e not in found])
+    report("handled more than once", [f"{e} {times} times" for e, times in found.items() if times != 1])
+    report("handled that were never sent, or fail", [e for e in found if e not in wanted])
+    report("handled with another key", [(s, i) for s, i, key, _ in effects if wanted.get((s, i), key) != key])
+    report("out of order in their key", _out_of_order(
+        {e: key for e, key in wanted.items() if e in found and len(places[e]) == 1}, effects))
+
+    times = collections.Counter(letters)
+    report("without a dead letter", sorted(failing - set(times)))
+    report("dead letters too many", [f"{place} {n} times" for place, n in times.items()
+                                     if n > 1 or place not in failing])
+    report("handled without a mark", sorted(set(found) - marks))
+    report("marked without having been handled", sorted(marks - set(found)))
+    return problems
+
+
+def _out_of_order(wanted, effects):
+    """Per key: the first effect that is not the one which its records have at that place."""
+    sent, made = collections.defaultdict(list), collections.defaultdict(list)
+    for event, key in wanted.items():
+        sent[key].append(event)
+    for source, id, key, _ in effects:
+        if (source, id) in wanted:
+            made[key].append((source, id))
+    return [next(f"{key}: {b} where {a} was due" for a, b in zip(sent[key], made[key]) if a != b)
+            for key in sent if sent[key] != made[key]]
+
+
+def check_offsets(records, offsets, ends):
+    """Each stored offset is behind the last record, and not behind the end of the log: {partition: offset}."""
+    behind = dict.fromkeys(ends, 0)
+    for record in records:
+        behind[record[0]] = record[1] + 1
+    return [f"partition {p} stands at {offsets.get(p)}, its last record before {behind[p]}, its end is {ends[p]}"
+            for p in ends if not behind[p] <= offsets.get(p, -1) <= ends[p]]
 
 
 def ack_lsn(position):
