@@ -471,8 +471,8 @@ static bool call(struct handling *h, struct single *single, struct error *err) {
   if (single->counted) {
     if (!store_attempt_begin(h->store, &single->place, &attempts, err))
       return false;
-    if (attempts > h->settings->max_attempts)
-      return bury_crashed(h, single, attempts - 1, err);
+    if (attempts > h->settings->max_attempts) /* this one is not made */
+      return store_attempt_uncount(h->store, &single->place, err) && bury_crashed(h, single, attempts - 1, err);
     FAILPOINT("inbox.attempt_counted");
   }
   struct store_move move = move_behind(p, single->m->message);

@@ -271,7 +271,7 @@ static bool claim(struct inbox *in, struct partition *p, const struct store_offs
     p->next_offset = start;
     p->read_offset = start;
     p->alone_from = start; /* what an attempt was made at before, is settled before others depend on it */
-    p->alone_below = start + 1;
+    p->alone_below = start + (stored->dirty ? CLAIMED_AFTER_DEATH : 1);
     p->counted_below = stored->stuck ? start + CLAIMED_AFTER_DEATH : 0;
     if (stored->stuck)
       log_info("inbox.careful", log_string("topic", at.topic), log_int("partition", at.partition),

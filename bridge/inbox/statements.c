@@ -25,7 +25,7 @@ const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
 
     [INBOX_OFFSET_READ] = {"wf_offset_read",
                            "SELECT next_offset, claim, dirty AND next_offset = claimed_offset AS stuck, cluster_id, "
-                           "record_offset, record_timestamp, record_id\n"
+                           "record_offset, record_timestamp, record_id, dirty\n"
                            "FROM walferry.inbox_offsets WHERE " PARTITION},
     [INBOX_OFFSET_ENTER] = {"wf_offset_enter",
                             "INSERT INTO walferry.inbox_offsets (consumer, topic, partition, next_offset, cluster_id)\n"

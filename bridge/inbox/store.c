@@ -301,6 +301,7 @@ bool store_offset_read(struct store *s, const struct store_partition *at, struct
         .record_offset = field_number(s, 4),
         .record_timestamp = field_number(s, 5),
         .record_id = memory_string(pipeline_field(s->pipeline, 0, 6)),
+        .dirty = slice_is(slice_of(pipeline_field(s->pipeline, 0, 7)), "t"),
     };
   return settle(s, err);
 }
