@@ -300,6 +300,18 @@ static void stop_partition(struct partition *p, const struct error *why) {
     log_error_event(LOG_ERROR, "inbox.partition_stopped", why);
 }
 
+/* It cannot be read, for this reason. */
+static void turn_away(struct partition *p, const struct error *why) {
+  if (why->kind == ERROR_REFUSED) {
+    stop_partition(p, why);
+    return;
+  }
+  p->state = PARTITION_WAITING; /* the brokers do not say */
+  p->due_ms = clock_monotonic_ms() + ADMIT_RETRY_MS;
+  p->error = *why;
+  log_error_event(LOG_WARN, "inbox.partition_waits", why);
+}
+
 /* Reads, judges and claims one partition that is due. false: the store or the consumer is of no use any more. */
 static bool admit(struct inbox *in, struct partition *p, struct error *err) {
   struct store_partition at = {.topic = p->at.topic, .partition = p->at.partition};
@@ -316,17 +328,36 @@ static bool admit(struct inbox *in, struct partition *p, struct error *err) {
     if (ok && p->claim > 0) {
       FAILPOINT("inbox.after_claim");
       error_clear(&p->error);
+      partition_heard(p);
       ok = read_from(in, p, err);
     } else {
       p->due_ms = clock_monotonic_ms() + ADMIT_RETRY_MS / 10; /* another was faster: look again */
     }
-  } else if (why.kind == ERROR_REFUSED) {
-    stop_partition(p, &why);
-  } else { /* the brokers do not say */
-    p->state = PARTITION_WAITING;
-    p->due_ms = clock_monotonic_ms() + ADMIT_RETRY_MS;
-    p->error = why;
-    log_error_event(LOG_WARN, "inbox.partition_waits", &why);
+  } else {
+    turn_away(p, &why);
+  }
+  store_offset_clear(&stored);
+  inbox_report_talk(in->report, INBOX_NOBODY);
+  return ok;
+}
+
+/* Of a partition that nothing was read of for a while. librdkafka does not tell when a topic was deleted and made again
+ * meanwhile: it goes on at the same offset, if the other log has one. */
+static bool judge_again(struct inbox *in, struct partition *p, struct error *err) {
+  struct store_partition at = {.topic = p->at.topic, .partition = p->at.partition};
+  struct store_offset stored;
+  inbox_report_talk(in->report, INBOX_POSTGRES);
+  if (!store_offset_read(in->store, &at, &stored, err))
+    return false;
+  struct error why = {.kind = ERROR_NONE};
+  int64_t ignored;
+  bool ok = true;
+  if (judge(in, p, &stored, &ignored, &why)) {
+    partition_heard(p);
+  } else {
+    ok = partition_rest(p, in->consumer, PARTITION_WAITING, 0, err);
+    if (ok)
+      turn_away(p, &why);
   }
   store_offset_clear(&stored);
   inbox_report_talk(in->report, INBOX_NOBODY);
@@ -506,6 +537,9 @@ static void probe(struct inbox *in) {
 /* One step of handling: each partition whose first message runs by itself, then a batch of the others. */
 static bool handle(struct inbox *in, struct error *err) {
   bool any = queued(in) > 0;
+  for (int i = 0; i < in->partition_count; i++)
+    if (in->partitions[i]->doubtful && in->partitions[i]->first != NULL && !judge_again(in, in->partitions[i], err))
+      return false;
   for (int i = 0; i < in->partition_count; i++)
     if (handling_runs_alone(in->partitions[i]) && !handling_alone(in->handling, in->partitions[i], err))
       return false;

@@ -9,6 +9,8 @@
 /* Of one partition at a time, so that a partition with many waiting leaves room for the others'. */
 #define QUEUE_PAUSE 2000
 #define QUEUE_RESUME 1000
+/* Nobody deletes a topic, makes it again and writes as much to it as was read in less time. */
+#define HEARD_MS 1000
 
 void partition_init(struct partition *p, const struct consumer_partition *at, int64_t backoff_ms,
                     int64_t backoff_max_ms, uint64_t seed) {
@@ -16,8 +18,16 @@ void partition_init(struct partition *p, const struct consumer_partition *at, in
   backoff_init(&p->backoff, backoff_ms, backoff_max_ms, seed);
 }
 
+void partition_heard(struct partition *p) {
+  p->heard_ms = clock_monotonic_ms();
+  p->doubtful = false;
+}
+
 void partition_push(struct partition *p, struct consumer *consumer, struct partition_message *message) {
+  int64_t now_ms = clock_monotonic_ms();
   message->next = NULL;
+  p->doubtful |= now_ms - p->heard_ms > HEARD_MS;
+  p->heard_ms = now_ms;
   if (p->first == NULL)
     p->first = message;
   else

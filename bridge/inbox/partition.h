@@ -32,6 +32,8 @@ struct partition {
   int64_t next_offset; /* as committed */
   int64_t read_offset; /* fetched up to here; more than what is queued where only markers follow */
   int64_t until;       /* the end of what was committed at admission */
+  int64_t heard_ms;    /* when something came of it, or it was admitted; clock_monotonic_ms */
+  bool doubtful;       /* so much later came more that its topic may have been made again meanwhile: judge it first */
 
   /* Messages from..below run by themselves: one of them failed in a batch, or it is not known which. Those before
    * counted_below have their attempt counted before the call. */
@@ -51,6 +53,8 @@ struct partition {
 
 void partition_init(struct partition *p, const struct consumer_partition *at, int64_t backoff_ms,
                     int64_t backoff_max_ms, uint64_t seed);
+/* It was admitted, or judged again. */
+void partition_heard(struct partition *p);
 /* Behind the last. */
 void partition_push(struct partition *p, struct consumer *consumer, struct partition_message *message);
 /* The first; also its consumer's memory. */
