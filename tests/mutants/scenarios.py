@@ -6,7 +6,8 @@ instead (a keepalive came first), the run is thrown away and walferry started on
 import contextlib
 import signal
 
-from chaos.verify import Sampler
+from chaos.ledger import Ledger
+from chaos.verify import Sampler, check_inbox
 from harness import system
 from harness.postgres import lsn_number
 
@@ -66,6 +67,25 @@ class Lab:
         """A file for a fail point's pause."""
         self._pauses += 1
         return shop.dir / f"pause{self._pauses}"
+
+
+class InboxLab:
+    """The same for the inbox: a topic of one partition, and a handler that keeps books."""
+
+    def __init__(self, make_inbox, binary):
+        self._make_inbox, self._binary = make_inbox, str(binary)
+
+    def ledger(self):
+        return Ledger(self._make_inbox(sql=Ledger.SQL, partitions=1))
+
+    def start(self, ledger, **kwargs):
+        return ledger.inbox.start(binary_path=self._binary, **kwargs)
+
+    def judge(self, ledger):
+        ledger.inbox.drain(binary_path=self._binary)
+        problems = check_inbox(ledger)
+        if problems:
+            raise Broken("; ".join(problems))
 
 
 def reached(*files, timeout=30):
@@ -204,3 +224,46 @@ def wait_received(shop):
                                   f"on s.active_pid = r.pid where s.slot_name = '{shop.slot}'")
         return lsn and lsn_number(lsn) >= target
     system.wait_for(received, 15, "received by the relay")
+
+
+def inbox_offset_outside_transaction(lab):
+    """A handler is under way when walferry is killed, and then its backend is ended. What was to be one transaction is
+    undone, or not all of it."""
+    ledger = lab.ledger()
+    ledger.inbox.produce(*range(5))
+    with ledger.gate() as gate:
+        run = lab.start(ledger)
+        backend = gate.wait_for_handler()
+        run.kill9()
+        gate.terminate(backend)
+    lab.judge(ledger)
+
+
+def inbox_no_compare_and_swap(lab):
+    """A is about to send its transaction, and hangs until the group has given its partition to B, which makes the event a
+    dead letter and goes on. Then A sends it. (Of effects the marks would see to it that there are no two; a dead letter
+    has none.)"""
+    ledger = lab.ledger()
+    ledger.inbox.produce({"payload": {"poison": True}}, "next")
+    pause = ledger.inbox.dir / "pause"
+    a = lab.start(ledger, failpoint=f"inbox.before_commit=pause:{pause}")
+    reached(pause)
+    a.sigstop()
+    b = lab.start(ledger)
+    ledger.wait_handled(1)
+    if len(ledger.letter_places()) != 1:
+        raise RuntimeError(b.log_tail())
+    release(pause)
+    a.sigcont()
+    system.wait_for(lambda: a.find("inbox.displaced") or a.find("inbox.dead_letter"), 30, "A's transaction")
+    for run in (a, b):
+        if run.terminate() != 0:
+            raise RuntimeError(run.log_tail())
+    lab.judge(ledger)
+
+
+def inbox_mark_without_source(lab):
+    """Two outboxes that number their events alike."""
+    ledger = lab.ledger()
+    ledger.inbox.produce({"id": "1", "source": "one", "payload": 1}, {"id": "1", "source": "other", "payload": 1})
+    lab.judge(ledger)

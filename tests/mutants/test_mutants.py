@@ -12,9 +12,15 @@ MUTANTS = {  # name: what gives it away
     "no_new_producer": r" [1-9]\d* repeated",
 }
 
+INBOX_MUTANTS = {
+    "inbox_offset_outside_transaction": r"[1-9]\d* lost",
+    "inbox_no_compare_and_swap": r"[1-9]\d* dead letters too many",
+    "inbox_mark_without_source": r"[1-9]\d* lost",
+}
+
 
 def test_every_mutant_has_its_scenario():
-    assert build.names() == sorted(MUTANTS)
+    assert build.names() == sorted(MUTANTS | INBOX_MUTANTS)
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -26,3 +32,14 @@ def test_the_product_passes(name, make_shop):
 def test_the_mutant_is_caught(name, make_shop):
     with pytest.raises(scenarios.Broken, match=MUTANTS[name]):
         getattr(scenarios, name)(scenarios.Lab(make_shop, build.build(name)))
+
+
+@pytest.mark.parametrize("name", INBOX_MUTANTS)
+def test_the_product_passes_with_its_inbox(name, make_inbox):
+    getattr(scenarios, name)(scenarios.InboxLab(make_inbox, binary()))
+
+
+@pytest.mark.parametrize("name", INBOX_MUTANTS)
+def test_the_mutant_of_the_inbox_is_caught(name, make_inbox):
+    with pytest.raises(scenarios.Broken, match=INBOX_MUTANTS[name]):
+        getattr(scenarios, name)(scenarios.InboxLab(make_inbox, build.build(name)))
