@@ -7,10 +7,28 @@ import dataclasses
 import random
 
 # kind: (target, shortest, longest duration in seconds)
-KINDS = {
+_RELAY = {
     "relay.sigkill": ("relay", 0.0, 1.0),
     "relay.sigterm": ("relay", 0.0, 1.0),
     "relay.zombie": ("relay", 1.0, 3.0),
+    "kafka_link.hold_end_txn": ("kafka_link", 0.2, 3.0),  # its client is cut off, the broker gets it later
+    "kafka_link.late_end_txn": ("kafka_link", 0.2, 3.0),  # its client waits
+    "kafka_link.unanswered_end_txn": ("kafka_link", 0.0, 0.5),  # the broker gets it, its client no answer
+}
+
+# Of the members of a group, those who leave come back when it is over.
+_INBOX = {
+    "inbox.sigkill": ("inbox", 0.0, 2.0),
+    "inbox.sigkill_two": ("inbox", 0.0, 1.0),
+    "inbox.sigkill_all": ("inbox", 0.0, 1.0),
+    "inbox.sigterm": ("inbox", 0.0, 2.0),
+    "inbox.join": ("inbox", 1.0, 4.0),
+    "inbox.zombie": ("inbox", 3.0, 5.0),  # beyond their session time-out
+    "postgres.backend_sigkill": ("postgres", 0.0, 0.5),  # the server then restarts all of them
+    "postgres.end_sessions": ("postgres", 0.0, 0.5),
+}
+
+_SERVERS = {
     "broker.sigkill": ("broker", 0.0, 1.5),
     "broker.freeze": ("broker", 0.5, 6.0),
     "postgres.immediate": ("postgres", 0.0, 1.0),
@@ -21,10 +39,11 @@ KINDS = {
     "kafka_link.cut": ("kafka_link", 0.0, 0.5),
     "kafka_link.delay": ("kafka_link", 1.0, 3.0),
     "kafka_link.blackhole": ("kafka_link", 1.0, 6.0),
-    "kafka_link.hold_end_txn": ("kafka_link", 0.2, 3.0),  # its client is cut off, the broker gets it later
-    "kafka_link.late_end_txn": ("kafka_link", 0.2, 3.0),  # its client waits
-    "kafka_link.unanswered_end_txn": ("kafka_link", 0.0, 0.5),  # the broker gets it, its client no answer
 }
+
+# By what is tried: the relay, the inbox, or both in a row.
+KINDS = {"relay": _RELAY | _SERVERS, "inbox": _INBOX | _SERVERS, "both": _RELAY | _INBOX | _SERVERS}
+MEMBERS = 3
 
 # Beyond librdkafka's socket timeout, now and then.
 LONG = {"broker.freeze": (11.0, 14.0), "kafka_link.blackhole": (11.0, 14.0), "kafka_link.late_end_txn": (11.0, 14.0)}
@@ -48,7 +67,7 @@ class Step:
     apart: float  # seconds between the starts of two faults
     huge: bool
     calm: float  # seconds of peace afterwards
-    settle: bool  # wait until the relay has caught up: the end of a deck
+    settle: bool  # wait until walferry has caught up: the end of a deck
 
     def __str__(self):
         faults = " + ".join(f"{f.kind} {f.seconds:.2f}s" + "".join(f" {k}={v}" for k, v in f.arguments)
@@ -57,21 +76,22 @@ class Step:
                 + (", settle" if self.settle else ""))
 
 
-def steps(seed):
+def steps(seed, tried="relay"):
     """All steps of a seed, without end."""
     rng = random.Random(f"walferry/{seed}")
+    kinds = KINDS[tried]
     number = 0
     while True:
-        deck = sorted(KINDS)
+        deck = sorted(kinds)
         rng.shuffle(deck)
         while deck:
             number += 1
-            faults = [_fault(rng, deck.pop())]
+            faults = [_fault(rng, kinds, deck.pop())]
             if rng.random() < 0.3:
-                second = next((k for k in deck if _go_together(faults[0].target, KINDS[k][0])), None)
+                second = next((k for k in deck if _go_together(faults[0].target, kinds[k][0])), None)
                 if second is not None:
                     deck.remove(second)
-                    faults.append(_fault(rng, second))
+                    faults.append(_fault(rng, kinds, second))
             yield Step(number=number, faults=tuple(faults), apart=round(rng.uniform(0, 0.5), 3), huge=rng.random() < 0.2,
                        calm=round(rng.choice((0.2, 1.0, 2.5)) * rng.uniform(0.5, 1.0), 3), settle=not deck)
 
@@ -80,8 +100,8 @@ def _go_together(one, other):
     return one != other and frozenset((one, other)) not in EXCLUDE
 
 
-def _fault(rng, kind):
-    target, shortest, longest = KINDS[kind]
+def _fault(rng, kinds, kind):
+    target, shortest, longest = kinds[kind]
     if kind in LONG and rng.random() < 0.15:
         shortest, longest = LONG[kind]
     arguments = ()
@@ -89,4 +109,8 @@ def _fault(rng, kind):
         arguments = (("delay", round(rng.uniform(0.01, 0.2), 3)),)
     elif kind == "relay.zombie":
         arguments = (("then", rng.choice(("zombie_is_killed", "zombie_is_stopped", "successor_is_killed"))),)
+    elif kind in ("inbox.sigkill", "inbox.sigkill_two", "inbox.sigterm"):
+        arguments = (("first", rng.randrange(MEMBERS)),)
+    elif kind == "inbox.zombie":
+        arguments = (("first", rng.randrange(MEMBERS)), ("then", rng.choice(("goes_on", "is_killed", "is_stopped"))))
     return Fault(kind=kind, target=target, seconds=round(rng.uniform(shortest, longest), 3), arguments=arguments)

@@ -3,13 +3,16 @@ import itertools
 import os
 import random
 
+import pytest
+
 from chaos import schedule
 from chaos.chaos import Chaos
 
 SECONDS = 90
+KILLS = 10
 
 
-def test_every_event_arrives_once_and_in_order_whatever_happens(capfd, decoder):
+def run(tried, decoder, capfd, seconds, kills=0):
     seed = int(os.environ.get("WALFERRY_CHAOS_SEED") or random.SystemRandom().randrange(1, 10**6))
     lines = []
 
@@ -19,17 +22,34 @@ def test_every_event_arrives_once_and_in_order_whatever_happens(capfd, decoder):
             if "seed" in line or "PROBLEM" in line:
                 print(line, flush=True)
     out(f"WALFERRY_CHAOS_SEED={seed}")
-    assert Chaos(seed, decoder, out=out).run(SECONDS), "\n".join(lines)
+    chaos = Chaos(seed, tried, decoder, out=out)
+    assert chaos.run(seconds, kills), "\n".join(lines)
+    assert chaos.totals["kills"] >= kills
 
 
-def test_a_seed_brings_its_schedule_back():
+def test_every_event_arrives_once_and_in_order_whatever_happens(capfd, decoder):
+    run("relay", decoder, capfd, SECONDS)
+
+
+def test_every_event_is_handled_once_and_in_order_whatever_happens(capfd):
+    run("inbox", "pgoutput", capfd, SECONDS, KILLS)
+
+
+def test_every_committed_event_has_its_effect_once_whatever_happens_on_the_way(capfd, decoder):
+    run("both", decoder, capfd, SECONDS / 2)
+
+
+@pytest.mark.parametrize("tried", schedule.KINDS)
+def test_a_seed_brings_its_schedule_back(tried):
     def first(seed):
-        return list(itertools.islice(schedule.steps(seed), 100))
+        return list(itertools.islice(schedule.steps(seed, tried), 100))
     assert first(42) == first(42)
     assert first(42) != first(43)
 
 
-def test_every_kind_of_fault_comes_up_once_before_any_comes_up_twice():
+@pytest.mark.parametrize("tried", schedule.KINDS)
+def test_every_kind_of_fault_comes_up_once_before_any_comes_up_twice(tried):
+    count = len(schedule.KINDS[tried])
     for seed in range(20):
-        kinds = [f.kind for s in itertools.islice(schedule.steps(seed), len(schedule.KINDS)) for f in s.faults]
-        assert sorted(kinds[:len(schedule.KINDS)]) == sorted(schedule.KINDS)
+        kinds = [f.kind for s in itertools.islice(schedule.steps(seed, tried), count) for f in s.faults]
+        assert sorted(kinds[:count]) == sorted(schedule.KINDS[tried])

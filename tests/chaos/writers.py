@@ -4,9 +4,12 @@ What was committed is read from the database afterwards, never remembered: a wri
 does not know. Events that are rolled back, and messages that are not transactional, carry `doomed`: one that arrives
 proves itself wrong.
 """
+import json
 import random
+import subprocess
 import threading
 import time
+import uuid
 
 from harness.postgres import SqlError
 
@@ -118,8 +121,9 @@ def _event(rng, key, doomed):
 class Writers:
     """Threads with a psql session each. Servers may come and go; stop() lets each finish its transaction."""
 
-    def __init__(self, shop, seed, count=4, pause=0.02):
+    def __init__(self, shop, seed, count=4, pause=0.02, huge_rows=HUGE_ROWS):
         self._shop = shop
+        self._huge_rows = huge_rows
         self._pause = pause
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -145,11 +149,11 @@ class Writers:
                 raise TimeoutError("a writer does not end")
 
     def huge(self):
-        """Starts one transaction of HUGE_ROWS rows; in three of ten cases it is rolled back."""
+        """Starts one transaction of very many rows; in three of ten cases it is rolled back."""
         keys = sorted(self._huge_rng.sample([f"k{n}" for n in range(KEYS)], 40))
         doomed = self._huge_rng.random() < 0.3
         listed = ", ".join(f"'{k}'" for k in keys)
-        sql = (f"begin; select emit_huge(array[{listed}], {HUGE_ROWS}, {str(doomed).lower()}); "
+        sql = (f"begin; select emit_huge(array[{listed}], {self._huge_rows}, {str(doomed).lower()}); "
                f"{'rollback' if doomed else 'commit'}")
         thread = threading.Thread(target=self._once, args=(sql,), daemon=True)
         self._huge.append(thread)
@@ -199,3 +203,86 @@ def quiesced(shop):
         if time.monotonic() > deadline:
             raise TimeoutError("sessions of writers remain")
         time.sleep(0.1)
+
+
+class Producer:
+    """Events from outside, of nobody's outbox, into one topic: keyed, now and then one that is poison, one that is sent again
+    (also to another partition), one whose id another source has too. What has arrived is read from the topic afterwards."""
+
+    CHUNK = (10, 60)  # events
+    BURST = 3000
+    PAUSE = 0.15
+
+    def __init__(self, kafka, topic, partitions, seed):
+        self._kafka, self._topic, self._partitions = kafka, topic, partitions
+        self._rng = random.Random(f"{seed}/producer")
+        self._stop = threading.Event()
+        self._burst = threading.Event()
+        self._recent = []
+        self._thread = threading.Thread(target=self._produce, daemon=True)
+        self.sent = 0  # chunks that arrived, or did not as the broker was away
+        self.broken = 0
+
+    def start(self):
+        self._thread.start()
+        return self
+
+    def stop(self, timeout=60):
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError("the producer does not end")
+
+    def burst(self):
+        self._burst.set()
+
+    def _produce(self):
+        while not self._stop.is_set():
+            count = self._rng.randint(*self.CHUNK)
+            if self._burst.is_set():
+                self._burst.clear()
+                count = self.BURST
+            chunk = self._events(count)
+            while not self._send(chunk) and not self._stop.wait(0.2):
+                self.broken += 1
+            wanderers = [self._event(f"w{uuid.uuid4().hex[:6]}", "one") for _ in range(self._rng.choice((0, 1, 5)))]
+            for partition in self._rng.sample(range(self._partitions), 2):
+                if wanderers:
+                    self._send(wanderers, partition)
+            self._stop.wait(self._rng.expovariate(1 / self.PAUSE))
+
+    def _events(self, count):
+        chunk = []
+        for _ in range(count):
+            what = self._rng.random()
+            key = f"k{self._rng.randrange(KEYS)}"
+            if what < 0.05 and self._recent:
+                chunk.append(self._rng.choice(self._recent))
+                continue
+            event = self._event(key, "one", poison=what > 0.995)
+            chunk.append(event)
+            if 0.05 < what < 0.07:
+                chunk.append((key, event[1] | {"source": "other"}))
+            if what < 0.995:
+                self._recent.append(event)
+        del self._recent[:-500]
+        return chunk
+
+    def _event(self, key, source, poison=False):
+        return key, {"id": uuid.uuid4().hex, "type": "Counted", "occurred_at": "2026-11-21T10:00:00Z", "source": source,
+                     "payload": {"poison": True} if poison else {}, "metadata": {"partition_key": key}}
+
+    def _send(self, events, partition=None):
+        """Whether all of them arrived; if not, some may have. In their order, whatever breaks."""
+        text = "\x01".join(f"{key}\x02{json.dumps(event)}" for key, event in events)
+        command = ["kcat", "-b", self._kafka.brokers, "-P", "-t", self._topic, "-D", "\x01", "-K", "\x02",
+                   "-X", "enable.idempotence=true", "-X", "message.timeout.ms=5000"]
+        if partition is not None:
+            command += ["-p", str(partition)]
+        try:
+            done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=20)
+        except subprocess.TimeoutExpired:
+            return False
+        self.sent += 1
+        return done.returncode == 0
