@@ -35,6 +35,7 @@ _walferry() {
     case $command in
         "") options="--help --version --log-format" ;;
         relay) options+=" --until --sink --dry-run --adopt-slot" ;;
+        inbox) options+=" --until-end" ;;
         init) options+=" --print --admin" ;;
         check | status) options+=" --json" ;;
         dlq)

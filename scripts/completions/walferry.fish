@@ -5,7 +5,7 @@ set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c walferry -f
 complete -c walferry -n $none -a relay -d 'stream the outbox to Kafka'
-complete -c walferry -n $none -a inbox -d 'Kafka to SQL handlers (not supported yet)'
+complete -c walferry -n $none -a inbox -d 'hand events from Kafka to SQL handlers'
 complete -c walferry -n $none -a init -d 'create outbox, functions, publication, slot and topics'
 complete -c walferry -n $none -a check -d 'every precondition, with what to do where one fails'
 complete -c walferry -n $none -a status -d 'slot, position, lag, who is active, quarantine'
@@ -21,6 +21,7 @@ complete -c walferry -n '__fish_seen_subcommand_from relay' -l until -x -a now -
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l sink -x -a 'kafka stdout' -d 'where records go'
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l dry-run -x -d 'print the first N events, then leave'
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l adopt-slot -d 'go on from a slot without a stored position'
+complete -c walferry -n '__fish_seen_subcommand_from inbox' -l until-end -d 'leave once what is in the topics is handled'
 complete -c walferry -n '__fish_seen_subcommand_from init' -l print -d 'print SQL, topics and ACLs instead'
 complete -c walferry -n '__fish_seen_subcommand_from init' -l admin -x -d 'connection for tables, functions, role and publication'
 complete -c walferry -n '__fish_seen_subcommand_from check status' -l json -d 'one JSON object'

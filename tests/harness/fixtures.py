@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from .example import Example
 from .inbox import Inbox
 from .kafka import Kafka
 from .postgres import Postgres
@@ -150,6 +151,21 @@ def make_inbox(postgres, kafka, postgres_proxy):
     postgres.ensure_running()
     for shop in shops:
         shop.close()
+
+
+@pytest.fixture
+def make_example(postgres, kafka, decoder):
+    """make_example("fleet"): the folder of that name in config/examples/, set up, with the test's decoder."""
+    examples = []
+
+    def make(name):
+        examples.append(Example(name, postgres, kafka, decoder))
+        return examples[-1]
+
+    make.shops = examples
+    yield make
+    for example in examples:
+        example.close()
 
 
 @pytest.fixture

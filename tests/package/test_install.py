@@ -29,7 +29,9 @@ def section(manual, name):
 
 def test_everything_lands_where_it_is_looked_for(installed):
     found = {str(p.relative_to(installed)) for p in installed.rglob("*") if p.is_file()}
-    pages = {f"share/doc/walferry/docs/{p.name}" for p in (system.ROOT / "docs").iterdir() if p.is_file()}
+    docs = system.ROOT / "docs"
+    pages = {f"share/doc/walferry/{p.relative_to(system.ROOT)}" for p in [*docs.iterdir(), *(docs / "events").iterdir()]
+             if p.is_file()}
     config = {f"share/doc/walferry/{p.relative_to(system.ROOT)}" for folder in ("examples", "dashboards")
               for p in (system.ROOT / "config" / folder).rglob("*") if p.is_file()}
     assert found == pages | config | {
