@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from harness import debezium, system
+from harness.inbox import HANDLERS_SQL
 from harness.shop import quote
 from integration_checks import ready
 
@@ -135,6 +136,25 @@ def test_bytes_are_those_of_its_binary_converter(make_shop, make_debezium):
     of_debezium, of_walferry = split_by_writer(shop, topic, count)
     compare(of_debezium, of_walferry)
     assert of_walferry["12345678901"]["value"] == b"\x00\xff\x80"
+
+
+@pytest.mark.decoder("pgoutput")
+def test_the_inbox_handles_what_it_writes(make_shop, make_debezium):
+    shop = make_shop()
+    topic = f"outbox.event.{shop.name}"
+    shop.kafka.create_topic(topic, 3)
+    shop.psql(HANDLERS_SQL)
+    del shop.config["relay"]
+    shop.config["inbox"] = {"group": shop.name, "topics": [topic], "handlers": [{"type": "*", "call": "app.on_event"}]}
+    shop.init()
+    make_debezium(shop, settings={"transforms.outbox.table.fields.additional.placement": "type:header:eventType"}).start()
+    ids = shop.insert(20, aggregate=shop.name)
+    system.wait_for(lambda: len(shop.kafka.consume_bytes(topic)) >= 20, 30, "Debezium's records")
+    shop.run("inbox", "--until-end").expect_exit(0)
+    seen = shop.query("select * from app.seen")
+    assert sorted(r["id"] for r in seen) == sorted(ids)
+    assert {r["type"] for r in seen} == {"OrderPlaced"} and {r["key"] for r in seen} == {f"k{n}" for n in range(10)}
+    assert sorted(r["payload"]["n"] for r in seen) == list(range(20))
 
 
 def test_a_null_is_no_header_and_a_missing_header_column_is_refused(make_shop):
