@@ -9,16 +9,20 @@ EXAMPLES = system.ROOT / "config" / "examples"
 class Example:
     """The servers' database, roles and topics of this name are the example's alone, and are gone after close()."""
 
-    def __init__(self, name, postgres, kafka, decoder):
+    def __init__(self, name, postgres, kafka, decoder, set_up=True):
         self.name, self.postgres, self.kafka = name, postgres, kafka
         self.path = EXAMPLES / name / f"{name}.yaml"
         self.env = {"PGHOST": "127.0.0.1", "PGPORT": postgres.port, "KAFKA_BROKERS": kafka.brokers, "DECODER": decoder}
         self.topics_before = set(kafka.topics())
         self.runs = []
-        postgres.psql(f"create database {name}")
-        self.run("init", "--admin", postgres.conninfo(name)).expect_exit(0)
+        if set_up:
+            self.set_up()
+
+    def set_up(self):
+        self.postgres.psql(f"create database {self.name}")
+        self.run("init", "--admin", self.postgres.conninfo(self.name)).expect_exit(0)
         for file in ("schema.sql", "handlers.sql", "handlers.sql"):  # the handlers can be replaced at any time
-            self.psql((EXAMPLES / name / file).read_text())
+            self.psql((self.path.parent / file).read_text())
 
     def run(self, command, *args, **kwargs):
         self.runs.append(walferry.Walferry(command, self.path, *args, env=self.env, **kwargs))

@@ -158,8 +158,8 @@ def make_example(postgres, kafka, decoder):
     """make_example("fleet"): the folder of that name in config/examples/, set up, with the test's decoder."""
     examples = []
 
-    def make(name):
-        examples.append(Example(name, postgres, kafka, decoder))
+    def make(name, **kwargs):
+        examples.append(Example(name, postgres, kafka, decoder, **kwargs))
         return examples[-1]
 
     make.shops = examples

@@ -1,8 +1,13 @@
 """config/examples/: from a business transaction to its effect, through relay, broker and inbox, with the files as they
 stand there. Ports, and the decoder, come from the environment."""
+import os
+import re
+import subprocess
 import time
 
 import pytest
+
+from harness import system, walferry
 
 
 def wait_until(condition, timeout=60):
@@ -229,3 +234,26 @@ def test_orders_survive_a_kill_and_duplicates(orders, moment):
     assert (stock(orders), sorted(orders.rows("select * from sales.orders"))) == state
     assert orders.psql("select count(*) from outbox") == "40", "20 orders and their answers"
     assert orders.letters() == []
+
+
+def test_the_steps_of_the_readme(make_example, postgres, kafka, tmp_path):
+    """Both blocks of "The examples", by a shell; of the servers' ports and of how long one waits they know nothing."""
+    section = (system.ROOT / "README.md").read_text().split("### The examples\n")[1].split("\n## ")[0]
+    set_up, use = re.findall(r"^```sh\n(.*?)^```", section, re.S | re.M)
+    orders = make_example("orders", set_up=False)
+    set_up = re.sub("^export .*", " ".join(["export", *(f"{k}={v}" for k, v in orders.env.items())]), set_up)
+    await_answers = """until [ "$(psql -XAtq -U postgres -d orders -c "SELECT (SELECT count(*) FROM sales.orders WHERE status <> 'created')
+      + (SELECT count(*) FROM walferry.inbox_dead_letters)")" = %d ]; do sleep 0.1; done
+      """
+    first, last, printed = re.split(r"^sleep \d.*$", use, flags=re.M)
+    script = "set -e\n" + set_up + first + await_answers % 3 + last + await_answers % 4 + printed + "kill %1 %2; wait"
+    (tmp_path / "walferry").symlink_to(walferry.binary())
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["timeout", "90", "bash", "-m", "-c", script.replace("/tmp/", f"{tmp_path}/")],
+                          cwd=system.ROOT, env=env, text=True, capture_output=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    for line in ("o-1 | confirmed | ", 'o-2 | rejected  | not enough of: ["quince"]', "o-3 | created   | ",
+                 "o-3 | confirmed | ", "dead letters: 1 (1 replayed)"):
+        assert line in said, f"{line!r} is not in:\n{said}"
+    assert said.count("correlation_id=o-") == 3 and said.count("causation_id=") == 3
