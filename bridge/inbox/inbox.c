@@ -250,7 +250,7 @@ static bool judge(struct inbox *in, struct partition *p, const struct store_offs
   return true;
 }
 
-/* *done: it is ours and being read; else it waits for its next turn. false: the store's error. */
+/* Whether it is ours then, p->claim says. false: the store's error. */
 static bool claim(struct inbox *in, struct partition *p, const struct store_offset *read, int64_t start,
                   struct error *err) {
   struct store_partition at = {.topic = p->at.topic, .partition = p->at.partition};
@@ -264,6 +264,7 @@ static bool claim(struct inbox *in, struct partition *p, const struct store_offs
     stored = &entered;
   }
   int64_t ours = 0;
+  p->claim = 0;
   bool ok =
       stored->next_offset != start || store_offset_claim(in->store, &at, stored->claim, in->cluster_id, &ours, err);
   if (ok && ours > 0) {
