@@ -15,7 +15,7 @@ from harness.walferry import binary
 from . import bench as servers
 from . import contestants, drain, report
 
-PARTS = ("drain", "latency", "memory", "cpu", "restart", "huge", "soak")
+PARTS = ("drain", "latency", "memory", "cpu", "restart", "huge", "inbox", "soak")
 ALL = tuple(part for part in PARTS if part != "soak")
 QUICK_ROWS = 4000
 QUICK_MARK = "QUICK: these figures mean nothing."
@@ -38,9 +38,10 @@ def parse(arguments):
     asked = options.parts or ["all"]
     options.parts = [part for part in PARTS if part in asked or "all" in asked and part in ALL]
     options.contestants = options.contestants.split(",") if options.contestants else None
+    names = contestants.NAMES + contestants.INBOX_NAMES
     for name in options.contestants or []:
-        if name not in contestants.NAMES:
-            parser.error(f"no such contestant: {name} (there are {', '.join(contestants.NAMES)})")
+        if name not in names:
+            parser.error(f"no such contestant: {name} (there are {', '.join(names)})")
     for name, quick, usual in (("repeat", 1, 3), ("rows", QUICK_ROWS, 1_000_000), ("minutes", 0.1, 30)):
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else usual)

@@ -171,7 +171,7 @@ static void parse(int argc, char **argv, struct options *o) {
       o->batch = bench_number("batch", optarg, 1, INT32_MAX);
       break;
     case 's':
-      o->bytes = bench_number("bytes", optarg, 1, 1 << 20);
+      o->bytes = bench_number("bytes", optarg, 2, 1 << 20);
       break;
     case 'p':
       o->partitions = bench_number("partitions", optarg, 1, 1000);
@@ -213,8 +213,9 @@ int main(int argc, char **argv) {
   if (b.rk == NULL)
     bench_fail("%s", err.message);
   b.topic = rd_kafka_topic_new(b.rk, options.topic, NULL);
-  b.value = memory_alloc((size_t)options.bytes);
+  b.value = memory_alloc((size_t)options.bytes); /* a text as JSON, so that it is an event's payload */
   memset(b.value, 'x', (size_t)options.bytes);
+  b.value[0] = b.value[options.bytes - 1] = '"';
   must(rd_kafka_init_transactions(b.rk, CALL_TIMEOUT_MS), "taking over the transactional id");
   run(&b);
   rd_kafka_topic_destroy(b.topic);

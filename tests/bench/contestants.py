@@ -25,6 +25,7 @@ from .process import Process
 
 NAMES = ("walferry-pgoutput", "walferry-wal2json", "recvlogical-pgoutput", "recvlogical-wal2json", "debezium",
          "debezium-1ms", "producer", "producer-eager")
+INBOX_NAMES = ("walferry-inbox", "pgbench", "consumer")  # of inbox.py, which is about another way
 PARTITIONS = 3
 
 
@@ -102,10 +103,10 @@ class Recvlogical(Run):
 class Walferry(Run):
     """With a position in Kafka, so that each start is a restart."""
 
-    def __init__(self, name, outbox, properties=(), message_bytes=None):
+    def __init__(self, name, outbox, properties=(), message_bytes=None, partitions=PARTITIONS):
         """properties: more of kafka.properties. message_bytes: the topic's limit."""
         self.plugin = name.split("-")[1]
-        self._message_bytes = message_bytes
+        self._message_bytes, self._partitions = message_bytes, partitions
         super().__init__(name, outbox)
         self.shop = shop = Shop(outbox.postgres, outbox.kafka, self.slot, db=outbox.db, decoder=self.plugin,
                                 create_table=False)
@@ -123,7 +124,7 @@ class Walferry(Run):
 
     def make_topic(self):
         limit = {"max_message_bytes": self._message_bytes} if self._message_bytes else {}
-        self.outbox.kafka.create_topic(self.topic, PARTITIONS, message_timestamp_type="LogAppendTime", **limit)
+        self.outbox.kafka.create_topic(self.topic, self._partitions, message_timestamp_type="LogAppendTime", **limit)
 
     def command(self, until):
         config = self.shop.write_config()

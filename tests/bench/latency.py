@@ -111,15 +111,22 @@ def produce(bench, topic, *options, log_name, timeout):
                          "--partitions", contestants.PARTITIONS, *options], bench.dir / log_name), timeout)
 
 
+def produce_load(bench, load, topic, instance, *options):
+    """{n: microseconds}: when each event was due. options: more of bare_producer's."""
+    due = {}
+    for rate in RATES:
+        said = produce(bench, topic, "--instance", instance, "--rate", rate, "--count", rate * load.seconds,
+                       "--first-id", load.first[rate], *options,
+                       log_name=f"{instance}.{rate}.log", timeout=load.seconds + 60)
+        due |= {load.first[rate] + i: said["start_us"] + i * 1_000_000 // rate for i in range(rate * load.seconds)}
+    return due
+
+
 def floor(bench, load, name, repetition):
-    instance, due = f"{name}_{repetition}", {}
+    instance = f"{name}_{repetition}"
     with topic_of(bench, instance) as topic, Consumer(bench, topic, load.count) as consumer:
         consumer.wait_ready()
-        for rate in RATES:
-            said = produce(bench, topic, "--instance", instance, "--rate", rate, "--count", rate * load.seconds,
-                           "--first-id", load.first[rate], *FLOORS[name],
-                           log_name=f"{instance}.{rate}.log", timeout=load.seconds + 60)
-            due |= {load.first[rate] + i: said["start_us"] + i * 1_000_000 // rate for i in range(rate * load.seconds)}
+        due = produce_load(bench, load, topic, instance, *FLOORS[name])
         arrivals = consumer.arrivals(load.count)
     return latencies(load, arrivals, due.__getitem__)
 

@@ -108,6 +108,10 @@ class Kafka(system.Server):
         payload (text or None) and headers (dict of text; the last of a repeated name). [] when there is no such topic."""
         return [_record(json.loads(line)) for line in self._kcat(topic, ["-J"], isolation, timeout)]
 
+    def first_record(self, topic, timeout=30):
+        """One that no other of its partition comes before, as consume has it."""
+        return _record(json.loads(self._kcat(topic, ["-J", "-c", "1"], "read_committed", timeout)[0]))
+
     def consume_format(self, topic, fmt, isolation="read_committed", timeout=300):
         """Lines of kcat's own format (%k key, %s payload, %h headers, %p partition, %o offset): for very many records."""
         return self._kcat(topic, ["-f", fmt + "\n"], isolation, timeout)
