@@ -15,6 +15,7 @@ Programs in C, which CMake makes bench_<name> of; common.c is shared by them:
     bare_producer.c  the floors of latency
     writer.c         the load of latency: rows on a schedule
     consumer.c       when each record of a topic arrives
+    pipeline.c       the limit of the inbox: its statements alone
     listener.c       when each effect of a handler is committed, by its NOTIFY
     records.c        how many records a topic has, how many of them distinct, and when the first and the last came
     fill.c           makes a position topic long

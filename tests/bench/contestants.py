@@ -25,7 +25,7 @@ from .process import Process
 
 NAMES = ("walferry-pgoutput", "walferry-wal2json", "recvlogical-pgoutput", "recvlogical-wal2json", "debezium",
          "debezium-1ms", "producer", "producer-eager")
-INBOX_NAMES = ("walferry-inbox", "pgbench", "consumer")  # of inbox.py, which is about another way
+INBOX_NAMES = ("walferry-inbox", "pgbench", "pipeline", "consumer")  # of inbox.py, which is about another way
 PARTITIONS = 3
 
 

@@ -1,6 +1,9 @@
-"""The inbox: from a topic into a small handler. How fast a backlog is handled, beside pgbench, which sends the server the
-same statements with nothing around them: the limit. What that takes in CPU time and memory. And how long an event is
-under way, beside a bare consumer of the same records."""
+"""The inbox: from a topic into a small handler. How fast a backlog is handled, beside two that send the server the same
+statements with nothing around them: pgbench, and bench_pipeline, the limit. What that takes in CPU time and memory. And
+how long an event is under way, beside a bare consumer of the same records.
+
+pgbench prepares each line of a script by itself. Its 500 plans for one statement are too many for a processor's caches
+and cost the server more than they would in a program that prepares one, which bench_pipeline is."""
 import collections
 import contextlib
 import json
@@ -19,13 +22,15 @@ from .outbox import Outbox
 from .process import Process
 from .report import Row, at_least, at_most
 
+OURS = "walferry-inbox"
+LIMITS = ("pgbench", "pipeline")
 SHARE = 0.2  # of the rows of the main workload
 PARTITIONS = (1, 12)
 BATCH = 500  # walferry's largest, and so pgbench's
 SETTLED = 0.1  # of the events; plans are made with the first
 LARGE_KB = (100, 1000)
 LARGE_BYTES = 100_000_000  # in all
-RATE = 0.8  # of pgbench's
+RATE = 0.8  # of the limits'
 
 HANDLER = """
 create schema app;
@@ -114,7 +119,7 @@ def with_values(sql, values):
     return re.sub(r"\$(\d+)", lambda found: values[int(found[1]) - 1], sql) + ";\n"
 
 
-def pgbench_script(world, partitions):
+def pgbench_script(partitions):
     """A transaction as walferry's, pipelined. Each event has an id of its own, of a UUID's length, and not in order."""
     sql = statements()
     script = "\\set next :stands + 1000\n\\startpipeline\nbegin;\n" + sql["wf_marks_lock"] + ";\n"
@@ -129,31 +134,35 @@ def pgbench_script(world, partitions):
     return script + "commit;\n\\endpipeline\n\\set stands :next\n"
 
 
-def pgbench(world, partitions, count):
-    """Started: count events that are like the first of the topic."""
-    record = world.bench.kafka.first_record(world.topic)
+def limit(world, contestant, partitions, count):
+    """pgbench or bench_pipeline, started: count events that are like the first of the topic."""
+    bench, record = world.bench, world.bench.kafka.first_record(world.topic)
     id = json.loads(record["payload"])["id"]
     before, after = record["payload"].split(id, 1)
-    variables = {"i": 0, "n": 0, "stands": 0, "consumer": world.group, "topic": world.topic, "suffix": id[12:],
-                 "source": record["headers"]["source"], "before": before, "after": after, "key": record["key"],
-                 "headers": json.dumps(list(record["headers"].items())), "value": record["payload"]}
+    like = {"consumer": world.group, "topic": world.topic, "source": record["headers"]["source"], "before": before,
+            "after": after, "key": record["key"], "headers": json.dumps(list(record["headers"].items())),
+            "value": record["payload"]}
     for partition in range(partitions):
         world.psql(f"""insert into walferry.inbox_offsets (consumer, topic, partition, next_offset, claim, dirty)
                        values ('{world.group}', '{world.topic}', {partition}, 0, 1, true)""")
-    script = world.bench.dir / f"{world.db}.pgbench"
-    script.write_text(pgbench_script(world, partitions))
-    # pgbench prepares each line of a script by itself: one plan for each, and not five more before it.
-    settings = {"PGOPTIONS": "-c plan_cache_mode=force_generic_plan"}
+    conninfo, log = world.postgres.conninfo(world.db), world.log_path(contestant)
+    if contestant == "pipeline":
+        options = [word for name, value in like.items() for word in (f"--{name}", value)]
+        return Process([bench.program("pipeline"), "--conninfo", conninfo, "--handler", "app.on_event", "--count", count,
+                        "--batch", BATCH, "--partitions", partitions, *options], log)
+    script = bench.dir / f"{world.db}.pgbench"
+    script.write_text(pgbench_script(partitions))
+    variables = like | {"i": 0, "n": 0, "stands": 0, "suffix": id[12:]}
     return Process([bindir() / "pgbench", "-n", "-M", "prepared", "-t", count // BATCH, "-f", script,
-                    *(f"-D{name}={value}" for name, value in variables.items()),
-                    world.postgres.conninfo(world.db)], world.log_path("pgbench"), env=settings)
+                    *(f"-D{name}={value}" for name, value in variables.items()), conninfo], log,
+                   env={"PGOPTIONS": "-c plan_cache_mode=force_generic_plan"})  # else five more plans for each line
 
 
 def drained(bench, name, contestant, topic, partitions, count):
     """(events a second, Usage)"""
     with World(bench, name, topic) as world:
         world.psql("checkpoint")
-        process = world.inbox("--until-end") if contestant == "walferry-inbox" else pgbench(world, partitions, count)
+        process = world.inbox("--until-end") if contestant == OURS else limit(world, contestant, partitions, count)
         usage = process.wait(120 + count / 200)
         if usage.exit_code != 0:
             raise Void(f"{contestant} ended with {usage.exit_code}: {system.tail(process.log_path, 3)}")
@@ -177,14 +186,14 @@ def backlog(bench, name, partitions, count, **kwargs):
 
 def throughput(bench, options, partitions):
     workload, count = f"500 B, partitions: {partitions}", bench.rows(SHARE)
-    names = [name for name in ("walferry-inbox", "pgbench") if bench.wanted(name)]
+    names = [name for name in (OURS, *LIMITS) if bench.wanted(name)]
     measured, voids = collections.defaultdict(list), {}
     bench.progress(f"inbox: {workload}, {count:,} events")
     with backlog(bench, f"inbox{partitions}", partitions, count) as topic:
         for repetition in range(options.repeat):
             for name in names:
                 try:
-                    per_second, usage = drained(bench, f"inbox{partitions}_{repetition}_{name[:2]}", name, topic, partitions,
+                    per_second, usage = drained(bench, f"inbox{partitions}_{repetition}_{name[:4]}", name, topic, partitions,
                                                 count)
                     found = per_second, usage.cpu_s * 1e6 / count, usage.peak_kb / 1024
                     bench.progress(f"  {name}: {found[0]:,.0f}/s, {found[1]:.2f} s CPU per million, {found[2]:.0f} MB")
@@ -193,26 +202,20 @@ def throughput(bench, options, partitions):
                     bench.progress(f"  {name}: VOID: {voids[name]}")
                     found = None, None, None
                 measured[name].append(found)
-    rows = []
-    for name in names:
-        ours = name == "walferry-inbox"
-        for i, (metric, unit, goals) in enumerate((("rate", "events/s", [at_least(RATE, of="pgbench")]),
-                                                   ("user+sys", "s per million", []),
-                                                   ("peak RSS", "MB", [at_most(MEMORY_MB)]))):
-            rows.append(Row("inbox", workload, name, metric, unit, [found[i] for found in measured[name]],
-                            anchor=None if i or not ours else "pgbench", goals=goals if ours else [],
-                            void=voids.get(name)))
-    return rows
+    metrics = (("rate", "events/s", [at_least(RATE, of=name) for name in LIMITS]), ("user+sys", "s per million", []),
+               ("peak RSS", "MB", [at_most(MEMORY_MB)]))
+    return [Row("inbox", workload, name, metric, unit, [found[i] for found in measured[name]], anchor=LIMITS[-1],
+                goals=goals if name == OURS else [], void=voids.get(name))
+            for name in names for i, (metric, unit, goals) in enumerate(metrics)]
 
 
 def large_values(bench, kilobytes):
-    name = "walferry-inbox"
-    row = Row("inbox", f"{kilobytes} kB, partitions: {PARTITIONS[-1]}", name, "peak RSS", "MB", goals=[at_most(MEMORY_MB)])
+    row = Row("inbox", f"{kilobytes} kB, partitions: {PARTITIONS[-1]}", OURS, "peak RSS", "MB", goals=[at_most(MEMORY_MB)])
     count = min(bench.rows(SHARE), LARGE_BYTES // kilobytes // 1000)
     bench.progress(f"inbox: {row.workload}, {count:,} events")
     with backlog(bench, f"inbox_large{kilobytes}", PARTITIONS[-1], count, bytes=kilobytes * 1000) as topic:
         try:
-            _, usage = drained(bench, f"inbox_large{kilobytes}_to", name, topic, PARTITIONS[-1], count)
+            _, usage = drained(bench, f"inbox_large{kilobytes}_to", OURS, topic, PARTITIONS[-1], count)
             row.values = [usage.peak_kb / 1024]
             bench.progress(f"  {row.values[0]:.0f} MB")
         except (Void, TimeoutError) as e:
@@ -244,7 +247,7 @@ def under_way(bench, load, name):
         try:
             system.wait_for(lambda: "inbox.streaming" in inbox.log_path.read_text(), 60, "inbox streaming")
             due = latency.produce_load(bench, load, topic, name)
-            times = {"consumer": consumer.arrivals(load.count), "walferry-inbox": listener.arrivals(load.count)}
+            times = {"consumer": consumer.arrivals(load.count), OURS: listener.arrivals(load.count)}
         finally:
             inbox.stop()
         return {who: latency.latencies(load, arrivals, due.__getitem__) for who, arrivals in times.items()}
@@ -253,7 +256,7 @@ def under_way(bench, load, name):
 def delays(bench, options):
     load = latency.Load(options.quick)
     measured, void = collections.defaultdict(list), None
-    names = "consumer", "walferry-inbox"
+    names = "consumer", OURS
     for repetition in range(options.repeat):
         bench.progress(f"inbox: latency, repetition {repetition + 1}")
         try:
@@ -277,7 +280,7 @@ def run(bench, options):
     rows = []
     for partitions in PARTITIONS:
         rows += throughput(bench, options, partitions)
-    if bench.wanted("walferry-inbox"):
+    if bench.wanted(OURS):
         rows += [large_values(bench, kilobytes) for kilobytes in LARGE_KB]
         rows += delays(bench, options)
     return rows

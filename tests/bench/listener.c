@@ -109,9 +109,12 @@ static void write_out(const struct listener *l, const char *path) {
 
 static void parse(int argc, char **argv, struct options *o) {
   static const struct option longs[] = {
-      {"conninfo", required_argument, NULL, 'i'}, {"channel", required_argument, NULL, 't'},
-      {"count", required_argument, NULL, 'c'},    {"idle", required_argument, NULL, 's'},
-      {"out", required_argument, NULL, 'o'},      {"help", no_argument, NULL, 'h'},
+      {"conninfo", required_argument, NULL, 'i'},
+      {"channel", required_argument, NULL, 't'},
+      {"count", required_argument, NULL, 'c'},
+      {"idle", required_argument, NULL, 's'},
+      {"out", required_argument, NULL, 'o'},
+      {"help", no_argument, NULL, 'h'},
       {NULL, 0, NULL, 0},
   };
   for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;)

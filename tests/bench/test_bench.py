@@ -9,8 +9,9 @@ import pytest
 from harness import system
 from harness.walferry import binary
 
-from . import contestants, latency, report, stats
+from . import contestants, inbox, latency, report, stats
 from .__main__ import ALL, parse
+from .drain import Void
 from .report import Row, at_least, at_most, below
 
 # Statistics
@@ -107,8 +108,35 @@ def test_help_tells_every_option_and_contestant():
     script = system.ROOT / "scripts" / "bench"
     text = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
     options = "--repeat", "--rows", "--minutes", "--contestants", "--json", "--quick", "--keep"
-    for word in (*options, *contestants.NAMES, *ALL):
+    for word in (*options, *contestants.NAMES, *contestants.INBOX_NAMES, *ALL):
         assert word in text
+
+
+# The inbox's rate
+
+
+class Effects:
+    """What inbox.rate asks of a World: how many effects and how many distinct ones, and when how many were committed."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def psql(self, sql):
+        return self.answers.pop(0)
+
+
+def test_a_rate_counts_from_the_commit_behind_which_plans_are_made():
+    assert inbox.rate(Effects("100|100", "5|10.0\n5|20.0\n50|21.0\n40|22.0"), 100) == 45
+
+
+@pytest.mark.parametrize("answers", [["99|99"], ["101|100"], ["101|101"], ["100|100", "100|10.0"]])
+def test_effects_that_are_lost_repeated_or_all_at_once_have_no_rate(answers):
+    with pytest.raises(Void):
+        inbox.rate(Effects(*answers), 100)
+
+
+def test_values_stand_in_place_of_parameters_each_time():
+    assert inbox.with_values("f($1, $10, $1)", [str(i) for i in range(10)]) == "f(0, 9, 0);\n"
 
 
 # The whole
@@ -147,4 +175,27 @@ def test_a_quick_latency_run_joins_every_event_with_its_commit(tmp_path):
     for rate in latency.RATES:
         for name in ("walferry-pgoutput", "producer", "producer-eager"):
             p50, p99, most = (rows[f"{rate} tx/s", name, metric]["median"] for metric in latency.METRICS)
+            assert 0 < p50 <= p99 <= most < 10_000
+
+
+def test_a_quick_run_of_the_inbox_counts_every_effect(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(system.ROOT / "tests"), "WALFERRY_BIN": binary()}
+    done = subprocess.run([sys.executable, "-m", "bench", "inbox", "--quick", "--json", tmp_path / "bench.json"],
+                          capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr + done.stdout
+    rows = {(row["workload"], row["contestant"], row["metric"]): row
+            for row in json.loads((tmp_path / "bench.json").read_text())["rows"]}
+    for partitions in inbox.PARTITIONS:
+        workload = f"500 B, partitions: {partitions}"
+        ours = rows[workload, inbox.OURS, "rate"]
+        assert ours["median"] > 0 and [(goal["bound"], goal["of"]) for goal in ours["goals"]] == \
+            [(0.8, "pgbench"), (0.8, "pipeline")]
+        assert all(rows[workload, name, "rate"]["median"] > 0 for name in inbox.LIMITS)
+        assert rows[workload, inbox.OURS, "user+sys"]["median"] > 0
+        assert 0 < rows[workload, inbox.OURS, "peak RSS"]["median"] <= rows[workload, inbox.OURS, "peak RSS"]["goals"][0]["bound"]
+    for kilobytes in inbox.LARGE_KB:
+        assert rows[f"{kilobytes} kB, partitions: 12", inbox.OURS, "peak RSS"]["median"] > 0
+    for rate in latency.RATES:
+        for name in ("consumer", inbox.OURS):
+            p50, p99, most = (rows[f"{rate} events/s", name, metric]["median"] for metric in latency.METRICS)
             assert 0 < p50 <= p99 <= most < 10_000
