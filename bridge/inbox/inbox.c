@@ -20,7 +20,8 @@
 
 #define HELD_BYTES_MAX (8 << 20)
 #define IDLE_POLL_MS 100
-#define POLLED_MAX 1000      /* events between two transactions */
+#define FETCHED_MAX 1000 /* messages for the next batch and the one behind it */
+#define FETCHED_BYTES_MAX (HELD_BYTES_MAX / 2)
 #define KAFKA_ANSWER_MS 5000 /* a broker's answer at an admission */
 #define PROBE_INTERVAL_MS 5000
 #define PROBE_TIMEOUT_MS 2000
@@ -495,7 +496,22 @@ static int queued(const struct inbox *in) {
   return count;
 }
 
-/* Events until there are none, or enough. Waits only while there is nothing to be done. */
+/* Is there as much as the next batches can take? */
+static bool fetched_enough(const struct inbox *in) {
+  int count = 0;
+  int64_t bytes = 0;
+  for (int i = 0; i < in->partition_count; i++) {
+    if (handling_runs_alone(in->partitions[i]))
+      continue;
+    count += in->partitions[i]->count;
+    bytes += in->partitions[i]->bytes;
+  }
+  return count >= FETCHED_MAX || bytes >= FETCHED_BYTES_MAX;
+}
+
+/* Events until there are none, or enough; at least one, as rebalances are events too. What is not needed yet stays with
+ * librdkafka: where it is told to pause a partition it throws away what it has of it, and takes up to a second to read
+ * on. Waits only while there is nothing to be done. */
 static bool poll(struct inbox *in, struct error *err) {
   int wait_ms = in->store != NULL && queued(in) > 0 ? 0 : IDLE_POLL_MS;
   int64_t now_ms = clock_monotonic_ms();
@@ -503,7 +519,7 @@ static bool poll(struct inbox *in, struct error *err) {
     if (in->partitions[i]->state != PARTITION_READING && in->partitions[i]->due_ms - now_ms < wait_ms)
       wait_ms = in->partitions[i]->due_ms > now_ms ? (int)(in->partitions[i]->due_ms - now_ms) : 0;
   inbox_report_turn(in->report);
-  for (int i = 0; i < POLLED_MAX; i++) {
+  for (bool first = true; first || !fetched_enough(in); first = false) {
     struct consumer_event event;
     if (!consumer_poll(in->consumer, wait_ms, &event, err)) {
       if (err->kind != ERROR_RETRY)

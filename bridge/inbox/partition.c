@@ -34,6 +34,7 @@ void partition_push(struct partition *p, struct consumer *consumer, struct parti
     p->last->next = message;
   p->last = message;
   p->count++;
+  p->bytes += message->message->held_bytes;
   p->read_offset = message->message->offset + 1;
   if (p->first == message)
     p->oldest_ms = message->message->timestamp_ms;
@@ -47,6 +48,7 @@ void partition_pop(struct partition *p, struct consumer *consumer) {
   struct partition_message *message = p->first;
   p->first = message->next;
   p->count--;
+  p->bytes -= message->message->held_bytes;
   p->oldest_ms = p->first == NULL ? -1 : p->first->message->timestamp_ms;
   consumer_message_free(consumer, message->message);
   free(message);

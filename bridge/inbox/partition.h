@@ -43,6 +43,7 @@ struct partition {
 
   struct partition_message *first, *last;
   int count;
+  int64_t bytes; /* that they hold */
   bool paused;
 
   /* For the report. */
