@@ -30,7 +30,7 @@
 #define MAINTAIN_INTERVAL_MS 60000
 #define STOPPED_RETRY_MS 30000 /* an operator may have decided meanwhile */
 #define ADMIT_RETRY_MS 1000
-#define CLAIMED_AFTER_DEATH 500 /* as many as a batch may have held */
+#define BATCH_OF_DEATH 500 /* as many as a batch may have held */
 #define LEAVE_MS 5000
 #define UNREACHABLE_MAX_MS 60000 /* with until_end */
 
@@ -272,10 +272,11 @@ static bool claim(struct inbox *in, struct partition *p, const struct store_offs
     p->claim = ours;
     p->next_offset = start;
     p->read_offset = start;
+    bool stuck = stored->died_after == 0, early = stored->died_after >= 0 && stored->died_after < BATCH_OF_DEATH;
     p->alone_from = start; /* what an attempt was made at before, is settled before others depend on it */
-    p->alone_below = start + (stored->dirty ? CLAIMED_AFTER_DEATH : 1);
-    p->counted_below = stored->stuck ? start + CLAIMED_AFTER_DEATH : 0;
-    if (stored->stuck)
+    p->alone_below = start + (early ? BATCH_OF_DEATH : 1);
+    p->counted_below = stuck ? start + BATCH_OF_DEATH : 0;
+    if (stuck)
       log_info("inbox.careful", log_string("topic", at.topic), log_int("partition", at.partition),
                log_int("next_offset", start));
   }

@@ -23,10 +23,11 @@ const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
                             "  AND p.pronargs - p.pronargdefaults <= 1 AND p.proargtypes[0] = 'jsonb'::regtype\n"
                             "ORDER BY p.pronargs LIMIT 1"},
 
-    [INBOX_OFFSET_READ] = {"wf_offset_read",
-                           "SELECT next_offset, claim, dirty AND next_offset = claimed_offset AS stuck, cluster_id, "
-                           "record_offset, record_timestamp, record_id, dirty\n"
-                           "FROM walferry.inbox_offsets WHERE " PARTITION},
+    [INBOX_OFFSET_READ] =
+        {"wf_offset_read",
+         "SELECT next_offset, claim, CASE WHEN dirty THEN next_offset - claimed_offset END AS died_after, "
+         "cluster_id, record_offset, record_timestamp, record_id\n"
+         "FROM walferry.inbox_offsets WHERE " PARTITION},
     [INBOX_OFFSET_ENTER] = {"wf_offset_enter",
                             "INSERT INTO walferry.inbox_offsets (consumer, topic, partition, next_offset, cluster_id)\n"
                             "VALUES ($1::text, $2::text, $3::integer, $4::bigint, $5::text) ON CONFLICT DO NOTHING"},

@@ -29,9 +29,9 @@ enum inbox_statement {
    * the statement is planned. */
   INBOX_HANDLER_LOOK,
 
-  /* $1 consumer, $2 topic, $3 partition -> next_offset, claim, stuck, cluster_id, record_offset, record_timestamp,
-   * record_id, dirty; no row: never consumed. dirty: whoever had it last did not end in good order, so that a message
-   * from next_offset on may be what it died of. stuck: nor did it get any further. */
+  /* $1 consumer, $2 topic, $3 partition -> next_offset, claim, died_after, cluster_id, record_offset,
+   * record_timestamp, record_id; no row: never consumed. died_after: how far whoever had it last got with it, and did
+   * not end in good order, so that a message from next_offset on may be what it died of; else NULL. */
   INBOX_OFFSET_READ,
   /* $1 to $3, $4 next_offset, $5 cluster_id. The row of a partition that is consumed for the first time; where another
    * was faster, its row stays. */

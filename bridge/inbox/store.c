@@ -296,12 +296,11 @@ bool store_offset_read(struct store *s, const struct store_partition *at, struct
         .exists = true,
         .next_offset = field_number(s, 0),
         .claim = field_number(s, 1),
-        .stuck = slice_is(slice_of(pipeline_field(s->pipeline, 0, 2)), "t"),
+        .died_after = field_number(s, 2),
         .cluster_id = memory_string(pipeline_field(s->pipeline, 0, 3)),
         .record_offset = field_number(s, 4),
         .record_timestamp = field_number(s, 5),
         .record_id = memory_string(pipeline_field(s->pipeline, 0, 6)),
-        .dirty = slice_is(slice_of(pipeline_field(s->pipeline, 0, 7)), "t"),
     };
   return settle(s, err);
 }

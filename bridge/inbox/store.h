@@ -40,7 +40,7 @@ struct store_offset {
   bool exists; /* else nothing of the following */
   int64_t next_offset;
   int64_t claim;
-  bool dirty, stuck;
+  int64_t died_after;       /* so far whoever had it last got with it, which did not end in good order; -1: it did */
   char *cluster_id;         /* NULL: not known; owned */
   int64_t record_offset;    /* -1: none */
   int64_t record_timestamp; /* ms; -1: none */

@@ -301,7 +301,7 @@ def test_an_offset_moves_only_from_where_it_stands(world):
     with pytest.raises(SqlError, match="division by zero"):
         member.do("wf_offset_swap", *PARTITION, claim, 0, 6, 5, 1000, "b")
     assert world.offset() == 5
-    assert member.do("wf_offset_read", *PARTITION) == f"5|{claim}|f|cluster|4|1000|a"
+    assert member.do("wf_offset_read", *PARTITION) == f"5|{claim}|5|cluster|4|1000|a"
 
 
 def test_a_batch_under_way_ends_before_the_partition_changes_hands(world, two):
@@ -325,18 +325,18 @@ def test_of_two_claims_of_the_same_state_one_is_turned_away(world, two):
     assert old.do("wf_offset_claim", *PARTITION, claim, "cluster") == ""
 
 
-def test_stuck_is_what_was_claimed_and_neither_released_nor_moved(world, two):
-    def stuck(member):
+def test_how_far_somebody_got_who_did_not_release_it(world, two):
+    def died_after(member):
         return member.do("wf_offset_read", *PARTITION).split("|")[2]
     old, new = two
     claim = world.enter(old)
-    assert stuck(new) == "t"
+    assert died_after(new) == "0"
     world.psql("update walferry.inbox_offsets set next_offset = next_offset + 1")
-    assert stuck(new) == "f"
+    assert died_after(new) == "1"
     claim = world.claim(new)
-    assert stuck(old) == "t"
+    assert died_after(old) == "0"
     new.do("wf_offset_release", *PARTITION, claim)
-    assert stuck(old) == "f"
+    assert died_after(old) == ""
 
 
 def test_dirty_until_released_by_who_holds_it(world, two):
