@@ -451,8 +451,10 @@ static bool failed(struct handling *h, struct single *single, int attempts, cons
       return false;
     return hold_up(h, single->p, "postgres_unavailable", attempts, &result->error, err);
   }
-  if (!single->counted && !store_attempt_begin(h->store, &single->place, &attempts, err))
+  if (!single->counted && !store_attempt_begin(h->store, &single->place, single->p->claim, &attempts, err))
     return false;
+  if (attempts == 0)
+    return displaced(h, single->p, err);
   log_failed(single, result, attempts);
   if (result->failure == FAILURE_POISON || attempts >= h->settings->max_attempts) {
     struct store_letter letter =
@@ -469,8 +471,10 @@ static bool call(struct handling *h, struct single *single, struct error *err) {
   struct partition *p = single->p;
   int attempts = 0;
   if (single->counted) {
-    if (!store_attempt_begin(h->store, &single->place, &attempts, err))
+    if (!store_attempt_begin(h->store, &single->place, p->claim, &attempts, err))
       return false;
+    if (attempts == 0)
+      return displaced(h, p, err);
     if (attempts > h->settings->max_attempts) /* this one is not made */
       return store_attempt_uncount(h->store, &single->place, err) && bury_crashed(h, single, attempts - 1, err);
     FAILPOINT("inbox.attempt_counted");

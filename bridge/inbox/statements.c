@@ -62,7 +62,8 @@ const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
     [INBOX_ATTEMPT_BEGIN] = {"wf_attempt_begin",
                              "INSERT INTO walferry.inbox_attempts AS a (consumer, topic, partition, record_offset, "
                              "attempts)\n"
-                             "VALUES ($1::text, $2::text, $3::integer, $4::bigint, 1)\n"
+                             "SELECT $1::text, $2::text, $3::integer, $4::bigint, 1 FROM walferry.inbox_offsets\n"
+                             "WHERE " PARTITION " AND claim = $5::bigint FOR SHARE\n"
                              "ON CONFLICT (consumer, topic, partition, record_offset)\n"
                              "DO UPDATE SET attempts = a.attempts + 1, last_attempt = now() RETURNING attempts"},
     [INBOX_ATTEMPT_FAILED] = {"wf_attempt_failed",

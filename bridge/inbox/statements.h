@@ -55,8 +55,9 @@ enum inbox_statement {
    * locked (a batch under way in a process that hangs) is waited for. */
   INBOX_OFFSET_SWAP,
 
-  /* $1 consumer, $2 topic, $3 partition, $4 offset -> attempts, this one included. Committed by itself before a message
-   * is called alone, so that it is counted even if process or server die of it. */
+  /* $1 consumer, $2 topic, $3 partition, $4 offset, $5 our claim -> attempts, this one included. Committed by itself
+   * before a message is called alone, so that it is counted even if process or server die of it. No row: another has
+   * claimed the partition, and may have settled the message. */
   INBOX_ATTEMPT_BEGIN,
   /* $1 to $4, $5 error as JSON. What the attempt failed with. */
   INBOX_ATTEMPT_FAILED,

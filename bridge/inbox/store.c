@@ -409,12 +409,14 @@ bool store_commit(struct store *s, struct store_called *called, struct store_res
   return roll_back(s, err);
 }
 
-bool store_attempt_begin(struct store *s, const struct store_message *message, int *attempts, struct error *err) {
+bool store_attempt_begin(struct store *s, const struct store_message *message, int64_t claim, int *attempts,
+                         struct error *err) {
   struct pipeline_values values = {.count = 0};
   add_message(s, &values, message);
+  pipeline_number(&values, claim);
   if (!ask(s, INBOX_ATTEMPT_BEGIN, &values, err))
     return false;
-  *attempts = (int)field_number(s, 0);
+  *attempts = pipeline_rows(s->pipeline) == 0 ? 0 : (int)field_number(s, 0);
   return settle(s, err);
 }
 

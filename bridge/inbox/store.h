@@ -103,8 +103,10 @@ struct store_message {
   struct store_partition at;
   int64_t offset;
 };
-/* Before it is called alone: counted even if it is the end of us. *attempts: this one included. */
-bool store_attempt_begin(struct store *s, const struct store_message *message, int *attempts, struct error *err);
+/* Before it is called alone: counted even if it is the end of us. *attempts: this one included; 0: another has claimed
+ * the partition. */
+bool store_attempt_begin(struct store *s, const struct store_message *message, int64_t claim, int *attempts,
+                         struct error *err);
 bool store_attempt_failed(struct store *s, const struct store_message *message, struct slice details,
                           struct error *err);
 bool store_attempt_uncount(struct store *s, const struct store_message *message, struct error *err);

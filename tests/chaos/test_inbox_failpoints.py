@@ -22,7 +22,7 @@ def test_the_names_here_are_those_in_the_sources():
     found = set()
     for source in (system.ROOT / "bridge" / "inbox").glob("*.c"):
         found |= set(re.findall(r'FAILPOINT\("([^"]+)"\)', source.read_text()))
-    assert set(BATCH + STARTING + LETTER + CAREFUL) == found
+    assert set(BATCH + STARTING + LETTER + CAREFUL) == {name for name in found if name.startswith("inbox.")}
 
 
 def expect_killed(run, name, timeout=30):
@@ -114,6 +114,20 @@ def test_a_zombie_wakes_up_there(ledger, name):
     assert a.terminate() == 0
     assert b.terminate() == 0
     assert_handled(ledger)
+
+
+def test_no_attempt_is_counted_by_who_lost_the_claim(ledger):
+    """It counts attempts, as the one before it was killed; between two messages the partition is claimed by another, which
+    settles the second (the same by hand, so that the group has no part in it)."""
+    expect_killed(ledger.inbox.start(failpoint="inbox.before_commit=kill"), "inbox.before_commit")
+    run, file = paused(ledger, "inbox.after_commit")
+    assert run.find("inbox.careful")
+    ledger.inbox.psql("update walferry.inbox_offsets set claim = claim + 1, next_offset = 20")
+    file.unlink()
+    run.wait_event("inbox.displaced")
+    assert run.terminate() == 0
+    assert ledger.attempts() == []
+    assert ledger.inbox.offsets() == {0: 20}
 
 
 def paused(ledger, name):

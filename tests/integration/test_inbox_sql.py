@@ -232,7 +232,7 @@ def test_the_granted_role_can_do_all_that_the_inbox_does_and_no_more(make_shop, 
         assert member.do("wf_layout_read") == "1"
         assert member.do("wf_handler_look", "app.on_event") == "f|t|t"
         claim = world.enter(member)
-        member.do("wf_attempt_begin", *PARTITION, 7)
+        member.do("wf_attempt_begin", *PARTITION, 7, claim)
         member.do("wf_attempt_failed", *PARTITION, 7, "{}")
         member.do("wf_attempt_uncount", *PARTITION, 7)
         member.begin()
@@ -515,7 +515,9 @@ def test_two_do_not_maintain_at_the_same_time_and_an_hour_is_the_least(world, tw
 def test_attempts_are_counted_and_taken_over_by_the_dead_letter(world):
     member = Member(world)
     message = (*PARTITION, 7)
-    assert [member.do("wf_attempt_begin", *message) for _ in range(3)] == ["1", "2", "3"]
+    claim = world.enter(member)
+    assert [member.do("wf_attempt_begin", *message, claim) for _ in range(3)] == ["1", "2", "3"]
+    assert member.do("wf_attempt_begin", *message, claim - 1) == "", "it is another's"
     member.do("wf_attempt_uncount", *message)
     member.do("wf_attempt_failed", *message, '{"code": "P0001"}')
     assert world.psql("select attempts, error->>'code' from walferry.inbox_attempts") == "2|P0001"
@@ -523,7 +525,7 @@ def test_attempts_are_counted_and_taken_over_by_the_dead_letter(world):
     assert attempts == "2" and first <= last and first.endswith("Z")
     assert world.psql("select count(*) from walferry.inbox_attempts") == "0"
     assert member.dead_letter("b", False, offset=8)[1] == "0"
-    assert member.do("wf_attempt_begin", *message) == "1"
+    assert member.do("wf_attempt_begin", *message, claim) == "1"
     member.do("wf_attempt_forget", *message)
     assert world.psql("select count(*) from walferry.inbox_attempts") == "0"
     for state, resolved in (("replayed", "replayed"), ("discarded", "replayed")):
