@@ -138,6 +138,15 @@ def test_an_ack_ahead_of_the_position_is_seen(shop):
     sampler.stop()
 
 
+def test_events_that_fail_leave_gaps_that_are_none():
+    committed, records = world()
+    failed = {"a-1", "b-4", "b-5", "c-10"}
+    left = [r for r in records if r.id not in failed]
+    assert check_records(committed, left, failed) == []
+    assert any("gaps" in p for p in check_records(committed, [r for r in left if r.id != "b-6"], failed))
+    assert any("all the same" in p for p in check_records(committed, records, failed))
+
+
 class Inbox:
     """Six events of two keys in two partitions, the fourth of them poison; the first once more at the end, and one in both
     partitions."""

@@ -17,11 +17,16 @@ COUNTED_SQL = """
 create schema app;
 create table app.effects (id text primary key, key text, seq bigint, doomed boolean, times int not null default 1,
                           n bigint generated always as identity);
-create function app.on_counted(e jsonb) returns void language sql as $$
+create function app.is_poison(id text) returns boolean language sql as $$ select hashtext(id) % 200 = 0 $$;
+create function app.on_counted(e jsonb) returns void language plpgsql as $$
+begin
   insert into app.effects (id, key, seq, doomed)
     values (e->>'id', e->'metadata'->>'partition_key', (e->'payload'->>'seq')::bigint, (e->'payload'->>'doomed')::boolean)
-    on conflict (id) do update set times = effects.times + 1
-$$;
+    on conflict (id) do update set times = effects.times + 1;
+  if app.is_poison(e->>'id') then
+    raise exception 'poison';
+  end if;
+end $$;
 """
 
 
@@ -235,12 +240,24 @@ class BothTrial(RelayTrial):
         super().finish()
         self.members.stop_all()
         self.judge_drain(self.shop.run("inbox", "--until-end", timeout=DRAIN_SECONDS, binary_path=self.chaos.binary))
-        effects = self._effects()
-        for problem in verify.check_records(self.committed, effects):
+        effects, letters = self._effects(), self.shop.query("select * from walferry.inbox_dead_letters")
+        poison = {r["id"] for r in self.shop.query(
+            "select id from (select id::text from outbox union all select id::text from elsewhere) e where app.is_poison(id)")}
+        for problem in verify.check_records(self.committed, effects, poison):
             self.chaos.report(f"effects: {problem}")
-        if letters := self.shop.query("select * from walferry.inbox_dead_letters"):
-            self.chaos.report(f"{len(letters)} dead letters: {letters[0]}")
-        self.chaos.totals.update(effects=len(effects))
+        if sorted(letter["message_id"] for letter in letters) != sorted(poison):
+            self.chaos.report(f"{len(letters)} dead letters of {len(poison)} events that must fail")
+        self.judge_drain(self.shop.run("relay", "--until", "now", timeout=DRAIN_SECONDS, binary_path=self.chaos.binary))
+        written = sorted((letter["topic"], letter["partition"], letter["record_offset"]) for letter in letters)
+        if self._published() != written:
+            self.chaos.report(f"{len(self._published())} records of {len(written)} dead letters")
+        self.chaos.totals.update(effects=len(effects), letters=len(letters))
+
+    def _published(self):
+        """Where the originals of all records on dead-letter topics stood."""
+        self.shop.wait_markers()
+        values = [r["event"] for topic in self.topics for r in self.shop.events(topic=f"{topic}.dlq")]
+        return sorted((v["original_topic"], v["original_partition"], v["original_offset"]) for v in values)
 
     def _effects(self):
         """As records, in the order in which they came about."""

@@ -39,13 +39,15 @@ def _problems():
     return problems, report
 
 
-def check_records(committed, records):
+def check_records(committed, records, failed=()):
     """Problems as texts; none means exactly once, in order, nothing else.
 
-    committed: {id: (topic, key, seq)}; records: each partition's in the order of its offsets."""
+    committed: {id: (topic, key, seq)}; records: each partition's in the order of its offsets; failed: ids that have none.
+    """
     problems, report = _problems()
     times = collections.Counter(r.id for r in records)
-    report("lost", [f"{id} {committed[id]}" for id in committed if id not in times])
+    report("lost", [f"{id} {committed[id]}" for id in committed if id not in times and id not in failed])
+    report("that failed, and are there all the same", [id for id in failed if id in times])
     report("repeated", [f"{id} {n} times" for id, n in times.items() if n > 1])
     report("rolled back or not transactional, and published all the same", [r for r in records if r.doomed])
     report("never committed", [r for r in records if r.id not in committed and not r.doomed])
@@ -54,12 +56,15 @@ def check_records(committed, records):
 
     partitions = collections.defaultdict(set)
     last = {}
+    left_out = {committed[id] for id in failed if id in committed}
     swapped, gaps = [], []
     for r in records:
         if r.seq is None or r.doomed:
             continue
         partitions[r.topic, r.key].add(r.partition)
         before = last.get((r.topic, r.key), 0)
+        while (r.topic, r.key, before + 1) in left_out and r.seq > before + 1:
+            before += 1
         if r.seq <= before:
             swapped.append(f"{r.key} at {r.topic}/{r.partition}/{r.offset}: {r.seq} after {before}")
         elif r.seq != before + 1:

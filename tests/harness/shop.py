@@ -167,8 +167,9 @@ class Shop:
         return records
 
     def event_topics(self):
-        """The topics of this instance that exist, without position and quarantine."""
-        return sorted(t for t in self.kafka.topics() if t.startswith(self.name + ".") and t != self.quarantine_topic)
+        """The topics of this instance that exist, without position, quarantine and dead letters."""
+        return sorted(t for t in self.kafka.topics()
+                      if t.startswith(self.name + ".") and t != self.quarantine_topic and not t.endswith(".dlq"))
 
     def record_ids(self, isolation="read_committed"):
         """The `id` headers of all events of all topics of the instance, in no order, repeats included."""
