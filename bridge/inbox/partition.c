@@ -6,7 +6,8 @@
 
 #include "bridge/base/clock.h"
 
-/* Of one partition at a time, so that a partition with many waiting leaves room for the others'. */
+/* Of one partition whose messages run by themselves, so that it leaves room for the others'. Those of the rest go into
+ * the next batches, and are fetched as these need them (bridge/inbox/inbox.c). */
 #define QUEUE_PAUSE 2000
 #define QUEUE_RESUME 1000
 /* Nobody deletes a topic, makes it again and writes as much to it as was read in less time. */
