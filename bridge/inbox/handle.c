@@ -219,8 +219,11 @@ static int choose(struct handling *h, struct partition *const *partitions, int c
     }
     taken += more;
   }
-  while (h->part_count > 0 && h->parts[h->part_count - 1].count == 0)
-    h->part_count--;
+  int with_some = 0; /* a large message may have left no room for the next partition's, but for that of a third */
+  for (int i = 0; i < h->part_count; i++)
+    if (h->parts[i].count > 0)
+      h->parts[with_some++] = h->parts[i];
+  h->part_count = with_some;
   return taken;
 }
 
