@@ -274,8 +274,9 @@ static bool claim(struct inbox *in, struct partition *p, const struct store_offs
     p->read_offset = start;
     bool stuck = stored->died_after == 0, early = stored->died_after >= 0 && stored->died_after < BATCH_OF_DEATH;
     p->alone_from = start; /* what an attempt was made at before, is settled before others depend on it */
-    p->alone_below = start + (early ? BATCH_OF_DEATH : 1);
-    p->counted_below = stuck ? start + BATCH_OF_DEATH : 0;
+    p->alone_below = p->counted_below = start;
+    p->to_single = early ? BATCH_OF_DEATH : 1;
+    p->to_count = stuck ? BATCH_OF_DEATH : 0;
     if (stuck)
       log_info("inbox.careful", log_string("topic", at.topic), log_int("partition", at.partition),
                log_int("next_offset", start));

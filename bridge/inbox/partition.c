@@ -24,6 +24,18 @@ void partition_heard(struct partition *p) {
   p->doubtful = false;
 }
 
+/* It may come again, behind a rest. */
+static void set_apart(struct partition *p, int64_t offset) {
+  if (p->to_single > 0 && offset >= p->alone_below) {
+    p->alone_below = offset + 1;
+    p->to_single--;
+  }
+  if (p->to_count > 0 && offset >= p->counted_below) {
+    p->counted_below = offset + 1;
+    p->to_count--;
+  }
+}
+
 void partition_push(struct partition *p, struct consumer *consumer, struct partition_message *message) {
   int64_t now_ms = clock_monotonic_ms();
   message->next = NULL;
@@ -37,6 +49,7 @@ void partition_push(struct partition *p, struct consumer *consumer, struct parti
   p->count++;
   p->bytes += message->message->held_bytes;
   p->read_offset = message->message->offset + 1;
+  set_apart(p, message->message->offset);
   if (p->first == message)
     p->oldest_ms = message->message->timestamp_ms;
   if (!p->paused && p->count >= QUEUE_PAUSE) {

@@ -39,6 +39,8 @@ struct partition {
    * counted_below have their attempt counted before the call. */
   int64_t alone_from, alone_below;
   int64_t counted_below;
+  int to_single; /* of what comes, so many more messages run by themselves: offsets have gaps */
+  int to_count;  /* and so many more have their attempt counted */
   struct backoff backoff;
 
   struct partition_message *first, *last;

@@ -1,4 +1,29 @@
 """What a review of the inbox found: each test stood against a fault."""
+import ctypes
+
+from integration.test_inbox import moody, payloads
+
+
+def produce_aborted(kafka, topic, count, partition):
+    """Records of a transaction that is aborted: a gap of count + 1 offsets for who reads what is committed."""
+    lib = ctypes.CDLL("librdkafka.so.1")
+    for name in "conf_new", "new", "topic_new", "init_transactions", "begin_transaction", "abort_transaction":
+        getattr(lib, f"rd_kafka_{name}").restype = ctypes.c_void_p
+    text = ctypes.create_string_buffer(512)
+    conf = ctypes.c_void_p(lib.rd_kafka_conf_new())
+    for name, value in (("bootstrap.servers", kafka.brokers), ("transactional.id", f"gap-{topic}")):
+        assert lib.rd_kafka_conf_set(conf, name.encode(), value.encode(), text, ctypes.c_size_t(512)) == 0, text.value
+    rk = ctypes.c_void_p(lib.rd_kafka_new(0, conf, text, ctypes.c_size_t(512)))
+    assert rk, text.value
+    assert lib.rd_kafka_init_transactions(rk, 30000) is None
+    assert lib.rd_kafka_begin_transaction(rk) is None
+    rkt = ctypes.c_void_p(lib.rd_kafka_topic_new(rk, topic.encode(), None))
+    for _ in range(count):
+        assert lib.rd_kafka_produce(rkt, partition, 2, b"{}", ctypes.c_size_t(2), None, ctypes.c_size_t(0), None) == 0
+    assert lib.rd_kafka_flush(rk, 30000) == 0
+    assert lib.rd_kafka_abort_transaction(rk, 30000) is None
+    lib.rd_kafka_topic_destroy(rkt)
+    lib.rd_kafka_destroy(rk)
 
 
 def test_a_batch_leaves_out_a_partition_whose_message_does_not_fit(inbox):
@@ -9,3 +34,32 @@ def test_a_batch_leaves_out_a_partition_whose_message_does_not_fit(inbox):
     inbox.produce(*range(100), partition=2)
     inbox.drain()
     assert len(inbox.seen()) == 120
+
+
+def test_what_kills_us_behind_a_gap_of_offsets_becomes_a_dead_letter(inbox):
+    inbox.produce("before", partition=0)
+    inbox.drain()
+    produce_aborted(inbox.kafka, inbox.topic, 600, 0)
+    poison, = inbox.produce("poison", partition=0)
+    for _ in range(5):
+        run = inbox.start("--until-end", failpoint="inbox.before_commit=kill")
+        assert run.wait(30) == -9
+    inbox.drain()
+    assert payloads(inbox) == ["before"]
+    letter, = inbox.letters()
+    assert (letter["message_id"], letter["code"], letter["attempts"]) == (poison, "handler_crashed", 3)
+
+
+def test_an_attempt_behind_a_marker_is_settled_with_its_message(make_inbox):
+    inbox = moody(make_inbox)
+    inbox.produce("before", partition=0)
+    inbox.drain()
+    produce_aborted(inbox.kafka, inbox.topic, 1, 0)
+    inbox.produce({"payload": {"do": "twice"}}, partition=0)
+    run = inbox.start(config=inbox.changed(retry={"max_attempts": 5, "backoff_ms": 60000, "backoff_max_ms": 60000}))
+    run.wait_event("inbox.event_failed")
+    assert run.terminate() == 0
+    inbox.psql("select nextval('app.tries'), nextval('app.tries')")
+    inbox.drain()
+    assert payloads(inbox) == ["before", {"do": "twice"}]
+    assert inbox.query("select * from walferry.inbox_attempts") == []
