@@ -517,7 +517,7 @@ static bool fetched_enough(const struct inbox *in) {
 static bool poll(struct inbox *in, struct error *err) {
   int wait_ms = in->store != NULL && queued(in) > 0 ? 0 : IDLE_POLL_MS;
   int64_t now_ms = clock_monotonic_ms();
-  for (int i = 0; i < in->partition_count; i++)
+  for (int i = 0; in->store != NULL && i < in->partition_count; i++)
     if (in->partitions[i]->state != PARTITION_READING && in->partitions[i]->due_ms - now_ms < wait_ms)
       wait_ms = in->partitions[i]->due_ms > now_ms ? (int)(in->partitions[i]->due_ms - now_ms) : 0;
   inbox_report_turn(in->report);

@@ -1,7 +1,15 @@
 """What a review of the inbox found: each test stood against a fault."""
 import ctypes
+import os
+import time
 
-from integration.test_inbox import moody, payloads
+from integration.test_inbox import moody, payloads, wait_until
+
+
+def cpu_seconds(run):
+    with open(f"/proc/{run.pid}/stat") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def produce_aborted(kafka, topic, count, partition):
@@ -34,6 +42,22 @@ def test_a_batch_leaves_out_a_partition_whose_message_does_not_fit(inbox):
     inbox.produce(*range(100), partition=2)
     inbox.drain()
     assert len(inbox.seen()) == 120
+
+
+def test_it_does_not_spin_while_postgres_is_away(inbox):
+    inbox.produce("first", partition=0)
+    run = inbox.start()
+    run.wait_event("inbox.streaming")
+    mark = run.mark()
+    inbox.postgres.stop()
+    inbox.produce("second", partition=0)
+    run.wait_event("inbox.recovering", after=mark)
+    time.sleep(1)
+    before = cpu_seconds(run)
+    time.sleep(3)
+    assert cpu_seconds(run) - before < 1
+    inbox.postgres.start()
+    wait_until(lambda: payloads(inbox) == ["first", "second"])
 
 
 def test_what_kills_us_behind_a_gap_of_offsets_becomes_a_dead_letter(inbox):
