@@ -31,6 +31,7 @@
 #define STOPPED_RETRY_MS 30000 /* an operator may have decided meanwhile */
 #define ADMIT_RETRY_MS 1000
 #define BATCH_OF_DEATH 500 /* as many as a batch may have held */
+#define ALONE_STEP_MS 1000
 #define LEAVE_MS 5000
 #define UNREACHABLE_MAX_MS 60000 /* with until_end */
 
@@ -55,8 +56,9 @@ struct inbox {
 
   struct partition **partitions;
   int partition_count;
-  bool assigned;  /* the group has said once what is ours */
-  bool announced; /* that events flow */
+  bool assigned;                 /* the group has said once what is ours */
+  bool announced;                /* that events flow */
+  unsigned due_turn, alone_turn; /* which partition is looked at first: none waits for ever behind slow ones */
   uint64_t seed;
 
   int64_t report_due_ms, maintain_due_ms, probe_due_ms;
@@ -73,6 +75,14 @@ static bool patient(struct inbox *in) {
   if (in->away_since_ms == 0)
     in->away_since_ms = now_ms;
   return !in->settings->until_end || now_ms - in->away_since_ms < UNREACHABLE_MAX_MS;
+}
+
+static bool stopping(const struct inbox *in) {
+  return atomic_load(&in->stop->requested);
+}
+
+static struct partition *next_in_turn(const struct inbox *in, unsigned *turn) {
+  return in->partitions[(*turn)++ % (unsigned)in->partition_count];
 }
 
 static struct partition *find(const struct inbox *in, const struct consumer_partition *at, int *index) {
@@ -371,8 +381,8 @@ static bool judge_again(struct inbox *in, struct partition *p, struct error *err
 static bool go_on_with_due(struct inbox *in, struct error *err) {
   int64_t now_ms = clock_monotonic_ms();
   for (int i = 0; i < in->partition_count; i++) {
-    struct partition *p = in->partitions[i];
-    if (p->state == PARTITION_READING || p->due_ms > now_ms || atomic_load(&in->stop->requested))
+    struct partition *p = next_in_turn(in, &in->due_turn);
+    if (p->state == PARTITION_READING || p->due_ms > now_ms || stopping(in))
       continue;
     bool ok = p->state == PARTITION_BACKING_OFF ? read_from(in, p, err) : admit(in, p, err);
     if (!ok)
@@ -553,16 +563,20 @@ static void probe(struct inbox *in) {
   inbox_report_talk(in->report, INBOX_NOBODY);
 }
 
-/* One step of handling: each partition whose first message runs by itself, then a batch of the others. */
+/* One step of handling: each partition whose first message runs by itself, then a batch of the others. Once that takes
+ * long, the other partitions wait for the next step: the group is to hear of us. */
 static bool handle(struct inbox *in, struct error *err) {
   bool any = queued(in) > 0;
   for (int i = 0; i < in->partition_count; i++)
     if (in->partitions[i]->doubtful && in->partitions[i]->first != NULL && !judge_again(in, in->partitions[i], err))
       return false;
-  for (int i = 0; i < in->partition_count; i++)
-    if (handling_runs_alone(in->partitions[i]) && !handling_alone(in->handling, in->partitions[i], err))
+  int64_t until_ms = clock_monotonic_ms() + ALONE_STEP_MS;
+  for (int i = 0; i < in->partition_count && !stopping(in) && clock_monotonic_ms() < until_ms; i++) {
+    struct partition *p = next_in_turn(in, &in->alone_turn);
+    if (handling_runs_alone(p) && !handling_alone(in->handling, p, err))
       return false;
-  if (!handling_batch(in->handling, in->partitions, in->partition_count, err))
+  }
+  if (!stopping(in) && !handling_batch(in->handling, in->partitions, in->partition_count, err))
     return false;
   in->moved |= any;
   return true;
@@ -724,7 +738,7 @@ bool inbox_run(const struct inbox_settings *settings, const struct stop *stop, s
   backoff_init(&in.store_backoff, 100, 10000, in.seed);
   backoff_init(&in.consumer_backoff, 100, 10000, in.seed + 1);
   bool done = false, ok = true;
-  while (ok && !done && !atomic_load(&stop->requested)) {
+  while (ok && !done && !stopping(&in)) {
     ok = open_missing(&in, err);
     if (ok && in.consumer != NULL && !turn(&in, &done, err))
       ok = recover(&in, err);

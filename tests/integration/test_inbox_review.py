@@ -87,3 +87,22 @@ def test_an_attempt_behind_a_marker_is_settled_with_its_message(make_inbox):
     inbox.drain()
     assert payloads(inbox) == ["before", {"do": "twice"}]
     assert inbox.query("select * from walferry.inbox_attempts") == []
+
+
+def test_a_stop_calls_no_more_handlers(make_inbox):
+    inbox = moody(make_inbox)
+    run = inbox.start(config=inbox.changed(timeout_ms=60000))
+    run.wait_event("inbox.streaming")
+    session = inbox.postgres.session(inbox.db)
+    session.run("begin; lock table app.seen")  # until the messages of all partitions are there
+    for partition in range(3):
+        inbox.produce("first", partition=partition)
+    for partition in range(3):
+        inbox.produce({"payload": {"do": "sleep"}}, partition=partition)
+    time.sleep(2)
+    session.run("rollback")
+    wait_until(lambda: inbox.psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") == "1")
+    inbox.psql("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'")  # each runs alone now
+    wait_until(lambda: inbox.psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") == "1")
+    assert run.terminate() == 0
+    assert run.find("process.left_at_once") is None
