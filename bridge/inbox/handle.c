@@ -452,6 +452,11 @@ static bool failed(struct handling *h, struct single *single, int attempts, cons
   if (result->failure == FAILURE_NOT_COUNTED) {
     if (single->counted && !store_attempt_uncount(h->store, &single->place, err))
       return false;
+    if (result->call < 0) { /* not the handler's: a new session may be led to a server that takes writes */
+      *err = result->error;
+      err->kind = ERROR_RETRY;
+      return false;
+    }
     return hold_up(h, single->p, "postgres_unavailable", attempts, &result->error, err);
   }
   if (!single->counted && !store_attempt_begin(h->store, &single->place, single->p->claim, &attempts, err))

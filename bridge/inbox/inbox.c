@@ -28,6 +28,7 @@
 #define POLL_ERROR_MS 15000 /* librdkafka repeats what is still wrong more often than that */
 #define REPORT_INTERVAL_MS 1000
 #define MAINTAIN_INTERVAL_MS 60000
+#define SESSION_INTERVAL_MS 1000
 #define STOPPED_RETRY_MS 30000 /* an operator may have decided meanwhile */
 #define ADMIT_RETRY_MS 1000
 #define BATCH_OF_DEATH 500 /* as many as a batch may have held */
@@ -61,7 +62,7 @@ struct inbox {
   unsigned due_turn, alone_turn; /* which partition is looked at first: none waits for ever behind slow ones */
   uint64_t seed;
 
-  int64_t report_due_ms, maintain_due_ms, probe_due_ms;
+  int64_t report_due_ms, maintain_due_ms, probe_due_ms, session_due_ms;
   int64_t poll_failed_ms; /* 0: never, or it is over */
   struct error poll_error;
   bool moved; /* something was committed since the group was told */
@@ -596,6 +597,15 @@ static bool maintain(struct inbox *in) {
   return true;
 }
 
+/* While there is nothing to be done nobody else would notice that the session ended. */
+static bool look_at_session(struct inbox *in, struct error *err) {
+  int64_t now_ms = clock_monotonic_ms();
+  if (queued(in) > 0 || now_ms < in->session_due_ms)
+    return true;
+  in->session_due_ms = now_ms + SESSION_INTERVAL_MS;
+  return store_alive(in->store, err);
+}
+
 /* Now and then. */
 static void report_now(struct inbox *in) {
   int64_t now_ms = clock_monotonic_ms();
@@ -668,7 +678,7 @@ static bool look_for_end(struct inbox *in, bool *done, struct error *err) {
 static bool turn(struct inbox *in, bool *done, struct error *err) {
   if (!poll(in, err))
     return false;
-  if (in->store != NULL && !(go_on_with_due(in, err) && handle(in, err) && maintain(in)))
+  if (in->store != NULL && !(go_on_with_due(in, err) && handle(in, err) && maintain(in) && look_at_session(in, err)))
     return false;
   announce(in);
   report_now(in);

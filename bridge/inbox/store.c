@@ -284,6 +284,10 @@ void store_close(struct store *s) {
   free(s);
 }
 
+bool store_alive(struct store *s, struct error *err) {
+  return pipeline_alive(s->pipeline, err);
+}
+
 bool store_offset_read(struct store *s, const struct store_partition *at, struct store_offset *offset,
                        struct error *err) {
   struct pipeline_values values = {.count = 0};

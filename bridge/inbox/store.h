@@ -29,6 +29,8 @@ struct store_settings {
 /* Tables and handlers have been checked (layout.h, handlers.h). */
 struct store *store_open(const struct store_settings *settings, struct error *err);
 void store_close(struct store *s); /* accepts NULL */
+/* Between two transactions: does the session stand? Asks nobody. */
+bool store_alive(struct store *s, struct error *err);
 
 struct store_partition {
   const char *topic;

@@ -2,6 +2,7 @@
 #include "bridge/postgres/pipeline.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -111,6 +112,17 @@ static bool broken(struct pipeline *p, struct error *err) {
   err->kind = ERROR_RETRY;
   pipeline_break(p);
   return false;
+}
+
+bool pipeline_alive(struct pipeline *p, struct error *err) {
+  PQclear(p->result);
+  p->result = NULL;
+  while (PQstatus(p->pg) == CONNECTION_OK && session_poll(p->pg, POLLIN, clock_monotonic_ms() + 1) != 0)
+    if (PQconsumeInput(p->pg))
+      PQisBusy(p->pg); /* takes notices */
+    else
+      break;
+  return PQstatus(p->pg) == CONNECTION_OK || broken(p, err);
 }
 
 bool pipeline_next(struct pipeline *p, int64_t deadline_ms, enum pipeline_answer *answer, struct error *err) {

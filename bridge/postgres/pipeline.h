@@ -52,6 +52,8 @@ enum pipeline_answer {
 /* The next answer, waited for until deadline_ms (clock_monotonic_ms). false: the connection is broken, or there was no
  * answer in time and it was cut; ERROR_RETRY. */
 bool pipeline_next(struct pipeline *p, int64_t deadline_ms, enum pipeline_answer *answer, struct error *err);
+/* Between two syncs' answers: whether the connection stands, as far as is known here. false: ERROR_RETRY. */
+bool pipeline_alive(struct pipeline *p, struct error *err);
 /* Whether an answer is there, or the connection has ended; waits at most timeout_ms. */
 bool pipeline_answered(struct pipeline *p, int timeout_ms);
 

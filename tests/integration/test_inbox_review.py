@@ -44,6 +44,34 @@ def test_a_batch_leaves_out_a_partition_whose_message_does_not_fit(inbox):
     assert len(inbox.seen()) == 120
 
 
+def test_a_session_that_ends_while_nothing_is_to_be_done_is_noticed(inbox):
+    run = inbox.start()
+    run.wait_event("inbox.streaming")
+    mark = run.mark()
+    inbox.postgres.stop()
+    run.wait_event("inbox.recovering", after=mark, timeout=15)
+    inbox.postgres.start()
+    run.wait_event("inbox.streaming", after=mark)
+
+
+def test_a_session_whose_server_takes_no_writes_is_left(inbox):
+    run = inbox.start()
+    run.wait_event("inbox.streaming")
+    inbox.produce("first", partition=0)
+    wait_until(lambda: payloads(inbox) == ["first"])
+    mark = run.mark()
+    try:
+        inbox.psql("alter system set default_transaction_read_only = on")
+        inbox.psql("select pg_reload_conf()")
+        inbox.produce("second", partition=0)
+        run.wait_event("inbox.recovering", after=mark)
+    finally:
+        inbox.psql("alter system reset default_transaction_read_only")
+        inbox.psql("select pg_reload_conf()")
+    wait_until(lambda: payloads(inbox) == ["first", "second"])
+    assert inbox.query("select * from walferry.inbox_attempts") == []
+
+
 def test_it_does_not_spin_while_postgres_is_away(inbox):
     inbox.produce("first", partition=0)
     run = inbox.start()
