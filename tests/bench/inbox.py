@@ -59,7 +59,7 @@ class World:
         self.bench, self.postgres, self.db, self.topic = bench, bench.postgres, f"bench_{name}", topic
         self.group = self.db
         config = {"name": self.db, "postgres": {"conninfo": self.postgres.conninfo(self.db)},
-                  "kafka": {"brokers": bench.kafka.brokers}, "relay": {"tables": [{"table": "public.outbox"}]},
+                  "kafka": {"brokers": bench.kafka.brokers},
                   "inbox": {"group": self.group, "topics": [topic], "handlers": [{"type": "*", "call": "app.on_event"}]}}
         self.config = bench.dir / f"{self.db}.yaml"
         self.config.write_text(yaml(config))
