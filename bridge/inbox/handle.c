@@ -377,17 +377,32 @@ static bool hold_up(struct handling *h, struct partition *p, const char *code, i
   return ok;
 }
 
-/* Gives the message up: its row, its record and the offset behind it in one transaction. */
+static void settle_letter(struct handling *h, struct single *single, const char *code) {
+  inbox_report_outcome(h->report, single->m->handler, code == NULL ? INBOX_PARKED : INBOX_DEAD_LETTERED, code);
+  single->p->next_offset = single->record.offset + 1;
+  partition_pop(single->p, h->consumer);
+  settled(single->p);
+  report_partition(h, single->p);
+}
+
+/* Gives the message up: its row, its record and the offset behind it in one transaction. One that is not called is
+ * parked, where its key is held: its place is behind those that wait. */
 static bool bury(struct handling *h, struct single *single, const struct store_letter *letter, struct error *err) {
   struct partition *p = single->p;
   struct store_move move = move_behind(p, single->m->message);
   struct store_letter_row row;
-  struct store_result result;
+  struct store_result result = {.ending = STORE_COMMITTED};
+  bool parked = false;
   store_begin(h->store);
   store_move(h->store, &move);
-  if (!store_letter(h->store, letter, &row, &result, err))
+  if (single->m->action != REGISTRY_CALL && !store_park(h->store, &single->record, &parked, &result, err))
     return false;
-  if (result.ending == STORE_COMMITTED) {
+  if (result.ending == STORE_COMMITTED && !parked && !store_letter(h->store, letter, &row, &result, err))
+    return false;
+  if (result.ending == STORE_COMMITTED && parked) {
+    if (!store_commit(h->store, NULL, &result, err))
+      return false;
+  } else if (result.ending == STORE_COMMITTED) {
     FAILPOINT("inbox.letter_written");
     if (h->settings->dead_letter_records && !emit_letter(h, single, letter, &row))
       log_warn("inbox.dead_letter_too_large", log_int("id", row.id));
@@ -396,12 +411,9 @@ static bool bury(struct handling *h, struct single *single, const struct store_l
   }
   switch (result.ending) {
   case STORE_COMMITTED:
-    log_letter(single, letter, &row);
-    inbox_report_outcome(h->report, single->m->handler, INBOX_DEAD_LETTERED, letter->code);
-    p->next_offset = single->record.offset + 1;
-    partition_pop(p, h->consumer);
-    settled(p);
-    report_partition(h, p);
+    if (!parked)
+      log_letter(single, letter, &row);
+    settle_letter(h, single, parked ? NULL : letter->code);
     return true;
   case STORE_DISPLACED:
     return displaced(h, p, err);

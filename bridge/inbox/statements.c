@@ -96,6 +96,16 @@ const struct inbox_statement_text inbox_statements[INBOX_STATEMENT_COUNT] = {
          ")\n"
          "SELECT id, attempts, " RFC3339("first_failure") " AS first_failure, " RFC3339(
              "last_failure") " AS last_failure FROM letter"},
+    [INBOX_PARK] = {"wf_park",
+                    "WITH hold AS MATERIALIZED (\n"
+                    "  SELECT FROM walferry.inbox_holds\n"
+                    "  WHERE consumer = $1::text AND topic = $2::text AND sha256(key) = sha256($6::bytea) FOR SHARE\n"
+                    ")\n"
+                    "INSERT INTO walferry.inbox_parked (consumer, topic, partition, record_offset, record_timestamp, "
+                    "key, headers, value)\n"
+                    "SELECT $1::text, $2::text, $3::integer, $4::bigint, $5::bigint, $6::bytea, $7::text::jsonb, "
+                    "$8::bytea FROM hold\n"
+                    "RETURNING 'parked'"},
     [INBOX_DEAD_LETTER_EMIT] = {"wf_dead_letter_emit",
                                 "SELECT pg_logical_emit_message(true, '" MESSAGE_PREFIX_DEAD_LETTER "', $1::text)"},
     [INBOX_DEAD_LETTER_RESOLVE] = {"wf_dead_letter_resolve",

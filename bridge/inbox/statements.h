@@ -74,6 +74,10 @@ enum inbox_statement {
   INBOX_DEAD_LETTER,
   /* $1 the dead letter as dead_letter_write puts it. The relay publishes it once the transaction has committed. */
   INBOX_DEAD_LETTER_EMIT,
+  /* $1 consumer, $2 topic, $3 partition, $4 offset, $5 timestamp (ms), $6 key, $7 headers (JSON), $8 value -> 'parked',
+   * as INBOX_HANDLE's statement has it; no row: the key is not held. For a message that no handler is called for: it
+   * would be a dead letter, but not before those of its key that wait. */
+  INBOX_PARK,
   /* $1 id, $2 'replayed' or 'discarded'. 0 rows: it is not open (any more). */
   INBOX_DEAD_LETTER_RESOLVE,
 

@@ -113,7 +113,7 @@ static void take_called(const struct store *s, struct store_called *called) {
   called->outcome = outcome == NULL                         ? INBOX_DUPLICATE
                     : slice_is(slice_of(outcome), "called") ? INBOX_PROCESSED
                                                             : INBOX_PARKED;
-  called->us = field_number(s, 2);
+  called->us = called->outcome == INBOX_PROCESSED ? field_number(s, 2) : -1;
 }
 
 static void take_letter(const struct store *s, struct store_letter_row *row) {
@@ -444,21 +444,37 @@ void store_attempt_forget(struct store *s, const struct store_message *message) 
   execute(s, STEP_OTHER, INBOX_ATTEMPT_FORGET, &values);
 }
 
-bool store_letter(struct store *s, const struct store_letter *letter, struct store_letter_row *row,
-                  struct store_result *result, struct error *err) {
-  const struct received_record *record = letter->record;
-  const struct received *event = letter->event;
-  struct pipeline_values values = {.count = 0};
+static void add_record(struct store *s, struct pipeline_values *values, const struct received_record *record) {
   buffer_clear(&s->headers);
   header_json_write(&s->headers, record->headers, record->header_count);
-  pipeline_value(&values, slice_of(s->settings.consumer));
-  pipeline_value(&values, slice_of(record->topic));
-  pipeline_number(&values, record->partition);
-  pipeline_number(&values, record->offset);
-  pipeline_number(&values, record->timestamp_ms);
-  pipeline_value(&values, record->key);
-  pipeline_value(&values, buffer_slice(&s->headers));
-  pipeline_value(&values, record->value);
+  pipeline_value(values, slice_of(s->settings.consumer));
+  pipeline_value(values, slice_of(record->topic));
+  pipeline_number(values, record->partition);
+  pipeline_number(values, record->offset);
+  pipeline_number(values, record->timestamp_ms);
+  pipeline_value(values, record->key);
+  pipeline_value(values, buffer_slice(&s->headers));
+  pipeline_value(values, record->value);
+}
+
+bool store_park(struct store *s, const struct received_record *record, bool *parked, struct store_result *result,
+                struct error *err) {
+  struct pipeline_values values = {.count = 0};
+  struct store_called called = {.outcome = INBOX_DUPLICATE};
+  add_record(s, &values, record);
+  execute(s, STEP_CALL, INBOX_PARK, &values);
+  buffer_reuse(&s->headers);
+  if (!collect(s, &called, NULL, result, err))
+    return false;
+  *parked = called.outcome == INBOX_PARKED;
+  return result->ending == STORE_COMMITTED || roll_back(s, err);
+}
+
+bool store_letter(struct store *s, const struct store_letter *letter, struct store_letter_row *row,
+                  struct store_result *result, struct error *err) {
+  const struct received *event = letter->event;
+  struct pipeline_values values = {.count = 0};
+  add_record(s, &values, letter->record);
   pipeline_value(&values, event->identity_source);
   pipeline_value(&values, event->id);
   pipeline_value(&values, event->type);

@@ -115,6 +115,11 @@ bool store_attempt_uncount(struct store *s, const struct store_message *message,
 /* In the transaction that handles it. */
 void store_attempt_forget(struct store *s, const struct store_message *message);
 
+/* Behind store_begin and store_move: parks a message that no handler is called for, if its key is held. The transaction
+ * stays open where that succeeded, parked or not (STORE_COMMITTED, though it is not yet). */
+bool store_park(struct store *s, const struct received_record *record, bool *parked, struct store_result *result,
+                struct error *err);
+
 /* A message that is given up. */
 struct store_letter {
   const struct received_record *record;
@@ -129,7 +134,7 @@ struct store_letter_row {
   int attempts;
   char first_failure[40], last_failure[40]; /* RFC 3339 */
 };
-/* Behind store_begin and store_move, in place of a call: the row. The transaction stays open where that succeeded
+/* Behind store_begin and store_move (or store_park), in place of a call: the row. The transaction stays open where that succeeded
  * (STORE_COMMITTED, though it is not yet), and is ended by store_letter_emit, where there is something for the relay,
  * and store_commit. */
 bool store_letter(struct store *s, const struct store_letter *letter, struct store_letter_row *row,

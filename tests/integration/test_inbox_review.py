@@ -3,6 +3,7 @@ import ctypes
 import os
 import time
 
+from harness import walferry
 from integration.test_inbox import moody, payloads, wait_until
 
 
@@ -134,3 +135,20 @@ def test_a_stop_calls_no_more_handlers(make_inbox):
     wait_until(lambda: inbox.psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") == "1")
     assert run.terminate() == 0
     assert run.find("process.left_at_once") is None
+
+
+def test_what_has_no_handler_waits_behind_a_held_key_too(make_inbox):
+    inbox = moody(make_inbox)
+    inbox.config["inbox"] |= {"dead_letter": {"hold_key": True}, "handlers": [{"type": "Happened", "call": "app.moody"}]}
+    inbox.produce({"payload": {"do": "fail"}}, "second", partition=0, key="a")
+    inbox.produce("third", partition=0, key="a", type="Unknown")
+    inbox.produce("free", partition=0, key="b", type="Unknown")
+    inbox.drain()
+    assert [x["record_offset"] for x in inbox.letters()] == [0, 3]
+    assert [x["record_offset"] for x in inbox.query("select * from walferry.inbox_parked order by id")] == [1, 2]
+    assert inbox.offsets()[0] == 4
+    inbox.psql("create or replace function app.moody(e jsonb) returns void language sql as 'select app.on_event(e)'")
+    inbox.config["inbox"]["handlers"] = [{"type": "*", "call": "app.moody"}]
+    path = inbox.write_config(inbox.config, "replay.yaml")
+    walferry.run("dlq", path, "replay").expect_exit(0)
+    assert [p for _, k, p in inbox.seen() if k == "a"] == [{"do": "fail"}, "second", "third"]

@@ -29,7 +29,7 @@ static void every_statement_has_a_name_of_its_own_and_typed_parameters_without_a
       [INBOX_ATTEMPT_UNCOUNT] = 4,  [INBOX_ATTEMPT_FORGET] = 4, [INBOX_DEAD_LETTER] = 15,
       [INBOX_DEAD_LETTER_EMIT] = 1, [INBOX_HOLD_LOCK] = 3,      [INBOX_DEAD_LETTER_RESOLVE] = 2,
       [INBOX_PARKED_NEXT] = 4,      [INBOX_PARKED_REMOVE] = 1,  [INBOX_HOLD_RELEASE] = 3,
-      [INBOX_MAINTAIN] = 1,
+      [INBOX_MAINTAIN] = 1,         [INBOX_PARK] = 8,
   };
   for (int i = 0; i < INBOX_STATEMENT_COUNT; i++) {
     assert_non_null(inbox_statements[i].name);
