@@ -134,9 +134,9 @@ struct store_letter_row {
   int attempts;
   char first_failure[40], last_failure[40]; /* RFC 3339 */
 };
-/* Behind store_begin and store_move (or store_park), in place of a call: the row. The transaction stays open where that succeeded
- * (STORE_COMMITTED, though it is not yet), and is ended by store_letter_emit, where there is something for the relay,
- * and store_commit. */
+/* Behind store_begin and store_move (or store_park), in place of a call: the row. The transaction stays open where that
+ * succeeded (STORE_COMMITTED, though it is not yet), and is ended by store_letter_emit, where there is something for
+ * the relay, and store_commit. */
 bool store_letter(struct store *s, const struct store_letter *letter, struct store_letter_row *row,
                   struct store_result *result, struct error *err);
 void store_letter_emit(struct store *s, struct slice record);
