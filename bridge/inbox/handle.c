@@ -458,9 +458,29 @@ static bool bury_crashed(struct handling *h, struct single *single, int attempts
   return bury(h, single, &letter, err);
 }
 
+/* The call could not even be planned: there is no such function or schema (for the moment), or no right to it. */
+static bool is_uncallable(const struct store_result *result) {
+  static const char *const states[] = {"42883", "42501", "3F000"};
+  for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+    if (result->call >= 0 && !result->in_handler && strcmp(result->sqlstate, states[i]) == 0)
+      return true;
+  return false;
+}
+
+/* Not the message's doing: it waits, and no attempt is counted. */
+static bool wait_for_handler(struct handling *h, struct single *single, int attempts, const struct store_result *result,
+                             struct error *err) {
+  if (single->counted && !store_attempt_uncount(h->store, &single->place, err))
+    return false;
+  log_error_event(LOG_ERROR, "inbox.handler_missing", &result->error);
+  return hold_up(h, single->p, "handler_missing", attempts, &result->error, err);
+}
+
 /* The handler failed; the transaction is rolled back. */
 static bool failed(struct handling *h, struct single *single, int attempts, const struct store_result *result,
                    struct error *err) {
+  if (is_uncallable(result))
+    return wait_for_handler(h, single, attempts, result, err);
   if (result->failure == FAILURE_NOT_COUNTED) {
     if (single->counted && !store_attempt_uncount(h->store, &single->place, err))
       return false;

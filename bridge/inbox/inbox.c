@@ -47,6 +47,7 @@ struct inbox {
   int64_t store_due_ms;
   struct backoff store_backoff;
   bool let_in; /* Postgres has accepted us once */
+  bool joined; /* and the group */
 
   struct consumer *consumer; /* NULL: to be made at consumer_due_ms */
   int64_t consumer_due_ms;
@@ -443,6 +444,7 @@ static bool take_assignment(struct inbox *in, const struct consumer_event *event
   for (int i = 0; i < event->partition_count; i++)
     add_partition(in, &event->partitions[i]);
   in->assigned = true;
+  in->joined = true;
   in->announced = false;
   log_info("inbox.assigned", log_int("partitions", event->partition_count));
   return consumer_assign(in->consumer, NULL, 0, err); /* each is started once it is admitted */
@@ -686,29 +688,6 @@ static bool turn(struct inbox *in, bool *done, struct error *err) {
   return look_for_end(in, done, err);
 }
 
-/* Opens what is missing and due. */
-static bool open_missing(struct inbox *in, struct error *err) {
-  int64_t now_ms = clock_monotonic_ms();
-  if (in->consumer == NULL) {
-    if (now_ms < in->consumer_due_ms) {
-      clock_sleep_ms(20);
-      inbox_report_turn(in->report);
-      return true;
-    }
-    if (!open_consumer(in, err)) {
-      drop_consumer(in);
-      return recoverable(in, err);
-    }
-    if (in->store != NULL && !handling_connect(in->handling, in->store, in->consumer, err))
-      return drop_store(in, err) && recoverable(in, err);
-  }
-  if (in->store == NULL && now_ms >= in->store_due_ms && !open_store(in, err)) {
-    in->store_due_ms = clock_monotonic_ms() + backoff_next_ms(&in->store_backoff);
-    return recoverable(in, err);
-  }
-  return true;
-}
-
 /* After a turn that failed: is it the consumer or the store that has to be made again? */
 static bool recover(struct inbox *in, struct error *err) {
   struct error cause = *err;
@@ -722,6 +701,31 @@ static bool recover(struct inbox *in, struct error *err) {
   if (!drop_store(in, err)) {
     drop_consumer(in);
     *err = cause;
+  }
+  return true;
+}
+
+/* Opens what is missing and due. */
+static bool open_missing(struct inbox *in, struct error *err) {
+  int64_t now_ms = clock_monotonic_ms();
+  if (in->consumer == NULL) {
+    if (now_ms < in->consumer_due_ms) {
+      clock_sleep_ms(20);
+      inbox_report_turn(in->report);
+      return true;
+    }
+    if (!open_consumer(in, err)) {
+      drop_consumer(in);
+      if (in->joined && err->kind == ERROR_CONFIG) /* as for Postgres */
+        err->kind = ERROR_RETRY;
+      return recoverable(in, err);
+    }
+    if (in->store != NULL && !handling_connect(in->handling, in->store, in->consumer, err))
+      return recover(in, err);
+  }
+  if (in->store == NULL && now_ms >= in->store_due_ms && !open_store(in, err)) {
+    in->store_due_ms = clock_monotonic_ms() + backoff_next_ms(&in->store_backoff);
+    return recoverable(in, err);
   }
   return true;
 }

@@ -91,6 +91,7 @@ static void keep_failure(struct store *s, struct store_result *result) {
   result->message = slice_from(s->details.data + json_len, s->details.len - json_len);
   memcpy(result->sqlstate, failure.sqlstate, sizeof result->sqlstate);
   result->failure = failure_classify(failure.sqlstate);
+  result->in_handler = failure.context != NULL;
   pipeline_fail(s->pipeline, &result->error);
   result->ending = s->cancelled ? STORE_CANCELLED : STORE_FAILED;
 }

@@ -90,6 +90,7 @@ struct store_result {
   enum store_ending ending;
   enum failure_class failure;
   char sqlstate[6];
+  bool in_handler;      /* raised within a function, not while its call was planned */
   int call;             /* which one failed, from 0; -1: no call, or it is not known which */
   int move;             /* which one was displaced */
   struct slice details; /* {"sqlstate","message","detail","hint","context"}, as known; until the next call */

@@ -37,7 +37,9 @@ const struct explain_page explain_inbox[] = {
      "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n"},
     {"handler_missing", EXPLAIN_REFUSAL, "a handler of the config is no function in the database",
      "inbox.handlers names a function that does not exist, or none of its name takes\n"
-     "one jsonb. Names are looked for as they are written, with capitals.\n",
+     "one jsonb. Names are looked for as they are written, with capitals. A start is\n"
+     "refused; an inbox that runs holds back the partition until the function is there\n"
+     "again, and counts no attempt.\n",
      "  \\df accounting.*      in psql, with the conninfo of the config\n",
      "Correct the `call`, or create it:\n"
      "  CREATE FUNCTION accounting.on_rental_reserved(event jsonb) RETURNS void\n"

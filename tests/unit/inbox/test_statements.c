@@ -25,7 +25,7 @@ static void every_statement_has_a_name_of_its_own_and_typed_parameters_without_a
   static const int counts[INBOX_STATEMENT_COUNT] = {
       [INBOX_HANDLER_LOOK] = 1,     [INBOX_OFFSET_READ] = 3,    [INBOX_OFFSET_ENTER] = 5,
       [INBOX_OFFSET_CLAIM] = 5,     [INBOX_OFFSET_EVICT] = 3,   [INBOX_OFFSET_RELEASE] = 4,
-      [INBOX_OFFSET_SWAP] = 9,      [INBOX_ATTEMPT_BEGIN] = 4,  [INBOX_ATTEMPT_FAILED] = 5,
+      [INBOX_OFFSET_SWAP] = 9,      [INBOX_ATTEMPT_BEGIN] = 5,  [INBOX_ATTEMPT_FAILED] = 5,
       [INBOX_ATTEMPT_UNCOUNT] = 4,  [INBOX_ATTEMPT_FORGET] = 4, [INBOX_DEAD_LETTER] = 15,
       [INBOX_DEAD_LETTER_EMIT] = 1, [INBOX_HOLD_LOCK] = 3,      [INBOX_DEAD_LETTER_RESOLVE] = 2,
       [INBOX_PARKED_NEXT] = 4,      [INBOX_PARKED_REMOVE] = 1,  [INBOX_HOLD_RELEASE] = 3,
