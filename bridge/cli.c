@@ -6,6 +6,7 @@
 
 #include "bridge/base/clock.h"
 #include "bridge/base/number.h"
+#include "bridge/base/topic_name.h"
 
 static const char program_help[] =
     "walferry " WALFERRY_VERSION ": a Postgres outbox to Kafka, and Kafka to Postgres handlers, exactly once\n"
@@ -115,6 +116,8 @@ static const char dlq_help[] =
     "                                [--state open|replayed|discarded] [--all] [--json]\n"
     "       walferry dlq CONFIG show --id ID [--json]\n"
     "       walferry dlq CONFIG replay [FILTERS] [--limit N] [--max-per-second N] [--dry-run] [--json]\n"
+    "       walferry dlq CONFIG replay --from-topic TOPIC [FILTERS] [--limit N] [--max-per-second N] [--dry-run]\n"
+    "                                [--json]\n"
     "       walferry dlq CONFIG discard FILTERS|--all [--confirm COUNT] [--max-per-second N] [--dry-run] [--json]\n"
     "                                [--log-format text|json]\n"
     "\n"
@@ -126,17 +129,21 @@ static const char dlq_help[] =
     "  replay    call the handler of each open letter that matches, in the order of their ids and each in one\n"
     "            transaction with its mark, so that no effect comes twice. What is parked behind it follows in order.\n"
     "            Exit code 1 if some failed: those stay open, and what is parked behind them stays parked\n"
+    "            With --from-topic: send the letters of a dead-letter topic to the topics that they came from, for all\n"
+    "            who read those, each once however often this is run. Needs Kafka alone; the letters in the database\n"
+    "            stay as they are. What a filter passes over is there for the next run\n"
     "  discard   give them up. What is parked behind them is handled. Without --confirm it says how many match\n"
     "\n"
-    "  --id ID             one letter\n"
+    "  --id ID             one letter; not with --from-topic\n"
     "  --type PATTERN      by type, exact or with *\n"
     "  --code CODE         by error code\n"
     "  --since TIME        that failed first at this time or later: 2026-11-21T08:00:00Z, 2026-11-21, or 2h (ago)\n"
     "  --until TIME        that failed first before this time\n"
     "  --state STATE       of list: open, replayed or discarded\n"
     "  --all               list: of any state; discard: every open letter\n"
+    "  --from-topic TOPIC  of replay: the dead-letter topic, such as fleet.rentals.dlq\n"
     "  --limit N           try N letters at most\n"
-    "  --max-per-second N  call no more handlers a second than that\n"
+    "  --max-per-second N  call no more handlers, or send no more letters, a second than that\n"
     "  --dry-run           say what would be done, and change nothing\n"
     "  --confirm COUNT     as many letters are to be discarded\n"
     "  --json              list: an object a line; show: one object; else the statistics as one\n"
@@ -210,6 +217,7 @@ enum option_id {
   OPTION_ALL,
   OPTION_LIMIT,
   OPTION_MAX_PER_SECOND,
+  OPTION_FROM_TOPIC,
   OPTION_END
 };
 
@@ -233,6 +241,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, OPTION_
                                              {"all", no_argument, NULL, OPTION_ALL},
                                              {"limit", required_argument, NULL, OPTION_LIMIT},
                                              {"max-per-second", required_argument, NULL, OPTION_MAX_PER_SECOND},
+                                             {"from-topic", required_argument, NULL, OPTION_FROM_TOPIC},
                                              {NULL, 0, NULL, 0}};
 
 /* Which command takes which option, besides those that all take. */
@@ -247,7 +256,7 @@ static const struct {
     {OPTION_JSON, COMMAND_DLQ},           {OPTION_CONFIRM, COMMAND_DLQ},     {OPTION_ID, COMMAND_DLQ},
     {OPTION_TYPE, COMMAND_DLQ},           {OPTION_CODE, COMMAND_DLQ},        {OPTION_SINCE, COMMAND_DLQ},
     {OPTION_STATE, COMMAND_DLQ},          {OPTION_ALL, COMMAND_DLQ},         {OPTION_LIMIT, COMMAND_DLQ},
-    {OPTION_MAX_PER_SECOND, COMMAND_DLQ},
+    {OPTION_MAX_PER_SECOND, COMMAND_DLQ}, {OPTION_FROM_TOPIC, COMMAND_DLQ},
 };
 
 #define BIT(option) (1u << (option))
@@ -263,7 +272,7 @@ static const struct {
     {"show", DLQ_SHOW, BIT(OPTION_ID) | BIT(OPTION_JSON)},
     {"replay", DLQ_REPLAY,
      BIT(OPTION_ID) | BIT(OPTION_TYPE) | BIT(OPTION_CODE) | BIT(OPTION_SINCE) | BIT(OPTION_UNTIL) | BIT(OPTION_LIMIT) |
-         BIT(OPTION_MAX_PER_SECOND) | BIT(OPTION_DRY_RUN) | BIT(OPTION_JSON)},
+         BIT(OPTION_MAX_PER_SECOND) | BIT(OPTION_FROM_TOPIC) | BIT(OPTION_DRY_RUN) | BIT(OPTION_JSON)},
     {"discard", DLQ_DISCARD,
      BIT(OPTION_ID) | BIT(OPTION_TYPE) | BIT(OPTION_CODE) | BIT(OPTION_SINCE) | BIT(OPTION_UNTIL) | BIT(OPTION_ALL) |
          BIT(OPTION_CONFIRM) | BIT(OPTION_MAX_PER_SECOND) | BIT(OPTION_DRY_RUN) | BIT(OPTION_JSON)},
@@ -358,6 +367,10 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
   case OPTION_MAX_PER_SECOND:
     return number_parse(slice_of(value), 1, 1000000, &cli->dlq.max_per_second) ||
            usage(err, "--max-per-second takes a number from 1 to 1000000, not", value);
+  case OPTION_FROM_TOPIC:
+    cli->dlq.from_topic = value;
+    return (topic_name_legal(slice_of(value)) && !topic_name_reserved(slice_of(value))) ||
+           usage(err, "--from-topic takes the name of a dead-letter topic, not", value);
   case OPTION_END:
     break;
   }
@@ -410,6 +423,8 @@ static bool check_dlq(struct cli *cli, unsigned given, struct error *err) {
     return usage(err, "--confirm takes the number of dead letters to discard, not", cli->confirm);
   if (cli->all && filter->state != 0)
     return usage(err, "--all is of any state, and does not go with", "--state");
+  if (dlq->from_topic != NULL && filter->id != 0)
+    return usage(err, "the letters of a topic have no numbers; --from-topic does not go with", "--id");
   if (dlq->verb == DLQ_SHOW && filter->id == 0)
     return usage(err, "show needs", "--id ID");
   if (dlq->verb == DLQ_DISCARD && !cli->all && !letter_filter_narrows(filter))

@@ -11,6 +11,7 @@
 #include "bridge/ops/check.h"
 #include "bridge/ops/daemon.h"
 #include "bridge/ops/dlq.h"
+#include "bridge/ops/dlq_topic.h"
 #include "bridge/ops/drop.h"
 #include "bridge/ops/explain.h"
 #include "bridge/ops/http.h"
@@ -112,15 +113,16 @@ static bool run_init(const struct cli *cli, const struct config *config, const s
 }
 
 /* What the command is about has to be in the config. */
-static bool need_sections(enum command command, const struct config *config, struct error *err) {
-  switch (command) {
+static bool need_sections(const struct cli *cli, const struct config *config, struct error *err) {
+  switch (cli->command) {
   case COMMAND_RELAY:
     return settings_need_relay(config, err);
   case COMMAND_DROP:
     return config->has_relay || drop_nothing(err);
   case COMMAND_INBOX:
-  case COMMAND_DLQ:
     return settings_need_inbox(config, err);
+  case COMMAND_DLQ: /* a topic's letters are where the inbox of another config left them, too */
+    return cli->dlq.from_topic != NULL || settings_need_inbox(config, err);
   case COMMAND_INIT:
   case COMMAND_CHECK:
   case COMMAND_STATUS:
@@ -142,7 +144,7 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
   static struct stop stop; /* the thread that waits for signals outlives every frame */
   signals_start(&stop, ends_by_itself(cli->command) ? 1 : 0);
   struct settings settings;
-  if (!need_sections(cli->command, config, err) || !settings_init(&settings, config, err))
+  if (!need_sections(cli, config, err) || !settings_init(&settings, config, err))
     return false;
   bool ok = false;
   switch (cli->command) {
@@ -163,7 +165,8 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
                     settings_inbox(&settings, config), &stop, cli->json, stdout, err);
     break;
   case COMMAND_DLQ:
-    ok = dlq_run(&cli->dlq, &settings.inbox, &stop, stdout, err);
+    ok = cli->dlq.from_topic != NULL ? dlq_topic_run(&cli->dlq, &settings.kafka, &stop, stdout, err)
+                                     : dlq_run(&cli->dlq, &settings.inbox, &stop, stdout, err);
     break;
   case COMMAND_INBOX:
     ok = run_inbox(cli, config, &settings, &stop, err);

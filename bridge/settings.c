@@ -145,8 +145,7 @@ const struct inbox_settings *settings_inbox(const struct settings *settings, con
   return config->has_inbox ? &settings->inbox : NULL;
 }
 
-static bool fill_relay(struct settings *settings, const struct config *config, const struct kafka_settings *kafka,
-                       struct error *err) {
+static bool fill_relay(struct settings *settings, const struct config *config, struct error *err) {
   settings->router = make_router(config, err);
   if (settings->router == NULL)
     return error_wrap(err, "%s: relay.routes", config->path);
@@ -177,7 +176,7 @@ static bool fill_relay(struct settings *settings, const struct config *config, c
                  .stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,
                  .segment_bytes = SEGMENT_BYTES},
       .publisher = {.stop_on_invalid = config->relay.on_invalid == CONFIG_ON_INVALID_STOP,
-                    .kafka = *kafka,
+                    .kafka = settings->kafka,
                     .quarantine_topic = config->relay.quarantine_topic,
                     .create_topics = config->kafka.topics.create,
                     .topics = {.common = shape_of(&config->kafka.topics.shape, (enum config_cleanup)0),
@@ -188,7 +187,7 @@ static bool fill_relay(struct settings *settings, const struct config *config, c
   return true;
 }
 
-static void fill_inbox(struct settings *settings, const struct config *config, const struct kafka_settings *kafka) {
+static void fill_inbox(struct settings *settings, const struct config *config) {
   settings->handlers = memory_alloc(config->inbox.handler_count * sizeof *settings->handlers);
   for (unsigned i = 0; i < config->inbox.handler_count; i++)
     settings->handlers[i] =
@@ -196,7 +195,7 @@ static void fill_inbox(struct settings *settings, const struct config *config, c
   settings->inbox = (struct inbox_settings){
       .name = config->name,
       .conninfo = config->postgres.conninfo,
-      .kafka = *kafka,
+      .kafka = settings->kafka,
       .group = config->inbox.group,
       .topics = (const char *const *)config->inbox.topics.items,
       .topic_count = (int)config->inbox.topics.count,
@@ -227,15 +226,15 @@ static void connect_both(struct settings *settings, const struct config *config)
 
 bool settings_init(struct settings *settings, const struct config *config, struct error *err) {
   *settings = (struct settings){.tables = NULL};
-  struct kafka_settings kafka = {.brokers = config->kafka.brokers,
-                                 .instance = config->name,
-                                 .properties = (const char *const *)config->kafka.properties.items,
-                                 .property_count = (int)config->kafka.properties.count};
-  bool ok = kafka_settings_check(&kafka, err) || error_wrap(err, "%s: kafka", config->path);
+  settings->kafka = (struct kafka_settings){.brokers = config->kafka.brokers,
+                                            .instance = config->name,
+                                            .properties = (const char *const *)config->kafka.properties.items,
+                                            .property_count = (int)config->kafka.properties.count};
+  bool ok = kafka_settings_check(&settings->kafka, err) || error_wrap(err, "%s: kafka", config->path);
   if (ok && config->has_relay)
-    ok = fill_relay(settings, config, &kafka, err);
+    ok = fill_relay(settings, config, err);
   if (ok && config->has_inbox)
-    fill_inbox(settings, config, &kafka);
+    fill_inbox(settings, config);
   if (ok && config->has_relay && config->has_inbox)
     connect_both(settings, config);
   if (!ok)

@@ -6,9 +6,10 @@
 #include "bridge/relay/relay.h"
 #include "config/config.h"
 
-/* Owns what relay and inbox point to besides the config, which must outlive it. Each is filled where the config has
- * its section. */
+/* Owns what relay and inbox point to besides the config, which must outlive it. Each of the two is filled where the
+ * config has its section. */
 struct settings {
+  struct kafka_settings kafka;
   struct relay_settings relay;
   struct inbox_settings inbox;
   struct table_spec *tables;

@@ -3,10 +3,12 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bridge/base/jsonobject.h"
 #include "bridge/base/jsontext.h"
 #include "bridge/base/memory.h"
+#include "bridge/base/number.h"
 #include "bridge/base/timestamp.h"
 #include "bridge/base/topic_name.h"
 #include "bridge/event/assemble.h"
@@ -222,4 +224,166 @@ struct record *dead_letter_record(struct record_builder *builder, const struct e
   free(headers.items);
   buffer_reuse(bytes);
   return record;
+}
+
+/* From the record back to the original. */
+
+struct dead_letter_reader {
+  struct jsontext_scratch scratch;
+  struct buffer bytes; /* of a payload_base64 */
+};
+
+struct dead_letter_reader *dead_letter_reader_new(void) {
+  struct dead_letter_reader *reader = memory_alloc(sizeof *reader);
+  buffer_init(&reader->bytes, BUFFER_MAX_ROW);
+  return reader;
+}
+
+void dead_letter_reader_free(struct dead_letter_reader *reader) {
+  if (reader == NULL)
+    return;
+  jsontext_scratch_free(&reader->scratch);
+  buffer_free(&reader->bytes);
+  free(reader);
+}
+
+/* The members that count, as they stand in the text; absent where one is missing. */
+struct letter_members {
+  struct slice topic, partition, offset, timestamp, header_count, type, first_failure, code;
+  struct slice envelope, payload, payload_base64;
+};
+
+struct wanted {
+  const char *name;
+  struct slice *to; /* absent at first */
+};
+
+/* false: one of them is there twice, and nobody can say which counts. */
+static bool take_wanted(struct slice object, const struct wanted *wanted, size_t count) {
+  struct jsontext_members members = jsontext_members_of(object);
+  struct jsontext_member member;
+  while (jsontext_members_next(&members, &member))
+    for (size_t i = 0; i < count; i++) {
+      if (!slice_is(member.name, wanted[i].name))
+        continue;
+      if (slice_present(*wanted[i].to))
+        return false;
+      *wanted[i].to = member.value;
+    }
+  return true;
+}
+
+static bool take_members(struct slice object, struct letter_members *m) {
+  *m = (struct letter_members){.topic = SLICE_ABSENT};
+  struct slice error = SLICE_ABSENT;
+  const struct wanted wanted[] = {{"original_topic", &m->topic},
+                                  {"original_partition", &m->partition},
+                                  {"original_offset", &m->offset},
+                                  {"original_timestamp", &m->timestamp},
+                                  {"original_header_count", &m->header_count},
+                                  {"type", &m->type},
+                                  {"first_failure", &m->first_failure},
+                                  {"envelope", &m->envelope},
+                                  {"payload", &m->payload},
+                                  {"payload_base64", &m->payload_base64},
+                                  {"error", &error}};
+  const struct wanted code = {"code", &m->code};
+  return take_wanted(object, wanted, sizeof wanted / sizeof wanted[0]) && slice_present(error) &&
+         jsontext_kind_of(error) == JSONTEXT_OBJECT && take_wanted(error, &code, 1);
+}
+
+static bool is_string(struct slice value) {
+  return slice_present(value) && jsontext_kind_of(value) == JSONTEXT_STRING;
+}
+
+static bool read_text(struct dead_letter_reader *reader, struct slice value, struct slice *text) {
+  if (!is_string(value))
+    return false;
+  *text = jsontext_scratch_text(&reader->scratch, jsontext_string_body(value));
+  return true;
+}
+
+static bool read_place(struct dead_letter_reader *reader, const struct letter_members *m,
+                       struct received_record *original) {
+  int64_t partition, timestamp_ms = -1;
+  if (!is_string(m->topic) || !topic_name_legal(jsontext_string_body(m->topic)) ||
+      topic_name_reserved(jsontext_string_body(m->topic)) ||
+      !number_parse(m->partition, 0, INT32_MAX, &partition) ||
+      !number_parse(m->offset, 0, INT64_MAX, &original->offset) ||
+      (slice_present(m->timestamp) && !number_parse(m->timestamp, 0, INT64_MAX, &timestamp_ms)))
+    return false;
+  original->topic = jsontext_scratch_string(&reader->scratch, jsontext_string_body(m->topic)).data;
+  original->partition = (int32_t)partition;
+  original->timestamp_ms = timestamp_ms;
+  return true;
+}
+
+/* How many headers are the original's; -1 unless ours, and nothing else, follow them. */
+static int read_header_count(const struct received_record *record, struct slice value) {
+  static const char *const own[OWN_HEADERS] = {RECORD_HEADER_ERROR_CODE, RECORD_HEADER_ERROR_MESSAGE,
+                                               RECORD_HEADER_ORIGIN, DEAD_LETTER_HEADER_CONSUMER};
+  int64_t count;
+  if (!number_parse(value, 0, INT32_MAX, &count) || count != (int64_t)record->header_count - OWN_HEADERS)
+    return -1;
+  for (int i = 0; i < OWN_HEADERS; i++)
+    if (strcmp(record->headers[count + i].name, own[i]) != 0)
+      return -1;
+  return (int)count;
+}
+
+static bool read_original_value(struct dead_letter_reader *reader, const struct letter_members *m,
+                                struct slice *value) {
+  int forms = slice_present(m->envelope) + slice_present(m->payload) + slice_present(m->payload_base64);
+  if (forms != 1)
+    return false;
+  if (slice_present(m->payload_base64)) {
+    if (!is_string(m->payload_base64) ||
+        !buffer_append_base64_bytes(&reader->bytes, jsontext_string_body(m->payload_base64)))
+      return false;
+    *value = buffer_slice(&reader->bytes);
+    return true;
+  }
+  *value = slice_present(m->envelope) ? m->envelope : m->payload;
+  if (jsontext_kind_of(*value) == JSONTEXT_NULL)
+    *value = SLICE_ABSENT;
+  return true;
+}
+
+static bool read_first_failure(const struct letter_members *m, struct dead_letter_copy *copy) {
+  if (!slice_present(m->first_failure))
+    return false;
+  copy->has_first_failure = jsontext_kind_of(m->first_failure) != JSONTEXT_NULL;
+  return !copy->has_first_failure ||
+         (is_string(m->first_failure) &&
+          timestamp_parse(jsontext_string_body(m->first_failure), &copy->first_failure_us));
+}
+
+static bool read_type(struct dead_letter_reader *reader, struct slice value, struct slice *type) {
+  *type = SLICE_ABSENT;
+  return slice_present(value) && (jsontext_kind_of(value) == JSONTEXT_NULL || read_text(reader, value, type));
+}
+
+bool dead_letter_read(struct dead_letter_reader *reader, const struct received_record *record,
+                      struct dead_letter_copy *copy, const char **why) {
+  struct letter_members m;
+  struct dead_letter_copy found = {.original = {.key = record->key, .headers = record->headers}};
+  buffer_reuse(&reader->bytes);
+  jsontext_scratch_reset(&reader->scratch, record->value.len);
+  *why = NULL;
+  if (!slice_present(record->value) || !jsontext_check(record->value, NULL) ||
+      jsontext_kind_of(record->value) != JSONTEXT_OBJECT)
+    *why = "its value is no JSON object";
+  else if (!take_members(record->value, &m) || !read_text(reader, m.code, &found.code) ||
+           !read_type(reader, m.type, &found.type) || !read_first_failure(&m, &found))
+    *why = "type, error or first_failure is missing, there twice, or of another kind";
+  else if (!read_place(reader, &m, &found.original))
+    *why = "it says no topic, partition and offset that it comes from";
+  else if ((found.original.header_count = read_header_count(record, m.header_count)) < 0)
+    *why = "its headers do not end with the four of a dead letter";
+  else if (!read_original_value(reader, &m, &found.original.value))
+    *why = "it does not hold the original's value";
+  if (*why != NULL)
+    return false;
+  *copy = found;
+  return true;
 }

@@ -53,4 +53,22 @@ void dead_letter_write(struct buffer *out, const struct dead_letter *letter);
 struct record *dead_letter_record(struct record_builder *builder, const struct event *event, struct blocks *memory,
                                   struct problem *problem);
 
+/* What such a record says, and the original in it. All slices are borrowed from the record and the reader, until its
+ * next use. */
+struct dead_letter_copy {
+  struct received_record original; /* timestamp_ms is -1 where it had none */
+  struct slice type, code;         /* type absent: none */
+  bool has_first_failure;
+  int64_t first_failure_us; /* Unix */
+};
+
+/* Keeps scratch memory between records; one per thread. */
+struct dead_letter_reader;
+struct dead_letter_reader *dead_letter_reader_new(void);
+void dead_letter_reader_free(struct dead_letter_reader *reader); /* accepts NULL */
+
+/* false: the record is not of the form above, and *why, a literal, says what of it is missing. */
+bool dead_letter_read(struct dead_letter_reader *reader, const struct received_record *record,
+                      struct dead_letter_copy *copy, const char **why);
+
 #endif

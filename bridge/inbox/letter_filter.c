@@ -9,6 +9,7 @@
 #include "bridge/base/buffer.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/number.h"
+#include "bridge/base/pattern.h"
 
 const char *letter_state_name(enum letter_state state) {
   switch (state) {
@@ -93,4 +94,14 @@ void letter_filter_params(const struct letter_filter *filter, const char *consum
 void letter_filter_params_free(struct letter_filter_params *params) {
   free(params->type);
   params->type = NULL;
+}
+
+bool letter_filter_matches(const struct letter_filter *filter, struct slice type, struct slice code,
+                           const int64_t *first_failure_us) {
+  if (filter->type != NULL && !pattern_matches(filter->type, slice_present(type) ? type : slice_of("")))
+    return false;
+  if (filter->code != NULL && !slice_is(code, filter->code))
+    return false;
+  return (!filter->has_since || (first_failure_us != NULL && *first_failure_us >= filter->since_us)) &&
+         (!filter->has_until || (first_failure_us != NULL && *first_failure_us < filter->until_us));
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bridge/base/slice.h"
 #include "bridge/base/timestamp.h"
 
 enum letter_state { LETTER_OPEN = 1, LETTER_REPLAYED, LETTER_DISCARDED, LETTER_ANY };
@@ -37,5 +38,10 @@ struct letter_filter_params {
 void letter_filter_params(const struct letter_filter *filter, const char *consumer,
                           struct letter_filter_params *params);
 void letter_filter_params_free(struct letter_filter_params *params);
+
+/* The same of a letter that is no row: whether it matches in type, code and time. first_failure_us: NULL where it is not
+ * known, which is neither before nor after any time. */
+bool letter_filter_matches(const struct letter_filter *filter, struct slice type, struct slice code,
+                           const int64_t *first_failure_us);
 
 #endif

@@ -94,6 +94,10 @@ bool producer_fail(struct producer *p, enum error_kind kind, rd_kafka_resp_err_t
     return error_remedy(err, "grant Write and Describe on topic %s to the user of walferry",
                         topic == NULL ? "(the one that the log line kafka.log names)" : topic);
   }
+  if (code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+    error_set(err, kind, "%s: not authorised: %s", doing, why);
+    return error_remedy(err, "grant Read on the group to the user of walferry");
+  }
   if (code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT || fatal == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT) {
     error_set(err, ERROR_CONFIG, "%s: %s", doing, why);
     return error_remedy(err, "lower transaction.timeout.ms in kafka.properties, or raise transaction.max.timeout.ms of "
@@ -178,6 +182,31 @@ bool producer_flush(struct producer *p, int timeout_ms, const _Atomic(bool) *sto
   if (p->delivery_doubtful)
     return producer_fail(p, ERROR_START_OVER, RD_KAFKA_RESP_ERR_NO_ERROR, "flushing", "delivery failed", err);
   return true;
+}
+
+static rd_kafka_error_t *send_offsets(rd_kafka_t *rk, int timeout_ms) {
+  const struct kafka_link *link = rd_kafka_opaque(rk);
+  const struct producer *p = link->owner;
+  return rd_kafka_send_offsets_to_transaction(rk, p->offsets, p->offsets_group, timeout_ms);
+}
+
+bool producer_send_offset(struct producer *p, const struct producer_offset *offset, int timeout_ms,
+                          const _Atomic(bool) *stop, struct error *err) {
+  p->offsets = rd_kafka_topic_partition_list_new(1);
+  rd_kafka_topic_partition_t *partition =
+      rd_kafka_topic_partition_list_add(p->offsets, offset->topic, offset->partition);
+  partition->offset = offset->next;
+  if (offset->text.len > 0) {
+    partition->metadata = memory_copy(offset->text.data, offset->text.len); /* librdkafka frees it */
+    partition->metadata_size = offset->text.len;
+  }
+  p->offsets_group = rd_kafka_consumer_group_metadata_new(offset->group);
+  bool ok = call_in_slices(p, send_offsets, "storing offsets", timeout_ms, stop, ERROR_START_OVER, err);
+  rd_kafka_consumer_group_metadata_destroy(p->offsets_group);
+  rd_kafka_topic_partition_list_destroy(p->offsets);
+  if (!ok)
+    error_wrap(err, "group %s", offset->group);
+  return ok;
 }
 
 bool producer_commit(struct producer *p, int timeout_ms, const _Atomic(bool) *stop, int64_t *elapsed_ms,

@@ -55,6 +55,17 @@ bool producer_send(struct producer *p, const struct producer_message *message, i
 /* Waits until all that was sent is delivered or failed. Used by probes. */
 bool producer_flush(struct producer *p, int timeout_ms, const _Atomic(bool) *stop, struct error *err);
 
+/* Puts a consumer group's offset of a partition, and a text beside it, into the transaction: it holds once, and only if,
+ * the transaction is committed. The group has no members. Errors, stop and time as for producer_commit. */
+struct producer_offset {
+  const char *group, *topic;
+  int32_t partition;
+  int64_t next; /* of the next message */
+  struct slice text;
+};
+bool producer_send_offset(struct producer *p, const struct producer_offset *offset, int timeout_ms,
+                          const _Atomic(bool) *stop, struct error *err);
+
 /* Commits, in slices of 500 ms, at most timeout_ms in all. *elapsed_ms: how long it took.
  * Any error means: this transaction's fate is unknown or it is aborted; free the producer and re-read the position.
  * kind: ERROR_FENCED when another producer has our transactional id, ERROR_START_OVER for all else, ERROR_STOPPED. */

@@ -31,6 +31,10 @@ struct producer {
   char delivery_error[256]; /* the first failed delivery since the last begin, whatever its reason; "" is none */
   bool delivery_doubtful;   /* one failed for another reason than what it is */
 
+  /* Of producer_send_offset, during that call. */
+  rd_kafka_topic_partition_list_t *offsets;
+  rd_kafka_consumer_group_metadata_t *offsets_group;
+
   uint64_t random_state;
 };
 

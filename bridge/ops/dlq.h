@@ -13,6 +13,7 @@ struct dlq_settings {
   struct letter_filter filter; /* replay and discard: of open letters; show: an id */
   bool json;                   /* list: an object a line; show: one; replay, discard: the totals */
   bool dry_run;                /* replay, discard */
+  const char *from_topic;      /* replay, by dlq_topic_run: of this topic's letters; NULL: of the database's */
   int64_t limit;               /* replay; 0: all */
   int64_t max_per_second;      /* replay, discard; 0: no limit */
   int64_t confirm;             /* discard: as many match; -1: not said */

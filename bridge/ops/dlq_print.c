@@ -21,7 +21,7 @@ static void append_tame(struct buffer *out, struct slice text) {
   }
 }
 
-static void print_tame(FILE *out, struct slice text) {
+void dlq_print_tame(FILE *out, struct slice text) {
   struct buffer tame;
   buffer_init(&tame, BUFFER_MAX_ROW);
   append_tame(&tame, text);
@@ -162,16 +162,16 @@ static void print_text(FILE *out, const char *name, const char *text) {
   if (text == NULL)
     return;
   fprintf(out, "%-16s", name);
-  print_tame(out, slice_of(text));
+  dlq_print_tame(out, slice_of(text));
   fputc('\n', out);
 }
 
 static void print_headers(const struct received_record *record, FILE *out) {
   for (int i = 0; i < record->header_count; i++) {
     fprintf(out, "%-16s", i == 0 ? "headers" : "");
-    print_tame(out, slice_of(record->headers[i].name));
+    dlq_print_tame(out, slice_of(record->headers[i].name));
     fputs(": ", out);
-    print_tame(out, record->headers[i].value);
+    dlq_print_tame(out, record->headers[i].value);
     fputc('\n', out);
   }
 }
@@ -181,7 +181,7 @@ static void print_reading(const struct dlq_reading *reading, FILE *out) {
   if (reading->problem == NULL)
     return;
   fprintf(out, "%-16s%s: ", "unreadable", reading->problem);
-  print_tame(out, slice_of(reading->problem_message));
+  dlq_print_tame(out, slice_of(reading->problem_message));
   fputc('\n', out);
 }
 

@@ -19,6 +19,9 @@ struct dlq_letter {
 };
 #define DLQ_KEY_MAX 64
 
+/* Control characters as blanks, what is no UTF-8 as question marks. */
+void dlq_print_tame(FILE *out, struct slice text);
+
 void dlq_print_head(FILE *out); /* above the lines of a table */
 void dlq_print_line(const struct dlq_letter *letter, FILE *out);
 void dlq_print_line_json(const struct dlq_letter *letter, FILE *out);

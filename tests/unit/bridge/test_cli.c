@@ -148,6 +148,12 @@ static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
       {{"dlq", "c", "replay", "--limit", "0"}, "--limit takes a number"},
       {{"dlq", "c", "replay", "--max-per-second", "x"}, "--max-per-second takes a number"},
       {{"dlq", "c", "replay", "--dry-run", "3"}, "not understood: 3"},
+      {{"dlq", "c", "list", "--from-topic", "t.dlq"}, "dlq list does not take --from-topic"},
+      {{"dlq", "c", "discard", "--from-topic", "t.dlq"}, "dlq discard does not take --from-topic"},
+      {{"dlq", "c", "replay", "--from-topic", ""}, "--from-topic takes the name of a dead-letter topic"},
+      {{"dlq", "c", "replay", "--from-topic", "a b"}, "--from-topic takes the name of a dead-letter topic, not: a b"},
+      {{"dlq", "c", "replay", "--from-topic", "__consumer_offsets"}, "--from-topic takes the name"},
+      {{"dlq", "c", "replay", "--from-topic", "t.dlq", "--id", "3"}, "--from-topic does not go with: --id"},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct cli cli;
@@ -183,6 +189,8 @@ static void dlq_says_which_letters_are_meant_and_what_becomes_of_them(void **sta
         .filter = {.has_since = true, .since_us = INT64_C(1795219200000000), .state = LETTER_OPEN}}},
       {{"dlq", "c", "replay", "--until=1970-01-01T00:00:01Z"},
        {.verb = DLQ_REPLAY, .filter = {.has_until = true, .until_us = 1000000, .state = LETTER_OPEN}}},
+      {{"dlq", "c", "replay", "--from-topic", "t.dlq", "--limit", "3"},
+       {.verb = DLQ_REPLAY, .filter = {.state = LETTER_OPEN}, .from_topic = "t.dlq", .limit = 3}},
       {{"dlq", "c", "discard", "--all", "--confirm", "12"},
        {.verb = DLQ_DISCARD, .filter = {.state = LETTER_OPEN}, .confirm = 12}},
   };
@@ -206,6 +214,9 @@ static void dlq_says_which_letters_are_meant_and_what_becomes_of_them(void **sta
     assert_int_equal(cli.dlq.limit, expected->limit);
     assert_int_equal(cli.dlq.max_per_second, expected->max_per_second);
     assert_int_equal(cli.dlq.confirm, expected->confirm == 0 ? -1 : expected->confirm);
+    assert_int_equal(cli.dlq.from_topic != NULL, expected->from_topic != NULL);
+    if (expected->from_topic != NULL)
+      assert_string_equal(cli.dlq.from_topic, expected->from_topic);
     if (expected->filter.type != NULL) {
       assert_string_equal(cli.dlq.filter.type, expected->filter.type);
       assert_string_equal(cli.dlq.filter.code, expected->filter.code);

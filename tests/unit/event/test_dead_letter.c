@@ -16,6 +16,7 @@ struct fixture {
   struct record_rules rules;
   struct record_builder *builder;
   struct received_reader *reader;
+  struct dead_letter_reader *copies;
 };
 
 static int setup(void **state) {
@@ -26,6 +27,7 @@ static int setup(void **state) {
       .instance = "shop", .layout = ENVELOPE_PAYLOAD, .router = f.router, .quarantine_topic = "shop.quarantine"};
   f.builder = record_builder_new(&f.rules);
   f.reader = received_reader_new();
+  f.copies = dead_letter_reader_new();
   *state = &f;
   return 0;
 }
@@ -34,6 +36,7 @@ static int teardown(void **state) {
   struct fixture *f = *state;
   record_builder_free(f->builder);
   received_reader_free(f->reader);
+  dead_letter_reader_free(f->copies);
   router_free(f->router);
   return 0;
 }
@@ -136,6 +139,35 @@ static struct slice recover_value(const struct record *record, struct buffer *de
   return slice_present(buffer_slice(decoded)) ? buffer_slice(decoded) : slice_of("");
 }
 
+static struct received_record as_received(const struct record *record) {
+  return (struct received_record){.topic = record->topic,
+                                  .offset = 8,
+                                  .key = record->key,
+                                  .value = record->value,
+                                  .headers = record->headers,
+                                  .header_count = record->header_count};
+}
+
+static void expect_read_back(struct fixture *f, const struct record *record, const struct received_record *original) {
+  struct received_record received = as_received(record);
+  struct dead_letter_copy copy;
+  const char *why = NULL;
+  if (!dead_letter_read(f->copies, &received, &copy, &why))
+    fail_msg("%s: %.*s", why, SLICE_ARG(record->value));
+  assert_null(why);
+  assert_string_equal(copy.original.topic, original->topic);
+  assert_int_equal(copy.original.partition, original->partition);
+  assert_true(copy.original.offset == original->offset && copy.original.timestamp_ms == original->timestamp_ms);
+  assert_slice(copy.original.key, original->key);
+  assert_slice(copy.original.value, original->value);
+  assert_int_equal(copy.original.header_count, original->header_count);
+  for (int i = 0; i < original->header_count; i++) {
+    assert_string_equal(copy.original.headers[i].name, original->headers[i].name);
+    assert_slice(copy.original.headers[i].value, original->headers[i].value);
+  }
+  assert_text(copy.code, "handler_failed");
+}
+
 /* member: what holds the value; NULL: any. */
 static void expect_unharmed(struct fixture *f, const struct received_record *original, const char *member) {
   struct record *record = carry_original(f, original);
@@ -159,6 +191,7 @@ static void expect_unharmed(struct fixture *f, const struct received_record *ori
   assert_text(member_of(record, "original_partition"), "3");
   assert_text(member_of(record, "original_offset"), "9007199254740993");
   assert_text(member_of(record, "original_timestamp"), "1795248118123");
+  expect_read_back(f, record, original);
   buffer_free(&decoded);
   record_free(record);
 }
@@ -331,6 +364,104 @@ static void what_is_not_known_is_said_to_be_so(void **state) {
               "\"error\":{\"code\":\"handler_failed\",\"message\":\"caf\xEF\xBF\xBD\",\"details\":{}},\"attempts\":0,"
               "\"first_failure\":null,\"last_failure\":null}");
   assert_text(record->headers[1].value, "caf\xE9");
+  expect_read_back(*state, record, &original);
+  record_free(record);
+}
+
+static void a_reader_is_told_what_filters_ask_for(void **state) {
+  struct fixture *f = *state;
+  static const struct record_header headers[] = {{"id", LITERAL("e-1")}, {"type", LITERAL("R\"\n\xC3\xBC")}};
+  struct received_record original = original_of(slice_of("k"), slice_of("[]"), headers, 2);
+  struct received received;
+  struct dead_letter letter = letter_of(f, &original, &received);
+  for (int known = 0; known <= 1; known++) {
+    if (known == 0)
+      letter.first_failure = SLICE_ABSENT;
+    else
+      letter.first_failure = slice_of("2026-11-21T08:01:58.123456Z");
+    struct record *record = carry(f, &letter);
+    struct received_record dead = as_received(record);
+    struct dead_letter_copy copy;
+    const char *why;
+    assert_true(dead_letter_read(f->copies, &dead, &copy, &why));
+    assert_text(copy.type, "R\"\n\xC3\xBC");
+    assert_int_equal(copy.has_first_failure, known);
+    if (known == 1)
+      assert_true(copy.first_failure_us == INT64_C(1795248118123456));
+    record_free(record);
+  }
+}
+
+#define LETTER_HEAD "\"original_topic\":\"t\",\"original_partition\":0,\"original_offset\":7,\"original_header_count\":1,"
+#define LETTER_TAIL ",\"error\":{\"code\":\"c\"},\"first_failure\":null"
+
+static bool read_letter_value(struct fixture *f, const char *value, const struct record_header *headers, int count,
+                              const char **why) {
+  struct received_record record = {.value = slice_of(value), .headers = headers, .header_count = count};
+  struct dead_letter_copy copy;
+  return dead_letter_read(f->copies, &record, &copy, why);
+}
+
+static void what_is_no_letter_is_not_read_as_one(void **state) {
+  static const struct record_header headers[] = {{"x", LITERAL("1")},
+                                                 {RECORD_HEADER_ERROR_CODE, LITERAL("c")},
+                                                 {RECORD_HEADER_ERROR_MESSAGE, LITERAL("m")},
+                                                 {RECORD_HEADER_ORIGIN, LITERAL("t/0/7")},
+                                                 {DEAD_LETTER_HEADER_CONSUMER, LITERAL("a")},
+                                                 {"more", LITERAL("1")}};
+  static const struct {
+    const char *value, *why;
+  } cases[] = {
+      {NULL, "no JSON object"},
+      {"", "no JSON object"},
+      {"[]", "no JSON object"},
+      {"{", "no JSON object"},
+      {"{}", "type, error or first_failure"},
+      {"{" LETTER_HEAD "\"type\":null,\"payload\":1,\"error\":[],\"first_failure\":null}", "type, error"},
+      {"{" LETTER_HEAD "\"type\":null,\"payload\":1,\"error\":{\"code\":1},\"first_failure\":null}", "type, error"},
+      {"{" LETTER_HEAD "\"type\":null,\"payload\":1,\"error\":{\"code\":\"c\"},\"first_failure\":\"soon\"}", "type, error"},
+      {"{" LETTER_HEAD "\"type\":1,\"payload\":1" LETTER_TAIL "}", "type, error"},
+      {"{" LETTER_HEAD "\"payload\":1" LETTER_TAIL "}", "type, error"},
+      {"{" LETTER_HEAD "\"type\":null,\"type\":null,\"payload\":1" LETTER_TAIL "}", "type, error"},
+      {"{\"original_topic\":\"__consumer_offsets\",\"original_partition\":0,\"original_offset\":7,"
+       "\"original_header_count\":1,\"type\":null,\"payload\":1" LETTER_TAIL "}",
+       "comes from"},
+      {"{\"original_topic\":\"t\",\"original_partition\":-1,\"original_offset\":7,\"original_header_count\":1,"
+       "\"type\":null,\"payload\":1" LETTER_TAIL "}",
+       "comes from"},
+      {"{\"original_topic\":\"t\",\"original_partition\":0,\"original_header_count\":1,"
+       "\"type\":null,\"payload\":1" LETTER_TAIL "}",
+       "comes from"},
+      {"{" LETTER_HEAD "\"type\":null" LETTER_TAIL "}", "original's value"},
+      {"{" LETTER_HEAD "\"type\":null,\"payload\":1,\"envelope\":1" LETTER_TAIL "}", "original's value"},
+      {"{" LETTER_HEAD "\"type\":null,\"payload_base64\":1" LETTER_TAIL "}", "original's value"},
+      {"{" LETTER_HEAD "\"type\":null,\"payload_base64\":\"a\"" LETTER_TAIL "}", "original's value"},
+  };
+  struct fixture *f = *state;
+  const char *why;
+  static const char good[] = "{" LETTER_HEAD "\"type\":null,\"payload\":1" LETTER_TAIL "}";
+  assert_true(read_letter_value(f, good, headers, 5, &why));
+  for (int count = 0; count <= 6; count++)
+    assert_int_equal(read_letter_value(f, good, headers, count, &why), count == 5);
+  assert_non_null(strstr(why, "headers"));
+  assert_false(read_letter_value(f, good, headers + 1, 5, &why));
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    why = NULL;
+    if (read_letter_value(f, cases[i].value, headers, 5, &why) || strstr(why, cases[i].why) == NULL)
+      fail_msg("%s: %s", cases[i].value == NULL ? "no value" : cases[i].value, why == NULL ? "taken" : why);
+  }
+}
+
+static void what_the_relay_quarantined_is_no_letter(void **state) {
+  struct received_record original = original_of(slice_of("k"), slice_of("{}"), NULL, 0);
+  struct record *record = carry_original(*state, &original);
+  struct problem problem = {.code = "record_refused", .message = "no"};
+  struct record *refused = record_quarantine(record, "shop.quarantine", &problem);
+  struct received_record received = as_received(refused);
+  struct dead_letter_copy copy;
+  const char *why;
+  assert_false(dead_letter_read(((struct fixture *)*state)->copies, &received, &copy, &why));
+  record_free(refused);
   record_free(record);
 }
 
@@ -463,6 +594,9 @@ int main(void) {
       cmocka_unit_test_setup_teardown(what_is_huge_comes_back_too, setup, teardown),
       cmocka_unit_test_setup_teardown(the_record_says_all_that_is_known, setup, teardown),
       cmocka_unit_test_setup_teardown(what_is_not_known_is_said_to_be_so, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_reader_is_told_what_filters_ask_for, setup, teardown),
+      cmocka_unit_test_setup_teardown(what_is_no_letter_is_not_read_as_one, setup, teardown),
+      cmocka_unit_test_setup_teardown(what_the_relay_quarantined_is_no_letter, setup, teardown),
       cmocka_unit_test_setup_teardown(a_letter_that_does_not_fit_is_not_written, setup, teardown),
       cmocka_unit_test_setup_teardown(the_smallest_text_is_a_record, setup, teardown),
       cmocka_unit_test_setup_teardown(what_the_inbox_did_not_write_is_no_record, setup, teardown),

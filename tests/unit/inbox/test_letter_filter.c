@@ -90,11 +90,45 @@ static void each_filter_but_the_state_narrows(void **state) {
   assert_false(letter_filter_narrows(&(struct letter_filter){.state = LETTER_REPLAYED}));
 }
 
+static void letters_that_are_no_rows_are_filtered_alike(void **state) {
+  (void)state;
+  static const int64_t at = 1000;
+  static const struct {
+    struct letter_filter filter;
+    const char *type, *code;
+    const int64_t *first_failure_us;
+    bool matches;
+  } cases[] = {
+      {{.type = NULL}, NULL, "c", NULL, true},
+      {{.type = "R"}, "R", "c", NULL, true},
+      {{.type = "R"}, "Rx", "c", NULL, false},
+      {{.type = "R*"}, "Rx", "c", NULL, true},
+      {{.type = "%"}, "Rx", "c", NULL, false},
+      {{.type = "R"}, NULL, "c", NULL, false},
+      {{.type = "*"}, NULL, "c", NULL, true},
+      {{.type = ""}, NULL, "c", NULL, true},
+      {{.code = "c"}, "R", "c", NULL, true},
+      {{.code = "*"}, "R", "c", NULL, false},
+      {{.type = "R", .code = "d"}, "R", "c", NULL, false},
+      {{.has_since = true, .since_us = 1000}, "R", "c", &at, true},
+      {{.has_since = true, .since_us = 1001}, "R", "c", &at, false},
+      {{.has_until = true, .until_us = 1000}, "R", "c", &at, false},
+      {{.has_until = true, .until_us = 1001}, "R", "c", &at, true},
+      {{.has_since = true, .since_us = 0}, "R", "c", NULL, false},
+      {{.has_until = true, .until_us = INT64_MAX}, "R", "c", NULL, false},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    if (letter_filter_matches(&cases[i].filter, slice_of(cases[i].type), slice_of(cases[i].code),
+                              cases[i].first_failure_us) != cases[i].matches)
+      fail_msg("%zu", i);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(times_are_read_as_people_write_them), cmocka_unit_test(other_texts_are_no_times),
       cmocka_unit_test(what_is_not_asked_for_is_null),       cmocka_unit_test(all_that_is_asked_for_has_its_parameter),
       cmocka_unit_test(each_filter_but_the_state_narrows),
+      cmocka_unit_test(letters_that_are_no_rows_are_filtered_alike),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
