@@ -307,8 +307,7 @@ static bool read_place(struct dead_letter_reader *reader, const struct letter_me
                        struct received_record *original) {
   int64_t partition, timestamp_ms = -1;
   if (!is_string(m->topic) || !topic_name_legal(jsontext_string_body(m->topic)) ||
-      topic_name_reserved(jsontext_string_body(m->topic)) ||
-      !number_parse(m->partition, 0, INT32_MAX, &partition) ||
+      topic_name_reserved(jsontext_string_body(m->topic)) || !number_parse(m->partition, 0, INT32_MAX, &partition) ||
       !number_parse(m->offset, 0, INT64_MAX, &original->offset) ||
       (slice_present(m->timestamp) && !number_parse(m->timestamp, 0, INT64_MAX, &timestamp_ms)))
     return false;
@@ -353,9 +352,8 @@ static bool read_first_failure(const struct letter_members *m, struct dead_lette
   if (!slice_present(m->first_failure))
     return false;
   copy->has_first_failure = jsontext_kind_of(m->first_failure) != JSONTEXT_NULL;
-  return !copy->has_first_failure ||
-         (is_string(m->first_failure) &&
-          timestamp_parse(jsontext_string_body(m->first_failure), &copy->first_failure_us));
+  return !copy->has_first_failure || (is_string(m->first_failure) &&
+                                      timestamp_parse(jsontext_string_body(m->first_failure), &copy->first_failure_us));
 }
 
 static bool read_type(struct dead_letter_reader *reader, struct slice value, struct slice *type) {

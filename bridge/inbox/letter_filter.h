@@ -39,8 +39,8 @@ void letter_filter_params(const struct letter_filter *filter, const char *consum
                           struct letter_filter_params *params);
 void letter_filter_params_free(struct letter_filter_params *params);
 
-/* The same of a letter that is no row: whether it matches in type, code and time. first_failure_us: NULL where it is not
- * known, which is neither before nor after any time. */
+/* The same of a letter that is no row: whether it matches in type, code and time. first_failure_us: NULL where it is
+ * not known, which is neither before nor after any time. */
 bool letter_filter_matches(const struct letter_filter *filter, struct slice type, struct slice code,
                            const int64_t *first_failure_us);
 

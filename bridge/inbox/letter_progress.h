@@ -17,7 +17,7 @@ struct letter_progress {
   int64_t next; /* all below is settled */
   struct letter_run {
     int64_t from, to; /* of offsets; to is behind the last */
-  } *runs;            /* settled behind next, in order, none touching another */
+  } * runs;           /* settled behind next, in order, none touching another */
   int count, capacity;
   int64_t looked; /* below it there is no record that was not looked at */
 };

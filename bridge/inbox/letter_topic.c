@@ -290,8 +290,7 @@ static void take_message(struct run *run, struct part *part, struct consumer_mes
 }
 
 static bool limit_reached(const struct run *run) {
-  return run->settings->limit > 0 &&
-         (int64_t)(run->totals->sent + run->batch.totals.sent) >= run->settings->limit;
+  return run->settings->limit > 0 && (int64_t)(run->totals->sent + run->batch.totals.sent) >= run->settings->limit;
 }
 
 static int batch_letters(const struct run *run) {
@@ -381,8 +380,7 @@ static bool send_letter(struct run *run, struct letter *letter, struct error *er
   bool there = original->partition < target->partitions;
   struct producer_message message = {
       .topic = original->topic,
-      .partition =
-          there ? original->partition : producer_partition(run->producer, original->key, target->partitions),
+      .partition = there ? original->partition : producer_partition(run->producer, original->key, target->partitions),
       .key = original->key,
       .value = original->value,
       .headers = original->headers,

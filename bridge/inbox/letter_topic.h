@@ -1,8 +1,8 @@
-/* Sends the dead letters of a topic to where they came from: key, value and headers of the original byte for byte, to its
- * topic and, as long as that is there, its partition; with the time of now. In Kafka transactions that hold the progress
- * too (letter_progress.h), as the offsets of the consumer group walferry.<name>.dlq, which has no members: so each letter
- * is sent once, whatever is killed, and however often it is asked for. The transactional id has the same name: two such
- * runs of an instance fence each other, and no relay. No Postgres. */
+/* Sends the dead letters of a topic to where they came from: key, value and headers of the original byte for byte, to
+ * its topic and, as long as that is there, its partition; with the time of now. In Kafka transactions that hold the
+ * progress too (letter_progress.h), as the offsets of the consumer group walferry.<name>.dlq, which has no members: so
+ * each letter is sent once, whatever is killed, and however often it is asked for. The transactional id has the same
+ * name: two such runs of an instance fence each other, and no relay. No Postgres. */
 #ifndef WALFERRY_INBOX_LETTER_TOPIC_H
 #define WALFERRY_INBOX_LETTER_TOPIC_H
 
@@ -38,9 +38,9 @@ struct letter_topic_settings {
 
 /* Partition after partition, each in its order. True: all that is there and matches was sent; totals, which are filled
  * in any case, say how much that was. ERROR_CONFIG: there is no such topic. ERROR_REFUSED: what is stored as progress
- * does not belong to it (dlq_progress_invalid). ERROR_FATAL: a letter cannot be sent (its topic is gone, or refuses it);
- * those before it were. ERROR_FENCED: another run of the instance began. ERROR_STOPPED: it was stopped, which is heard
- * between two transactions. ERROR_RETRY: the brokers stay away for 60 s. */
+ * does not belong to it (dlq_progress_invalid). ERROR_FATAL: a letter cannot be sent (its topic is gone, or refuses
+ * it); those before it were. ERROR_FENCED: another run of the instance began. ERROR_STOPPED: it was stopped, which is
+ * heard between two transactions. ERROR_RETRY: the brokers stay away for 60 s. */
 bool letter_topic_run(const struct letter_topic_settings *settings, const struct stop *stop,
                       struct letter_topic_totals *totals, struct error *err);
 

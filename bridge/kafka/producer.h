@@ -55,8 +55,8 @@ bool producer_send(struct producer *p, const struct producer_message *message, i
 /* Waits until all that was sent is delivered or failed. Used by probes. */
 bool producer_flush(struct producer *p, int timeout_ms, const _Atomic(bool) *stop, struct error *err);
 
-/* Puts a consumer group's offset of a partition, and a text beside it, into the transaction: it holds once, and only if,
- * the transaction is committed. The group has no members. Errors, stop and time as for producer_commit. */
+/* Puts a consumer group's offset of a partition, and a text beside it, into the transaction: it holds once, and only
+ * if, the transaction is committed. The group has no members. Errors, stop and time as for producer_commit. */
 struct producer_offset {
   const char *group, *topic;
   int32_t partition;

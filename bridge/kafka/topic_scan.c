@@ -86,8 +86,7 @@ bool topic_scan_stored(struct topic_scan *scan, int32_t partition, int timeout_m
     if (scan->stored != NULL)
       rd_kafka_topic_partition_list_destroy(scan->stored);
     scan->stored = rd_kafka_topic_partition_list_new(1);
-    const rd_kafka_topic_partition_t *found =
-        rd_kafka_topic_partition_list_add(scan->stored, scan->topic, partition);
+    const rd_kafka_topic_partition_t *found = rd_kafka_topic_partition_list_add(scan->stored, scan->topic, partition);
     int64_t left = deadline - clock_monotonic_ms();
     rd_kafka_resp_err_t code = rd_kafka_committed(scan->group_rk, scan->stored, left > 1 ? (int)left : 1);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)

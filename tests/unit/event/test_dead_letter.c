@@ -392,7 +392,8 @@ static void a_reader_is_told_what_filters_ask_for(void **state) {
   }
 }
 
-#define LETTER_HEAD "\"original_topic\":\"t\",\"original_partition\":0,\"original_offset\":7,\"original_header_count\":1,"
+#define LETTER_HEAD                                                                                                    \
+  "\"original_topic\":\"t\",\"original_partition\":0,\"original_offset\":7,\"original_header_count\":1,"
 #define LETTER_TAIL ",\"error\":{\"code\":\"c\"},\"first_failure\":null"
 
 static bool read_letter_value(struct fixture *f, const char *value, const struct record_header *headers, int count,
@@ -419,7 +420,8 @@ static void what_is_no_letter_is_not_read_as_one(void **state) {
       {"{}", "type, error or first_failure"},
       {"{" LETTER_HEAD "\"type\":null,\"payload\":1,\"error\":[],\"first_failure\":null}", "type, error"},
       {"{" LETTER_HEAD "\"type\":null,\"payload\":1,\"error\":{\"code\":1},\"first_failure\":null}", "type, error"},
-      {"{" LETTER_HEAD "\"type\":null,\"payload\":1,\"error\":{\"code\":\"c\"},\"first_failure\":\"soon\"}", "type, error"},
+      {"{" LETTER_HEAD "\"type\":null,\"payload\":1,\"error\":{\"code\":\"c\"},\"first_failure\":\"soon\"}",
+       "type, error"},
       {"{" LETTER_HEAD "\"type\":1,\"payload\":1" LETTER_TAIL "}", "type, error"},
       {"{" LETTER_HEAD "\"payload\":1" LETTER_TAIL "}", "type, error"},
       {"{" LETTER_HEAD "\"type\":null,\"type\":null,\"payload\":1" LETTER_TAIL "}", "type, error"},

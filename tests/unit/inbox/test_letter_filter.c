@@ -125,8 +125,10 @@ static void letters_that_are_no_rows_are_filtered_alike(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(times_are_read_as_people_write_them), cmocka_unit_test(other_texts_are_no_times),
-      cmocka_unit_test(what_is_not_asked_for_is_null),       cmocka_unit_test(all_that_is_asked_for_has_its_parameter),
+      cmocka_unit_test(times_are_read_as_people_write_them),
+      cmocka_unit_test(other_texts_are_no_times),
+      cmocka_unit_test(what_is_not_asked_for_is_null),
+      cmocka_unit_test(all_that_is_asked_for_has_its_parameter),
       cmocka_unit_test(each_filter_but_the_state_narrows),
       cmocka_unit_test(letters_that_are_no_rows_are_filtered_alike),
   };

@@ -147,9 +147,22 @@ static void no_more_gaps_than_the_text_holds(void **state) {
 
 static void what_another_wrote_is_not_read(void **state) {
   (void)state;
-  static const char *const texts[] = {"x",         "wf1",     "wf1 ",     "wf2 1,1",  "wf1 1",     "wf1 1,",     "wf1 0,1",
-                                      "wf1 1,0",   "wf1 1,-1", "wf1 1,1,", "wf1 1,1,2", "wf1 1,1 ",  "wf1 1;1",
-                                      "wf1 01,1",  "wf1 9223372036854775807,1", "wf1 1,9223372036854775807"};
+  static const char *const texts[] = {"x",
+                                      "wf1",
+                                      "wf1 ",
+                                      "wf2 1,1",
+                                      "wf1 1",
+                                      "wf1 1,",
+                                      "wf1 0,1",
+                                      "wf1 1,0",
+                                      "wf1 1,-1",
+                                      "wf1 1,1,",
+                                      "wf1 1,1,2",
+                                      "wf1 1,1 ",
+                                      "wf1 1;1",
+                                      "wf1 01,1",
+                                      "wf1 9223372036854775807,1",
+                                      "wf1 1,9223372036854775807"};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     struct letter_progress p = {.next = 42};
     if (letter_progress_read(&p, 7, slice_of(texts[i])))
@@ -160,12 +173,9 @@ static void what_another_wrote_is_not_read(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(without_a_gap_it_is_an_offset),
-      cmocka_unit_test(what_is_left_stays_before_what_is_settled),
-      cmocka_unit_test(a_later_run_fills_the_gaps),
-      cmocka_unit_test(a_run_that_begins_behind_joins_nothing),
-      cmocka_unit_test(whatever_is_chosen_is_remembered),
-      cmocka_unit_test(no_more_gaps_than_the_text_holds),
+      cmocka_unit_test(without_a_gap_it_is_an_offset),    cmocka_unit_test(what_is_left_stays_before_what_is_settled),
+      cmocka_unit_test(a_later_run_fills_the_gaps),       cmocka_unit_test(a_run_that_begins_behind_joins_nothing),
+      cmocka_unit_test(whatever_is_chosen_is_remembered), cmocka_unit_test(no_more_gaps_than_the_text_holds),
       cmocka_unit_test(what_another_wrote_is_not_read),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
