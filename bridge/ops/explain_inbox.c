@@ -35,6 +35,16 @@ const struct explain_page explain_inbox[] = {
      "  SELECT version FROM walferry.inbox_layout;\n",
      "Correct the dbname in postgres.conninfo, or have them made:\n"
      "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n"},
+    {"dlq_progress_invalid", EXPLAIN_REFUSAL, "what is stored of a topic's replay does not fit the topic",
+     "`walferry dlq CONFIG replay --from-topic` keeps what it has sent of a dead-letter\n"
+     "topic as offsets of the consumer group walferry.NAME.dlq. They lie behind the end\n"
+     "of the topic, which was then deleted and made again or has lost records; or the\n"
+     "text beside them is not walferry's. Nothing was sent.\n",
+     "  kafka-consumer-groups.sh --bootstrap-server $KAFKA_BROKERS --describe --group walferry.shop.dlq\n",
+     "Where every letter that is in the topic is to be sent, from its start:\n"
+     "  kafka-consumer-groups.sh --bootstrap-server $KAFKA_BROKERS --group walferry.shop.dlq \\\n"
+     "    --topic fleet.rentals.dlq --reset-offsets --to-earliest --execute\n"
+     "Then run it again; with --since for the later ones alone.\n"},
     {"handler_missing", EXPLAIN_REFUSAL, "a handler of the config is no function in the database",
      "inbox.handlers names a function that does not exist, or none of its name takes\n"
      "one jsonb. Names are looked for as they are written, with capitals. A start is\n"

@@ -29,7 +29,7 @@ _walferry() {
             return
             ;;
         --dry-run) [[ $command == dlq ]] || return ;;
-        --admin | --confirm | --id | --type | --code | --since | --limit | --max-per-second) return ;;
+        --admin | --confirm | --id | --type | --code | --since | --from-topic | --limit | --max-per-second) return ;;
     esac
     options="--help --log-format"
     case $command in
@@ -39,7 +39,7 @@ _walferry() {
         init) options+=" --print --admin" ;;
         check | status) options+=" --json" ;;
         dlq)
-            options+=" --id --type --code --since --until --state --all --limit --max-per-second --dry-run --confirm --json"
+            options+=" --id --type --code --since --until --state --all --from-topic --limit --max-per-second --dry-run --confirm --json"
             ;;
         drop) options+=" --confirm" ;;
     esac

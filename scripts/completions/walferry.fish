@@ -33,6 +33,7 @@ complete -c walferry -n '__fish_seen_subcommand_from dlq' -l since -x -d 'that f
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l until -x -d 'that failed first before this time'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l state -x -a 'open replayed discarded' -d 'list these letters'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l all -d 'list letters of any state, or discard every open one'
+complete -c walferry -n '__fish_seen_subcommand_from dlq' -l from-topic -x -d 'replay the letters of this dead-letter topic'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l limit -x -d 'try N letters at most'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l max-per-second -x -d 'no more messages a second'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l dry-run -d 'say what would be done'

@@ -162,6 +162,40 @@ def test_stopped_it_ends_between_two_transactions(shop):
     assert ids(shop) == list("abcdef")
 
 
+def made_letters(shop, count, size=0):
+    """Into the topic itself: quicker than by way of the relay, in a form that dead_letter.h allows."""
+    lines = [json.dumps({"original_topic": shop.source, "original_partition": 0, "original_offset": n, "original_header_count": 0,
+                         "type": "AB"[n % 2], "payload": {"n": n, "fill": "x" * size}, "error": {"code": "c"},
+                         "first_failure": "2026-11-21T08:01:58Z"}, separators=(",", ":")) for n in range(count)]
+    shop.kafka.produce_lines(shop.dlq, lines, key="k", headers={
+        "wf_error_code": "c", "wf_error_message": "m", "wf_origin": "o", "wf_consumer": "a"})
+
+
+def test_many_letters_are_sent_in_order_and_in_bounded_memory(shop, tmp_path):
+    made_letters(shop, 20_000, 3_000)
+    paused = tmp_path / "paused"
+    run = start(shop, "--json", failpoint=f"dlq_topic.after_commit=pause:{paused}@40")
+    system.wait_for(paused.exists, 60, "most of it is sent")
+    assert run.memory_peak_kb() < 48 << 10, "60 MB went through"
+    paused.unlink()
+    run.expect_exit(0, 60)
+    assert json.loads(run.stdout)["sent"] == 20_000
+    assert [json.loads(line)["n"] for line in shop.kafka.consume_format(shop.source, "%s")] == list(range(20_000))
+
+
+def test_more_gaps_than_can_be_remembered_are_an_error_and_what_was_sent_is_remembered(shop):
+    made_letters(shop, 2_400)
+    stats = replay(shop, "--type", "B", exit=1)
+    assert 900 < stats["sent"] < 1_000
+    assert "more places than can be remembered" in stats["run"].find("dlq.failed")["error"]
+    assert replay(shop, "--type", "B", exit=1)["sent"] == 0
+    assert replay(shop, "--limit", "500")["sent"] == 500
+    replay(shop)
+    found = [json.loads(line)["n"] for line in shop.kafka.consume_format(shop.source, "%s")]
+    assert sorted(found) == list(range(2_400))
+    assert found[:stats["sent"]] == list(range(1, 2 * stats["sent"], 2))
+
+
 # Which
 
 
@@ -253,9 +287,10 @@ def test_the_progress_of_another_topic_of_the_name_is_refused(shop):
     run = replay(shop, exit=3)["run"]
     assert run.refusal_of("dlq")["code"] == "dlq_progress_invalid"
     group = f"walferry.{shop.name}.dlq"
-    assert f"--delete --group {group}" in run.refusal_of("dlq")["remedy"]
+    reset = f"--group {group} --topic {shop.dlq} --reset-offsets --to-earliest --execute"
+    assert reset in run.refusal_of("dlq")["remedy"]
     shop.kafka.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--bootstrap-server", shop.kafka.brokers,
-                    "--delete", "--group", group)
+                    *reset.split())
     write_letters(shop, "d")
     assert replay(shop)["sent"] == 1 and ids(shop) == list("abcd")
 
