@@ -121,11 +121,10 @@ static void close_session(struct run *run) {
 static bool refuse_progress(const struct run *run, int32_t partition, const char *what, struct error *err) {
   error_refuse(err, "dlq_progress_invalid", "topic %s partition %d: what group %s has stored %s", run->settings->topic,
                (int)partition, run->group, what);
-  return error_remedy(
-      err,
-      "where the topic was made anew, put the group's offsets back: kafka-consumer-groups.sh --group %s "
-      "--topic %s --reset-offsets --to-earliest --execute; every letter that is in it is sent then",
-      run->group, run->settings->topic);
+  return error_remedy(err,
+                      "put the group's offsets back: kafka-consumer-groups.sh --group %s "
+                      "--topic %s --reset-offsets --to-earliest --execute; every letter that is in it is sent then",
+                      run->group, run->settings->topic);
 }
 
 static bool read_progress(struct run *run, int32_t partition, struct error *err) {

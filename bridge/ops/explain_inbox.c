@@ -38,8 +38,8 @@ const struct explain_page explain_inbox[] = {
     {"dlq_progress_invalid", EXPLAIN_REFUSAL, "what is stored of a topic's replay does not fit the topic",
      "`walferry dlq CONFIG replay --from-topic` keeps what it has sent of a dead-letter\n"
      "topic as offsets of the consumer group walferry.NAME.dlq. They lie behind the end\n"
-     "of the topic, which was then deleted and made again or has lost records; or the\n"
-     "text beside them is not walferry's. Nothing was sent.\n",
+     "of the topic, which then has lost records (an unclean leader election, or disks);\n"
+     "or the text beside them is not walferry's. Nothing was sent.\n",
      "  kafka-consumer-groups.sh --bootstrap-server $KAFKA_BROKERS --describe --group walferry.shop.dlq\n",
      "Where every letter that is in the topic is to be sent, from its start:\n"
      "  kafka-consumer-groups.sh --bootstrap-server $KAFKA_BROKERS --group walferry.shop.dlq \\\n"

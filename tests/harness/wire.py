@@ -7,7 +7,7 @@ import collections
 import socket
 import struct
 
-API = {"produce": 0, "fetch": 1, "list_offsets": 2, "metadata": 3, "find_coordinator": 10, "create_topics": 19,
+API = {"produce": 0, "fetch": 1, "list_offsets": 2, "metadata": 3, "offset_commit": 8, "find_coordinator": 10, "create_topics": 19,
        "delete_topics": 20, "delete_records": 21, "init_producer_id": 22, "add_partitions_to_txn": 24, "end_txn": 26,
        "describe_acls": 29, "create_acls": 30, "delete_acls": 31, "describe_configs": 32, "create_partitions": 37, "incremental_alter_configs": 44}
 
@@ -215,6 +215,17 @@ def delete_records(port, topic, before):
         for _ in range(r.get("i")):
             _, _, code = r.get("iqh")
             _check(code)
+
+
+def commit_offset(port, group, topic, partition, offset, text=""):
+    """As somebody who is no member of the group."""
+    w = _Writer().string(group).put("i", -1).string("").put("q", -1)
+    w.array([topic], lambda t: w.string(t).array([partition], lambda p: w.put("iq", p, offset).string(text)))
+    r = call(port, "offset_commit", 2, w)
+    for _ in range(r.get("i")):
+        r.string()
+        for _ in range(r.get("i")):
+            _check(r.get("ih")[1])
 
 
 RESOURCES = {2: "Topic", 3: "Group", 4: "Cluster", 5: "TransactionalId"}

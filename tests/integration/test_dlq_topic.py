@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import system, walferry
+from harness import system, wire
 from integration_checks import partition_of, ready
 from test_dead_letters import ORIGINALS, as_kcat_writes, emit, letter, prepare
 
@@ -279,18 +279,24 @@ def test_a_dead_letter_topic_that_is_not_there_is_an_error(shop):
     assert shop.name + ".nowhere" not in shop.kafka.topics()
 
 
-def test_the_progress_of_another_topic_of_the_name_is_refused(shop):
+def test_progress_that_does_not_fit_is_refused(shop):
+    write_letters(shop, "abc")
+    group = f"walferry.{shop.name}.dlq"
+    for offset, text in [(1_000, ""), (2, "of another"), (2, "wf1 0,1")]:
+        wire.commit_offset(shop.kafka.port, group, shop.dlq, 0, offset, text)
+        refusal = replay(shop, exit=3)["run"].refusal_of("dlq")
+        assert refusal["code"] == "dlq_progress_invalid" and f"{shop.dlq} partition 0" in refusal["error"]
+    assert originals(shop) == []
+    assert f"--group {group} --topic {shop.dlq} --reset-offsets --to-earliest" in refusal["remedy"]
+    wire.commit_offset(shop.kafka.port, group, shop.dlq, 0, 0)  # as that does
+    assert replay(shop)["sent"] == 3 and ids(shop) == list("abc")
+
+
+def test_a_topic_that_is_made_anew_begins_at_its_start(shop):
     write_letters(shop, "abc")
     replay(shop)
-    shop.kafka.delete_topic(shop.dlq)
+    shop.kafka.delete_topic(shop.dlq)  # and what groups have stored of it
     shop.kafka.create_topic(shop.dlq, 1)
-    run = replay(shop, exit=3)["run"]
-    assert run.refusal_of("dlq")["code"] == "dlq_progress_invalid"
-    group = f"walferry.{shop.name}.dlq"
-    reset = f"--group {group} --topic {shop.dlq} --reset-offsets --to-earliest --execute"
-    assert reset in run.refusal_of("dlq")["remedy"]
-    shop.kafka.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--bootstrap-server", shop.kafka.brokers,
-                    *reset.split())
     write_letters(shop, "d")
     assert replay(shop)["sent"] == 1 and ids(shop) == list("abcd")
 
