@@ -452,6 +452,8 @@ static bool send_batch(struct run *run, int32_t partition, bool *renew, struct e
   run->doubtful = partition;
   if (!transact(run, partition, err)) {
     name_refused(run, err);
+    if (err->kind == ERROR_FATAL || err->kind == ERROR_STOPPED) /* nobody follows who would end it */
+      producer_abort(run->producer, CALL_MS, NULL);
     return false;
   }
   run->doubtful = -1;

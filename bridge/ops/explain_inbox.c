@@ -36,10 +36,10 @@ const struct explain_page explain_inbox[] = {
      "Correct the dbname in postgres.conninfo, or have them made:\n"
      "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n"},
     {"dlq_progress_invalid", EXPLAIN_REFUSAL, "what is stored of a topic's replay does not fit the topic",
-     "`walferry dlq CONFIG replay --from-topic` keeps what it has sent of a dead-letter\n"
-     "topic as offsets of the consumer group walferry.NAME.dlq. They lie behind the end\n"
-     "of the topic, which then has lost records (an unclean leader election, or disks);\n"
-     "or the text beside them is not walferry's. Nothing was sent.\n",
+     "`walferry dlq CONFIG replay --from-topic` keeps what it has sent of a topic as\n"
+     "offsets of the consumer group walferry.NAME.dlq. They lie behind the end of the\n"
+     "topic, which then has lost records (unclean leader election, or disks); or the\n"
+     "text beside them is not walferry's. Nothing was sent.\n",
      "  kafka-consumer-groups.sh --bootstrap-server $KAFKA_BROKERS --describe --group walferry.shop.dlq\n",
      "Where every letter that is in the topic is to be sent, from its start:\n"
      "  kafka-consumer-groups.sh --bootstrap-server $KAFKA_BROKERS --group walferry.shop.dlq \\\n"

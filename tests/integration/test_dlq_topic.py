@@ -269,6 +269,7 @@ def test_a_letter_that_its_topic_refuses_is_named(shop):
     failed = replay(shop, exit=1)["run"].find("dlq.failed")
     assert "MSG_SIZE_TOO_LARGE" in failed["error"] and shop.source in failed["error"] and f"{shop.dlq}/0@" in failed["error"]
     assert originals(shop) == []
+    assert shop.kafka.end_offsets(shop.source) == shop.kafka.end_offsets(shop.source, committed=True), "no open transaction"
     shop.kafka.set_topic_config(shop.source, max_message_bytes=100_000)
     assert replay(shop)["sent"] == 2
 
