@@ -37,6 +37,14 @@ static const char letter_failed[] = "UPDATE walferry.inbox_dead_letters SET atte
 static const char letter_is_open[] =
     "SELECT 1 FROM walferry.inbox_dead_letters WHERE id = $1::bigint AND state = 'open'";
 
+/* $1 consumer, $2 topic, $3 partition, $4 offset: the attempt that the letter of a parked message takes over. Nobody
+ * claims what is parked: the hold's lock is what keeps others off. */
+static const char parked_attempt[] =
+    "INSERT INTO walferry.inbox_attempts AS a (consumer, topic, partition, record_offset, attempts)\n"
+    "VALUES ($1::text, $2::text, $3::integer, $4::bigint, 1)\n"
+    "ON CONFLICT (consumer, topic, partition, record_offset)\n"
+    "DO UPDATE SET attempts = a.attempts + 1, last_attempt = now()";
+
 struct letter_work {
   const struct letters_settings *settings;
   struct registry *registry;
@@ -464,15 +472,17 @@ static bool bury(struct letter_work *work, struct connection *conn, struct lette
                                 failed->message,
                                 failed->details,
                                 "true"};
-  struct rows *rows = NULL;
   bool called = failed->sqlstate[0] != '\0';
-  if (!called || run_statement(conn, INBOX_ATTEMPT_BEGIN, 4, params, err))
+  struct rows *counted = called ? connection_query(conn, parked_attempt, 4, params, err) : NULL;
+  struct rows *rows = NULL;
+  if (!called || counted != NULL)
     rows = connection_query(conn, inbox_statements[INBOX_DEAD_LETTER].sql, 15, params, err);
   bool ok = rows != NULL &&
             (!work->settings->inbox->dead_letter_records || emit(work, conn, &record, failed, rows, err)) &&
             run_statement(conn, INBOX_PARKED_REMOVE, 1, (const char *[]){task->id}, err);
   if (ok)
     snprintf(task->id, sizeof task->id, "%s", rows_text(rows, 0, 0));
+  rows_free(counted);
   rows_free(rows);
   free(source);
   free(id);

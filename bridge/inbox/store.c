@@ -135,7 +135,7 @@ static void take_answer(struct store *s, struct reading *r, enum step step, enum
       r->result->ending = STORE_DISPLACED;
   } else if (answer == PIPELINE_DONE && step == STEP_CALL && r->called != NULL) {
     take_called(s, &r->called[r->calls]);
-  } else if (answer == PIPELINE_DONE && step == STEP_LETTER) {
+  } else if (answer == PIPELINE_DONE && step == STEP_LETTER && r->row != NULL) {
     take_letter(s, r->row);
   }
   r->calls += step == STEP_CALL;
