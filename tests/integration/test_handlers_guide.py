@@ -159,9 +159,11 @@ def test_handlers_are_changed_while_the_inbox_runs(inbox):
     assert inbox.letters() == []
 
     inbox.psql("drop function app.on_event(jsonb)")
-    inbox.produce("nobody")
-    wait_until(lambda: len(inbox.letters()) == 1)
-    assert inbox.letters()[0]["details"]["sqlstate"] == "42883"
+    inbox.produce("waits")
+    run.wait_event("inbox.handler_missing")
+    inbox.psql(changed.format("made again"))
+    wait_until(lambda: len(inbox.seen()) == 4)
+    assert inbox.seen()[3][2] == ["made again", "waits"] and inbox.letters() == []
 
 
 def test_a_retry_that_is_raised_on_purpose(inbox):
