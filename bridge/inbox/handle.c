@@ -10,6 +10,7 @@
 #include "bridge/base/memory.h"
 #include "bridge/event/dead_letter.h"
 #include "bridge/inbox/admission.h"
+#include "bridge/inbox/consumed.h"
 
 #define BATCH_MESSAGES_MAX 500
 #define BATCH_MESSAGES_START 32
@@ -72,20 +73,9 @@ bool handling_connect(struct handling *h, struct store *store, struct consumer *
   return true;
 }
 
-static struct received_record record_of(const struct consumer_message *m) {
-  return (struct received_record){.topic = m->topic,
-                                  .partition = m->partition,
-                                  .offset = m->offset,
-                                  .key = m->key,
-                                  .value = m->value,
-                                  .headers = m->headers,
-                                  .header_count = m->header_count,
-                                  .timestamp_ms = m->timestamp_ms};
-}
-
 struct partition_message *handling_decide(struct handling *h, struct consumer_message *message) {
   struct partition_message *decided = memory_alloc(sizeof *decided);
-  struct received_record record = record_of(message);
+  struct received_record record = consumed_record(message);
   struct received event;
   struct problem problem;
   size_t handler;
@@ -232,7 +222,7 @@ static void send_part(struct handling *h, const struct batch_part *part) {
   for (int i = 0; i < part->count; i++, m = m->next) {
     if (m->action != REGISTRY_CALL)
       continue;
-    struct received_record record = record_of(m->message);
+    struct received_record record = consumed_record(m->message);
     struct received event;
     struct problem problem;
     received_read(h->reader, &record, &event, &problem);
@@ -551,7 +541,7 @@ static bool call(struct handling *h, struct single *single, struct error *err) {
 }
 
 bool handling_alone(struct handling *h, struct partition *p, struct error *err) {
-  struct single single = {.p = p, .m = p->first, .record = record_of(p->first->message)};
+  struct single single = {.p = p, .m = p->first, .record = consumed_record(p->first->message)};
   single.place = (struct store_message){.at = {.topic = p->at.topic, .partition = p->at.partition},
                                         .offset = single.record.offset};
   single.counted = single.record.offset < p->counted_below;

@@ -585,18 +585,16 @@ static bool handle(struct inbox *in, struct error *err) {
   return true;
 }
 
-static bool maintain(struct inbox *in) {
+static void maintain(struct inbox *in) {
   int64_t now_ms = clock_monotonic_ms();
   if (now_ms < in->maintain_due_ms)
-    return true;
-  bool done;
+    return;
   struct error err;
   inbox_report_talk(in->report, INBOX_POSTGRES);
-  if (!store_maintain(in->store, in->settings->retention_days, &done, &err))
+  if (!store_maintain(in->store, in->settings->retention_days, &err))
     log_error_event(LOG_WARN, "inbox.maintenance_failed", &err);
   inbox_report_talk(in->report, INBOX_NOBODY);
   in->maintain_due_ms = now_ms + MAINTAIN_INTERVAL_MS;
-  return true;
 }
 
 /* While there is nothing to be done nobody else would notice that the session ended. */
@@ -680,8 +678,13 @@ static bool look_for_end(struct inbox *in, bool *done, struct error *err) {
 static bool turn(struct inbox *in, bool *done, struct error *err) {
   if (!poll(in, err))
     return false;
-  if (in->store != NULL && !(go_on_with_due(in, err) && handle(in, err) && maintain(in) && look_at_session(in, err)))
-    return false;
+  if (in->store != NULL) {
+    if (!go_on_with_due(in, err) || !handle(in, err))
+      return false;
+    maintain(in);
+    if (!look_at_session(in, err))
+      return false;
+  }
   announce(in);
   report_now(in);
   probe(in);

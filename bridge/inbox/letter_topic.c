@@ -1,6 +1,7 @@
 /* See letter_topic.h. A batch is read, then sent in one transaction. After any doubt a new producer settles what became
  * of that one, and the progress that is stored says it. */
 #include "bridge/inbox/letter_topic.h"
+#include "bridge/inbox/consumed.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -227,17 +228,6 @@ static void tell(struct run *run, struct part *part, const struct consumer_messa
   run->settings->note(run->settings->note_to, &note);
 }
 
-static struct received_record record_of(const struct consumer_message *m) {
-  return (struct received_record){.topic = m->topic,
-                                  .partition = m->partition,
-                                  .offset = m->offset,
-                                  .key = m->key,
-                                  .value = m->value,
-                                  .headers = m->headers,
-                                  .header_count = m->header_count,
-                                  .timestamp_ms = m->timestamp_ms};
-}
-
 /* One that matches. True: message and reader are the batch's now. */
 static bool take_letter(struct run *run, struct part *part, const struct letter *letter) {
   struct batch *batch = &run->batch;
@@ -258,7 +248,7 @@ static void take_message(struct run *run, struct part *part, struct consumer_mes
   struct batch *batch = &run->batch;
   struct letter letter = {.message = m, .reader = dead_letter_reader_new()};
   const struct letter_filter *filter = run->settings->filter;
-  struct received_record record = record_of(m);
+  struct received_record record = consumed_record(m);
   const char *why;
   bool taken = false;
   if (letter_progress_settled(&part->progress, m->offset)) {

@@ -496,13 +496,10 @@ void store_letter_emit(struct store *s, struct slice record) {
   execute(s, STEP_OTHER, INBOX_DEAD_LETTER_EMIT, &values);
 }
 
-bool store_maintain(struct store *s, int retention_days, bool *done, struct error *err) {
+bool store_maintain(struct store *s, int retention_days, struct error *err) {
   struct pipeline_values values = {.count = 0};
   char interval[32];
   snprintf(interval, sizeof interval, "%d days", retention_days);
   pipeline_text(&values, interval);
-  if (!ask(s, INBOX_MAINTAIN, &values, err))
-    return false;
-  *done = slice_is(slice_of(pipeline_field(s->pipeline, 0, 0)), "t");
-  return settle(s, err);
+  return tell(s, INBOX_MAINTAIN, &values, err);
 }

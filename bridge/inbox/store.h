@@ -142,7 +142,7 @@ bool store_letter(struct store *s, const struct store_letter *letter, struct sto
                   struct store_result *result, struct error *err);
 void store_letter_emit(struct store *s, struct slice record);
 
-/* What is due now and then. *done: all that was due is done; else call it again in a minute. */
-bool store_maintain(struct store *s, int retention_days, bool *done, struct error *err);
+/* What is due now and then, as far as it can be done now: every minute or so. */
+bool store_maintain(struct store *s, int retention_days, struct error *err);
 
 #endif
