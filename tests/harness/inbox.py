@@ -44,7 +44,7 @@ class Inbox:
 
     def write_config(self, config, name):
         path = self.dir / name
-        path.write_text(yaml(config))
+        system.write_file(path, yaml(config))
         return path
 
     def changed(self, **values):

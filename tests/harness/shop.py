@@ -59,7 +59,7 @@ class Shop:
 
     def write_config(self, config=None, name="walferry.yaml"):
         path = self.dir / name
-        path.write_text(yaml(config or self.config))
+        system.write_file(path, yaml(config or self.config))
         return path
 
     def changed(self, **sections):

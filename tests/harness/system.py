@@ -114,6 +114,13 @@ def remove_dir(path):
     _tell_reaper(f"gone {path}")
 
 
+def write_file(path, text):
+    """Puts the whole file in its place at once: a process that is just starting may be reading it."""
+    written = path.with_name(f".{path.name}.{threading.get_ident()}")
+    written.write_text(text)
+    written.replace(path)
+
+
 def keep_dir(path):
     """Somebody wants to look at it: the reaper leaves it."""
     _tell_reaper(f"gone {path}")

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -317,3 +318,20 @@ def test_exactly_once_is_denied_for_lost_repeated_and_foreign_records(shop):
 def test_configs_are_written_as_block_yaml():
     assert yaml({"a": {"b": [{"c": 1, "d": ["x"]}, {"e": True}], "f": []}, "g": "no"}) == (
         'a:\n  b:\n    - c: 1\n      d:\n        - "x"\n    - e: true\n  f: []\ng: "no"\n')
+
+
+def test_a_file_that_is_written_again_is_never_seen_half(tmp_path):
+    path, seen, over = tmp_path / "config.yaml", set(), threading.Event()
+    system.write_file(path, "a" * 5000)
+
+    def look():
+        while not over.is_set():
+            seen.add(path.read_text())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for letter in "abcdefghij" * 50:
+        system.write_file(path, letter * 5000)
+    over.set()
+    reader.join()
+    assert {len(text) for text in seen} == {5000} and [p.name for p in tmp_path.iterdir()] == ["config.yaml"]

@@ -54,9 +54,9 @@ class Letters(World):
 
     def start(self, *args, **kwargs):
         path = self.dir / "walferry.yaml"
-        path.write_text(yaml({"name": self.db, "postgres": {"conninfo": self.postgres.conninfo(self.db)},
-                              "kafka": {"brokers": "127.0.0.1:1"}, "inbox": self.inbox} |
-                             ({"relay": {"tables": [{"table": "public.outbox"}]}} if self.relay else {})))
+        system.write_file(path, yaml({"name": self.db, "postgres": {"conninfo": self.postgres.conninfo(self.db)},
+                                      "kafka": {"brokers": "127.0.0.1:1"}, "inbox": self.inbox} |
+                                     ({"relay": {"tables": [{"table": "public.outbox"}]}} if self.relay else {})))
         run = walferry.Walferry("dlq", path, *args, **kwargs)
         self.runs.append(run)
         return run
