@@ -76,6 +76,8 @@ static void collect_own(struct header_list *list, const struct event *event, con
   header_list_transaction(list, event, &lsn, &tx);
   add(list, HEADER_LSN, lsn);
   add(list, HEADER_TX, tx);
+  if (defaults->mark.name != NULL)
+    add(list, defaults->mark.name, defaults->mark.value);
   list->own = list->count;
 }
 

@@ -6,11 +6,13 @@
 #include "bridge/event/envelope.h"
 #include "bridge/event/record.h"
 
-#define HEADERS_OWN_MAX 11
+#define HEADERS_OWN_MAX 12
 #define HEADERS_CUSTOM_MAX 100 /* the row's, of either kind */
 
 #define HEADER_LSN "wf_lsn"
 #define HEADER_TX "wf_tx"
+#define HEADER_REPLAY "wf_replay"     /* a mark: the run that published the record once more */
+#define HEADER_SNAPSHOT "wf_snapshot" /* a mark: the row stood in the table before the slot was made */
 #define HEADER_CONTENT_TYPE "content-type"
 
 /* The field that a header of walferry's own carries. false: it is none of those. */
@@ -37,6 +39,7 @@ void header_list_free(struct header_list *list);
 struct header_defaults {
   struct slice source;
   struct envelope_content_type content_type;
+  struct record_header mark; /* as in record_rules */
 };
 
 /* Fills the list anew; the items are borrowed from the event, the defaults and the list. A custom header may set what

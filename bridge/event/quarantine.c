@@ -13,7 +13,7 @@
 
 #define TOO_LARGE_TEXT_MAX ((size_t)1024)
 #define TOO_LARGE_KEY_MAX ((size_t)64 * 1024)
-#define QUARANTINE_HEADERS_MAX 7
+#define QUARANTINE_HEADERS_MAX 9
 
 static void put_number(struct buffer *out, const char *name, uint64_t number) {
   jsonobject_key(out, name);
@@ -162,6 +162,8 @@ struct record *record_build_quarantine(struct record_builder *builder, const str
   add_header(&headers, "type", event->fields[FIELD_TYPE]);
   add_header(&headers, HEADER_LSN, lsn);
   add_header(&headers, HEADER_TX, tx);
+  if (builder->rules->mark.name != NULL)
+    add_header(&headers, builder->rules->mark.name, builder->rules->mark.value);
   add_error_headers(&headers, problem, event->origin);
   struct record_draft draft = {
       .topic = slice_of(builder->rules->quarantine_topic),
@@ -247,6 +249,8 @@ struct record *record_quarantine(const struct record *refused, const char *quara
   add_header(&headers, "type", cut(record_header_value(refused, "type"), text_max));
   add_header(&headers, HEADER_LSN, slice_of(lsn.text)); /* those of a dead letter's record are the original's */
   add_header(&headers, HEADER_TX, slice_of(tx));
+  add_header(&headers, HEADER_REPLAY, record_header_value(refused, HEADER_REPLAY));
+  add_header(&headers, HEADER_SNAPSHOT, record_header_value(refused, HEADER_SNAPSHOT));
   add_error_headers(&headers, problem, refused->origin);
   struct record_draft draft = {
       .topic = slice_of(quarantine_topic),

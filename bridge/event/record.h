@@ -66,6 +66,8 @@ struct record_rules {
   bool versioned_types; /* `order.created` of version 1 is published as `order.created.v1` */
   const struct router *router;
   const char *quarantine_topic;
+  struct record_header mark; /* one more header of each record, quarantine records too: how it got out if not by way of
+                                the stream (HEADER_REPLAY, HEADER_SNAPSHOT); name NULL: none */
 };
 
 /* Keeps scratch memory between records; one per thread. */

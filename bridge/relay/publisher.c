@@ -253,8 +253,8 @@ static bool read_position(struct publisher *p, struct position *position, struct
   size_t len = 0;
   if (!have_admin(p, err))
     return false;
-  if (!position_log_read(p->admin, &p->settings.kafka, p->position_topic, POSITION_KEY, POSITION_READ_TIMEOUT_MS,
-                         &value, &len, err))
+  if (!position_log_read(p->admin, &p->settings.kafka, p->position_topic, p->settings.position_key,
+                         POSITION_READ_TIMEOUT_MS, &value, &len, err))
     return not_config(p->opened, err);
   bool ok = true;
   position_clear(position);
@@ -632,8 +632,10 @@ static bool transact(struct publisher *p, const struct record *const *records, i
     any_to_log = any_to_log || row_log_wants(records[i]);
   }
   FAILPOINT("publisher.after_produce");
-  struct producer_message position = {
-      .topic = p->position_topic, .partition = 0, .key = slice_of(POSITION_KEY), .value = buffer_slice(&p->json)};
+  struct producer_message position = {.topic = p->position_topic,
+                                      .partition = 0,
+                                      .key = slice_of(p->settings.position_key),
+                                      .value = buffer_slice(&p->json)};
   if (!producer_send(p->producer, &position, SEND_TIMEOUT_MS, &p->stop->now, err))
     return false;
   FAILPOINT("publisher.after_position");

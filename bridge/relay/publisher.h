@@ -12,7 +12,8 @@
 #include "bridge/relay/totals.h"
 
 struct publisher_settings {
-  struct kafka_settings kafka;
+  struct kafka_settings kafka; /* its instance names the transactional id and the position topic */
+  const char *position_key;    /* of the position in that topic; borrowed */
   const char *quarantine_topic;
   const char *const *dead_letter_topics; /* of the inbox of the same config */
   int dead_letter_topic_count;

@@ -101,6 +101,23 @@ static void a_row_is_kept_with_its_reason(void **state) {
   record_free(record);
 }
 
+static void a_mark_stands_in_both_kinds_of_quarantine_records(void **state) {
+  struct fixture *f = *state;
+  f->rules.mark = (struct record_header){.name = HEADER_SNAPSHOT, .value = slice_of("true")};
+  struct event event = fixture_event();
+  struct record *record = quarantine(state, &event);
+  assert_header(record, 4, "wf_snapshot", "true");
+  record_free(record);
+  record = publish(state, &event);
+  struct problem problem = {.code = "record_refused"};
+  struct record *refused = record_quarantine(record, "q", &problem);
+  assert_text(record_header_value(refused, HEADER_SNAPSHOT), "true");
+  assert_false(slice_present(record_header_value(refused, HEADER_REPLAY)));
+  record_free(refused);
+  f->rules.mark = (struct record_header){.name = NULL};
+  record_free(record);
+}
+
 static void a_partition_that_the_row_names_is_kept(void **state) {
   static const struct {
     const char *partition, *member;
@@ -299,6 +316,7 @@ static void values_that_are_no_json_or_absent_are_kept(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_row_is_kept_with_its_reason),
+      cmocka_unit_test(a_mark_stands_in_both_kinds_of_quarantine_records),
       cmocka_unit_test(a_partition_that_the_row_names_is_kept),
       cmocka_unit_test(header_columns_are_kept_by_their_headers_names),
       cmocka_unit_test(a_row_without_anything_is_kept_too),

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "bridge/event/headers.h"
 #include "bridge/event/record.h"
 
 #define TRACE "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -101,6 +102,20 @@ static void a_record_outlives_what_it_was_made_of(void **state) {
   assert_text(second->headers[5].value, "1");
   record_free(first);
   record_free(second);
+}
+
+static void a_mark_is_the_last_of_walferrys_own_headers(void **state) {
+  struct fixture *f = *state;
+  f->rules.mark = (struct record_header){.name = HEADER_REPLAY, .value = slice_of("run-1")};
+  struct event event = fixture_event();
+  event.fields[FIELD_HEADERS] = slice_of("{\"h\":\"v\"}");
+  struct record *record = build(state, &event);
+  assert_int_equal(record->header_count, 8);
+  assert_string_equal(record->headers[6].name, "wf_replay");
+  assert_text(record->headers[6].value, "run-1");
+  assert_string_equal(record->headers[7].name, "h");
+  f->rules.mark = (struct record_header){.name = NULL};
+  record_free(record);
 }
 
 static void what_is_known_stands_in_the_headers(void **state) {
@@ -506,6 +521,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_event_becomes_a_record),
       cmocka_unit_test(a_record_outlives_what_it_was_made_of),
+      cmocka_unit_test(a_mark_is_the_last_of_walferrys_own_headers),
       cmocka_unit_test(what_is_known_stands_in_the_headers),
       cmocka_unit_test(custom_headers_follow),
       cmocka_unit_test(header_columns_stand_before_the_headers_column),
