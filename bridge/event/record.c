@@ -137,9 +137,8 @@ struct record *record_build(struct record_builder *builder, const struct event *
   struct event shown;
   struct slice source = builder_source(builder, event->origin);
   bool trace_kept = settle_fields(builder, event, &shown);
-  struct header_defaults defaults = {.source = source,
-                                     .content_type = envelope_content_type(builder->envelope, event),
-                                     .mark = builder->rules->mark};
+  struct header_defaults defaults = {
+      .source = source, .content_type = envelope_content_type(builder->envelope, event), .mark = builder->rules->mark};
   struct record *record = NULL;
   if (check_fields(event, &partition, problem) && find_topic(builder, event, source, &partition, problem) &&
       header_list_collect(&builder->headers, &shown, &defaults, problem) &&
