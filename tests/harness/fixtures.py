@@ -3,7 +3,7 @@ name and topics of its own, and finds both servers running and both proxies heal
 
 A test that uses a shop, or the fixture `decoder` itself, runs with each decoder; its id shows which. A test that concerns
 one alone says so: @pytest.mark.decoder("pgoutput"). WALFERRY_DECODERS (default "pgoutput,wal2json,none") chooses; "none"
-are the tests that have nothing to do with decoders, and those marked @pytest.mark.aside, which take long, with both."""
+are the tests that have nothing to do with decoders."""
 import os
 
 import pytest
@@ -30,21 +30,19 @@ def chosen():
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "decoder(name): with this decoder only")
-    config.addinivalue_line("markers", "aside: runs with the tests that have no decoder")
 
 
 def pytest_generate_tests(metafunc):
     if "decoder" in metafunc.fixturenames:
         mark = metafunc.definition.get_closest_marker("decoder")
-        offered = DECODERS if metafunc.definition.get_closest_marker("aside") else chosen()
         wanted = mark.args if mark else DECODERS
-        metafunc.parametrize("decoder", [d for d in offered if d in wanted])
+        metafunc.parametrize("decoder", [d for d in chosen() if d in wanted])
 
 
 def pytest_collection_modifyitems(config, items):
-    """What is not chosen is left out: several runs may share the work."""
+    """What is not chosen is left out."""
     def belongs(item):
-        if "decoder" in item.fixturenames and not item.get_closest_marker("aside"):
+        if "decoder" in item.fixturenames:
             return item.callspec.params["decoder"] in DECODERS
         return "none" in chosen()
     left_out = [item for item in items if not belongs(item)]

@@ -10,8 +10,6 @@ from harness.inbox import HANDLERS_SQL
 from harness.shop import quote
 from integration_checks import ready
 
-pytestmark = pytest.mark.aside
-
 COMPARE = system.ROOT / "docs" / "from-debezium.sql"
 
 
