@@ -55,7 +55,7 @@ deps_is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/nu
 deps_java_is_usable() {
     local major
     major=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -1)
-    [ "${major:-0}" -ge 11 ]
+    [ "${major:-0}" -ge 17 ] # for Kafka 4
 }
 
 # Debian's postgresql package starts a server of its own on port 5432 when it is installed. Nobody asked for one; a machine

@@ -11,7 +11,7 @@ import pytest
 from .example import Example
 from .inbox import Inbox
 from .kafka import Kafka
-from .postgres import Postgres
+from .postgres import Postgres, bindir
 from .proxy import TcpProxy
 from .secure import SecureKafka, SecurePostgres, SecureShop
 from .shop import Shop
@@ -26,6 +26,11 @@ def chosen():
     unknown = set(names) - set(CHOICES)
     assert not unknown, f"WALFERRY_DECODERS names {sorted(unknown)}; there are {CHOICES}"
     return names
+
+
+def has_wal2json():
+    """Not the servers of Maven Central."""
+    return any(bindir().parent.glob("lib/**/wal2json.so"))
 
 
 def pytest_configure(config):
@@ -45,6 +50,10 @@ def pytest_collection_modifyitems(config, items):
         if "decoder" in item.fixturenames:
             return item.callspec.params["decoder"] in DECODERS
         return "none" in chosen()
+    if not has_wal2json():
+        for item in items:
+            if "decoder" in item.fixturenames and item.callspec.params["decoder"] == "wal2json":
+                item.add_marker(pytest.mark.skip(reason=f"the Postgres in {bindir()} has no wal2json"))
     left_out = [item for item in items if not belongs(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -204,11 +213,11 @@ def secure_shop(session_secure_postgres, session_secure_kafka):
 
 @pytest.fixture
 def fresh_postgres():
-    """fresh_postgres(settings): a server of the test's own, started; for disk images and second clusters."""
+    """fresh_postgres(settings, **kwargs of Postgres): a server of the test's own, started; for disk images and second clusters."""
     servers = []
 
-    def make(settings=None):
-        servers.append(Postgres(settings))
+    def make(settings=None, **kwargs):
+        servers.append(Postgres(settings, **kwargs))
         return servers[-1].start()
 
     yield make

@@ -29,16 +29,23 @@ class Postgres(system.Server):
     library = "postgres"
     exec_function = "postgres_exec"
 
-    def __init__(self, settings=None):
-        """settings: more lines for postgresql.conf, as a dict."""
+    def __init__(self, settings=None, version=None, data=None):
+        """settings: more lines for postgresql.conf, as a dict. version: the major version, else what the environment says.
+        data: the data folder of a stopped server of that version, to begin with a copy of it."""
         super().__init__("postgres")
         self.port, = system.free_ports(1)
-        subprocess.run(system.shell_library("postgres", f"postgres_prepare '{self.dir}' {self.port}"), check=True)
+        chosen = f"WALFERRY_PG_VERSION={version} " if version else ""
+        make = f"postgres_place '{self.dir}' {self.port} '{data}'" if data else f"postgres_prepare '{self.dir}' {self.port}"
+        subprocess.run(system.shell_library("postgres", chosen + make), check=True)
         self.configure(settings or {})
 
     @property
     def data(self):
         return self.dir / "data"
+
+    def program(self, name):
+        """The path of one of the server's own programs. A fetched server has initdb, pg_ctl and postgres alone."""
+        return Path((self.dir / "bindir").read_text().strip()) / name
 
     def configure(self, settings):
         """Appends to postgresql.conf; takes effect with reload() or the next start."""
