@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bridge/base/clock.h"
 #include "bridge/kafka/client.h"
 #include "bridge/ops/check_parts.h"
 #include "bridge/postgres/replication.h"
@@ -40,8 +41,9 @@ static void check_slot(struct check *c) {
     check_fail(&c->report, "slot", &err);
   else if (slot->active)
     check_holder(c);
-  else if (c->slot_use.inactive_since[0] != '\0')
-    check_ok(&c->report, "slot", "%s, read by nobody since %s", c->settings->slot, c->slot_use.inactive_since);
+  else if (slot->inactive_since_us != 0)
+    check_ok(&c->report, "slot", "%s, read by nobody since %s", c->settings->slot,
+             clock_rfc3339(slot->inactive_since_us).text);
   else
     check_ok(&c->report, "slot", "%s, read by nobody", c->settings->slot);
 }
@@ -60,7 +62,7 @@ static void check_retained(struct check *c) {
 static void check_failover(struct check *c) {
   if (c->facts.server.version < 170000)
     return;
-  if (c->slot_use.failover)
+  if (c->facts.admit.slot.failover)
     check_ok(&c->report, "failover", "the slot is a failover slot: standbys that synchronise slots have it too");
   else
     check_ok(&c->report, "failover", "the slot is no failover slot: after a failover it is gone (slot_missing)");

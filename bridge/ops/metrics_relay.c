@@ -91,6 +91,13 @@ static void write_slot(const struct metrics *m, const struct progress_snapshot *
   if (slot->safe_wal_known)
     metrics_gauge(m, "walferry_slot_safe_wal_bytes", "WAL that can be written before the slot may be lost.",
                   slot->safe_wal_bytes);
+  if (slot->inactive_since_us != 0)
+    metrics_gauge_seconds(m, "walferry_slot_inactive_since_timestamp_seconds",
+                          "Since when nobody reads the slot (Postgres 17 and newer); absent while it is read.",
+                          slot->inactive_since_us);
+  metrics_family(m, "walferry_slot_invalidated", "gauge", "1 with the reason for which the server gave up the slot.");
+  metrics_sample(m, "walferry_slot_invalidated", METRICS_LABELS({"reason", slot->invalidation_reason}));
+  metrics_number(m, slot->invalidation_reason[0] != '\0');
   if (slot->wal_status[0] == '\0')
     return;
   static const char *const statuses[] = {"reserved", "extended", "unreserved", "lost"};

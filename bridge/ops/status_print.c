@@ -104,11 +104,16 @@ static void print_slot(const struct status *s, FILE *out) {
   if (slot->active)
     row(out, "  read by", "%s at %s, backend %d", s->slot_use.holder[0] != '\0' ? s->slot_use.holder : "(not known)",
         place(s->slot_use.holder_address), slot->active_pid);
-  else if (s->slot_use.inactive_since[0] != '\0')
-    row(out, "  since", "%s", s->slot_use.inactive_since);
+  else if (slot->inactive_since_us != 0)
+    row(out, "  since", "%s", clock_rfc3339(slot->inactive_since_us).text);
   row(out, "  confirmed", "%s", lsn_format(slot->confirmed_flush_lsn).text);
   row(out, "  WAL", "%s, from %s on: %.1f MB", slot->wal_status[0] != '\0' ? slot->wal_status : "unknown",
       lsn_format(slot->restart_lsn).text, (double)catalog_wal_retained(slot) / (1024 * 1024));
+  if (slot->safe_wal_known)
+    row(out, "  safe", "for %.1f MB more, of max_slot_wal_keep_size %.1f MB",
+        (double)slot->safe_wal_bytes / (1024 * 1024), (double)slot->wal_keep_bytes_max / (1024 * 1024));
+  if (slot->failover || slot->synced)
+    row(out, "  failover", "%s", slot->synced && s->server.in_recovery ? "synchronised from the primary" : "yes");
   if (slot->invalidation_reason[0] != '\0')
     row(out, "  invalid", "%s", slot->invalidation_reason);
 }
@@ -240,9 +245,11 @@ static void json_slot(const struct status *s, struct buffer *json) {
   put_known(json, "active_pid", s->slot.active ? s->slot.active_pid : -1);
   put_text(json, "holder", s->slot_use.holder);
   put_text(json, "holder_address", s->slot_use.holder_address);
-  put_text(json, "inactive_since", s->slot_use.inactive_since);
+  jsonobject_moment(json, "inactive_since", s->slot.inactive_since_us);
   put_text(json, "wal_status", s->slot.wal_status);
   put_text(json, "invalidation_reason", s->slot.invalidation_reason);
+  jsonobject_bool(json, "failover", s->slot.failover);
+  jsonobject_bool(json, "synced", s->slot.synced);
   jsonobject_lsn(json, "restart_lsn", s->slot.restart_lsn);
   jsonobject_lsn(json, "confirmed_flush_lsn", s->slot.confirmed_flush_lsn);
   put_known(json, "retained_bytes", s->slot.exists && s->slot.restart_lsn != 0 ? catalog_wal_retained(&s->slot) : -1);

@@ -111,6 +111,12 @@ static void write_slot(const struct progress_snapshot *s, const struct watched_r
     jsonobject_lsn(out, "restart_lsn", slot->restart_lsn);
     jsonobject_lsn(out, "server_wal_lsn", slot->wal_lsn);
     jsonobject_integer(out, "retained_bytes", catalog_wal_retained(slot));
+    if (slot->safe_wal_known)
+      jsonobject_integer(out, "safe_wal_bytes", slot->safe_wal_bytes);
+    jsonobject_text(out, "invalidation_reason",
+                    slot->invalidation_reason[0] == '\0' ? NULL : slot->invalidation_reason);
+    jsonobject_moment(out, "inactive_since", slot->inactive_since_us);
+    jsonobject_bool(out, "failover", slot->failover);
   }
   jsonobject_close(out);
 }

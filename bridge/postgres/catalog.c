@@ -79,7 +79,9 @@ static const char slot_sql[] =
     "CASE WHEN pg_catalog.to_jsonb(s) ->> 'conflicting' = 'true' THEN 'conflicting' END), "
     "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() "
     "ELSE pg_catalog.pg_current_wal_lsn() END, s.safe_wal_size, "
-    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('max_slot_wal_keep_size')) "
+    "pg_catalog.pg_size_bytes(pg_catalog.current_setting('max_slot_wal_keep_size')), "
+    "pg_catalog.to_jsonb(s) ->> 'failover', pg_catalog.to_jsonb(s) ->> 'synced', "
+    "(extract(epoch FROM (pg_catalog.to_jsonb(s) ->> 'inactive_since')::timestamptz) * 1000000)::bigint "
     "FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1";
 
 bool catalog_slot(struct connection *conn, const char *slot, struct catalog_slot *out, struct error *err) {
@@ -95,11 +97,14 @@ bool catalog_slot(struct connection *conn, const char *slot, struct catalog_slot
                                .logical = rows_bool(rows, 0, 0),
                                .active = rows_bool(rows, 0, 3),
                                .temporary = rows_bool(rows, 0, 5),
-                               .two_phase = slice_is(slice_of(rows_text(rows, 0, 9)), "true")};
+                               .two_phase = slice_is(slice_of(rows_text(rows, 0, 9)), "true"),
+                               .failover = slice_is(slice_of(rows_text(rows, 0, 14)), "true"),
+                               .synced = slice_is(slice_of(rows_text(rows, 0, 15)), "true")};
   uint32_t pid = 0;
   bool ok = cell_u32(rows, 4, &pid) && pid <= INT32_MAX && cell_lsn(rows, 6, &facts.confirmed_flush_lsn) &&
             cell_lsn(rows, 7, &facts.restart_lsn) && cell_lsn(rows, 11, &facts.wal_lsn) &&
-            cell_i64(rows, 12, &facts.safe_wal_bytes) && cell_i64(rows, 13, &facts.wal_keep_bytes_max);
+            cell_i64(rows, 12, &facts.safe_wal_bytes) && cell_i64(rows, 13, &facts.wal_keep_bytes_max) &&
+            cell_i64(rows, 16, &facts.inactive_since_us);
   if (ok) {
     facts.active_pid = (int)pid;
     facts.safe_wal_known = rows_text(rows, 0, 12) != NULL;

@@ -36,6 +36,9 @@ struct catalog_slot {
   int64_t safe_wal_bytes;       /* that can be written before the slot may be lost */
   int64_t wal_keep_bytes_max;   /* max_slot_wal_keep_size; -1: no limit */
   char invalidation_reason[40]; /* "" where none or unknown (before 17: "conflicting" is named so) */
+  bool failover;                /* standbys that synchronise slots have it too */
+  bool synced;                  /* made by such a synchronisation; on a standby nobody may read from it */
+  int64_t inactive_since_us;    /* Unix microseconds; 0: in use, or unknown (before 17) */
 };
 /* Bytes of WAL that the server has written behind `from`. */
 static inline int64_t catalog_wal_since(const struct catalog_slot *slot, lsn_t from) {

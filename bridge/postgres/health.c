@@ -79,8 +79,6 @@ bool health_server(struct connection *conn, struct health_server *out, struct er
 
 static const char slot_sql[] =
     "SELECT a.application_name, pg_catalog.host(a.client_addr), "
-    "pg_catalog.to_char((pg_catalog.to_jsonb(s) ->> 'inactive_since')::timestamptz AT TIME ZONE 'UTC', " RFC3339 "), "
-    "coalesce(pg_catalog.to_jsonb(s) ->> 'failover', 'false')::bool, "
     "(extract(epoch FROM r.flush_lag) * 1000000)::bigint "
     "FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid "
     "LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid WHERE s.slot_name = $1";
@@ -93,9 +91,7 @@ bool health_slot(struct connection *conn, const char *slot, struct health_slot *
   if (rows_count(rows) == 1) {
     copy_cell(found.holder, sizeof found.holder, rows, 0, 0);
     copy_cell(found.holder_address, sizeof found.holder_address, rows, 0, 1);
-    copy_cell(found.inactive_since, sizeof found.inactive_since, rows, 0, 2);
-    found.failover = rows_bool(rows, 0, 3);
-    found.lag_us = cell_number(rows, 0, 4);
+    found.lag_us = cell_number(rows, 0, 2);
   }
   rows_free(rows);
   *out = found;

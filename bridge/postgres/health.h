@@ -31,8 +31,6 @@ bool health_server(struct connection *conn, struct health_server *out, struct er
 struct health_slot {
   char holder[80];         /* application_name of the reader; "" if none, or not ours to see */
   char holder_address[64]; /* "" for a socket file */
-  char inactive_since[40]; /* RFC 3339; "" unknown (before 17) or in use */
-  bool failover;           /* 17 and newer */
   int64_t lag_us; /* between a flush of the server and its acknowledgement; -1 unknown: idle, or nobody reads */
 };
 bool health_slot(struct connection *conn, const char *slot, struct health_slot *out, struct error *err);

@@ -10,6 +10,7 @@
 #include "bridge/base/failpoint.h"
 #include "bridge/base/log.h"
 #include "bridge/relay/facts.h"
+#include "bridge/relay/slot_risk.h"
 #include "bridge/relay/source.h"
 #include "bridge/relay/watch.h"
 
@@ -41,6 +42,7 @@ struct relay {
   int last_backend_pid;
   int64_t generation;
   int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
+  struct slot_risk slot_risk;
   lsn_t decode_failed_at;
   int decode_failures;
 };
@@ -86,11 +88,17 @@ static bool pause_ms(const struct relay *r, int64_t ms) {
   return true;
 }
 
+/* What was read of the slot is for whoever watches, and for the log. */
+static void tell_slot(struct relay *r, const struct catalog_slot *slot) {
+  progress_slot(r->progress, slot);
+  slot_risk_note(&r->slot_risk, r->settings->slot, slot, clock_monotonic_ms());
+}
+
 static bool read_slot(struct relay *r, struct generation *g, struct error *err) {
   progress_talk(r->progress, PROGRESS_POSTGRES);
   if (!catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, err))
     return false;
-  progress_slot(r->progress, &g->facts.admit.slot);
+  tell_slot(r, &g->facts.admit.slot);
   return true;
 }
 
@@ -392,7 +400,7 @@ static bool judge_watched(struct relay *r, struct generation *g, bool fresh, str
   progress_talk(r->progress, PROGRESS_POSTGRES);
   if (!watch_take(g->watch, fresh, &g->facts, err))
     return false;
-  progress_slot(r->progress, &g->facts.admit.slot);
+  tell_slot(r, &g->facts.admit.slot);
   progress_talk(r->progress, PROGRESS_NOBODY);
   if (g->facts.admit.slot.active_pid != r->last_backend_pid) /* what it says now is another's doing */
     return error_set(err, ERROR_START_OVER, "slot %s is no longer held by us", r->settings->slot);
