@@ -7,6 +7,7 @@
 #include "decoders/decoder.h"
 
 #define SEGMENT_BYTES (128 << 10)
+#define HISTORY_KEEP_MS INT64_C(86400000) /* a day, where nothing is held back for replays */
 
 /* All tables' header columns, one behind the other. */
 static struct header_column *make_header_columns(const struct config *config) {
@@ -183,6 +184,9 @@ static bool fill_relay(struct settings *settings, const struct config *config, s
                     .topics = {.common = shape_of(&config->kafka.topics.shape, (enum config_cleanup)0),
                                .overrides = settings->overrides,
                                .override_count = (int)config->kafka.topics.override_count}},
+      .retain = {.slot = config->postgres.has_replay ? config->postgres.replay.slot : NULL,
+                 .keep_ms = config->postgres.has_replay ? config->postgres.replay.keep_ms : HISTORY_KEEP_MS,
+                 .keep_bytes = config->postgres.replay.keep_bytes},
       .until = RELAY_FOREVER,
   };
   return true;

@@ -129,6 +129,7 @@ void config_free(struct config *config) {
   free(config->postgres.conninfo);
   free(config->postgres.slot);
   free(config->postgres.publication);
+  free(config->postgres.replay.slot);
   free(config->kafka.brokers);
   strings_free(&config->kafka.properties);
   for (unsigned i = 0; i < config->kafka.topics.override_count; i++)

@@ -83,6 +83,12 @@ struct config {
     char *publication; /* default: the same */
     enum config_decoder decoder; /* default pgoutput */
     bool create;                 /* default false */
+    bool has_replay;
+    struct {
+      char *slot;         /* the held-back one; default "<postgres.slot>_replay" */
+      int64_t keep_ms;    /* the window; 1 minute to 30 days, default 24 h */
+      int64_t keep_bytes; /* of WAL that it may hold back; 1 MB to 1000 TB, default 10 GB */
+    } replay;
   } postgres;
 
   struct {

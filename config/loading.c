@@ -100,6 +100,80 @@ bool loading_number(const struct loading *loading, const char *key, const char *
   return true;
 }
 
+struct unit {
+  const char *name;
+  int64_t factor;
+};
+
+/* "24h" as 24 times the factor of h; false where it is no such thing. */
+static bool parse_with_unit(const char *text, const struct unit *units, size_t count, int64_t *out) {
+  size_t digits = strspn(text, "0123456789");
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(text + digits, units[i].name) == 0 &&
+        number_parse(slice_from(text, digits), 0, INT64_MAX / units[i].factor, out)) {
+      *out *= units[i].factor;
+      return true;
+    }
+  return false;
+}
+
+/* remedy: what is right, as the end of "write ...". */
+static bool load_with_unit(const struct loading *loading, const char *key, const char *raw, const struct unit *units,
+                           size_t count, int64_t min, int64_t max, const char *remedy, int64_t *out) {
+  char *text;
+  if (!loading_text(loading, key, raw, NULL, &text))
+    return false;
+  int64_t value;
+  bool understood = parse_with_unit(text, units, count, &value);
+  bool ok = understood && value >= min && value <= max;
+  if (!ok)
+    loading_fail(loading, key, understood ? "`%s`: %s is out of range" : "`%s`: \"%s\" is not a number with its unit",
+                 key, text);
+  free(text);
+  if (!ok)
+    return loading_remedy(loading, "write %s", remedy);
+  *out = value;
+  return true;
+}
+
+/* How a bound reads in the largest unit that leaves no rest. */
+static char *describe(int64_t value, const struct unit *units, size_t count) {
+  size_t i = count - 1;
+  while (i > 0 && value % units[i].factor != 0)
+    i--;
+  return memory_format("%" PRId64 "%s", value / units[i].factor, units[i].name);
+}
+
+static bool load_quantity(const struct loading *loading, const char *key, const char *raw, const struct unit *units,
+                          size_t count, const char *names, int64_t min, int64_t max, int64_t *out) {
+  char *low = describe(min, units, count), *high = describe(max, units, count);
+  char *remedy = memory_format("a whole number with its unit (%s), from %s to %s", names, low, high);
+  bool ok = load_with_unit(loading, key, raw, units, count, min, max, remedy, out);
+  free(remedy);
+  free(high);
+  free(low);
+  return ok;
+}
+
+bool loading_duration(const struct loading *loading, const char *key, const char *raw, int64_t fallback_ms,
+                      int64_t min_ms, int64_t max_ms, int64_t *out) {
+  static const struct unit units[] = {{"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+  if (raw != NULL)
+    return load_quantity(loading, key, raw, units, 4, "s, m, h, d", min_ms, max_ms, out);
+  *out = fallback_ms;
+  return true;
+}
+
+bool loading_size(const struct loading *loading, const char *key, const char *raw, int64_t fallback, int64_t min,
+                  int64_t max, int64_t *out) {
+  static const struct unit units[] = {
+      {"B", 1}, {"kB", 1 << 10}, {"MB", 1 << 20}, {"GB", 1 << 30}, {"TB", INT64_C(1) << 40}};
+  if (raw != NULL)
+    return load_quantity(loading, key, raw, units, 5, "B, kB, MB, GB, TB", min, max, out);
+  *out = fallback;
+  return true;
+}
+
 bool loading_bool(const struct loading *loading, const char *key, const char *raw, bool fallback, bool *out) {
   static const char *const names[] = {"false", "true"};
   size_t chosen;

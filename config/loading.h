@@ -38,6 +38,13 @@ bool loading_number(const struct loading *loading, const char *key, const char *
                     int32_t max, int32_t *out);
 bool loading_number64(const struct loading *loading, const char *key, const char *raw, int64_t fallback, int64_t min,
                       int64_t max, int64_t *out);
+/* A whole number with a unit behind it: s, m, h or d. *out in ms. */
+bool loading_duration(const struct loading *loading, const char *key, const char *raw, int64_t fallback_ms,
+                      int64_t min_ms, int64_t max_ms, int64_t *out);
+/* A whole number with a unit behind it: B, kB, MB, GB or TB, each 1024 of the one before, as in Postgres' settings.
+ * *out in bytes. */
+bool loading_size(const struct loading *loading, const char *key, const char *raw, int64_t fallback, int64_t min,
+                  int64_t max, int64_t *out);
 /* true or false, nothing else. */
 bool loading_bool(const struct loading *loading, const char *key, const char *raw, bool fallback, bool *out);
 /* One of count names; *out is its index. */

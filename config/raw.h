@@ -10,8 +10,13 @@
 
 /* Absent scalars are NULL, absent lists have count 0. */
 
+struct raw_replay {
+  char *slot, *keep, *keep_bytes;
+};
+
 struct raw_postgres {
   char *conninfo, *password_file, *slot, *publication, *decoder, *create;
+  struct raw_replay *replay; /* NULL: no such section */
 };
 
 /* The roles of one topic's settings; the cells of raw_topics and raw_override. */

@@ -18,6 +18,13 @@
 
 static const cyaml_schema_value_t text_entry = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 0, CYAML_UNLIMITED)};
 
+static const cyaml_schema_field_t replay_fields[] = {
+    TEXT(struct raw_replay, slot),
+    TEXT(struct raw_replay, keep),
+    TEXT(struct raw_replay, keep_bytes),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t postgres_fields[] = {
     TEXT_REQUIRED(struct raw_postgres, conninfo),
     TEXT(struct raw_postgres, password_file),
@@ -25,7 +32,7 @@ static const cyaml_schema_field_t postgres_fields[] = {
     TEXT(struct raw_postgres, publication),
     TEXT(struct raw_postgres, decoder),
     TEXT(struct raw_postgres, create),
-    LATER("replay"),
+    CYAML_FIELD_MAPPING_PTR("replay", CYAML_FLAG_OPTIONAL, struct raw_postgres, replay, replay_fields),
     LATER("failover"),
     CYAML_FIELD_END,
 };

@@ -9,6 +9,12 @@
 #include "config/names.h"
 #include "config/sections.h"
 
+#define KEEP_MS INT64_C(86400000) /* a day */
+#define KEEP_MIN_MS INT64_C(60000)
+#define KEEP_MAX_MS (30 * KEEP_MS)
+#define KEEP_BYTES (INT64_C(10) << 30)
+#define KEEP_BYTES_MIN (INT64_C(1) << 20)
+#define KEEP_BYTES_MAX (INT64_C(1000) << 40)
 #define URI_MAX ((size_t)1 << 20) /* bytes; no text in a file is longer than the file may be */
 
 static char *expand_value(void *ctx, const char *value, struct error *err) {
@@ -111,10 +117,31 @@ static bool load_decoder(const struct loading *loading, const char *raw, enum co
   return true;
 }
 
+/* The held-back slot, where the file has the section. */
+static bool load_replay(const struct loading *loading, const struct raw_replay *raw, struct config *config) {
+  config->postgres.has_replay = raw != NULL;
+  if (raw == NULL)
+    return true;
+  char *fallback = memory_format("%s_replay", config->postgres.slot);
+  bool ok = section_name(loading, "postgres.replay.slot", raw->slot, fallback, names_check_slot,
+                         "set `postgres.replay.slot`: 1 to 63 of a-z, 0-9 and _", &config->postgres.replay.slot);
+  free(fallback);
+  if (ok && strcmp(config->postgres.replay.slot, config->postgres.slot) == 0) {
+    loading_fail(loading, "postgres.replay.slot", "`postgres.replay.slot` is the relay's own slot");
+    return loading_remedy(loading, "name another one; the default is %s_replay", config->postgres.slot);
+  }
+  return ok &&
+         loading_duration(loading, "postgres.replay.keep", raw->keep, KEEP_MS, KEEP_MIN_MS, KEEP_MAX_MS,
+                          &config->postgres.replay.keep_ms) &&
+         loading_size(loading, "postgres.replay.keep_bytes", raw->keep_bytes, KEEP_BYTES, KEEP_BYTES_MIN,
+                      KEEP_BYTES_MAX, &config->postgres.replay.keep_bytes);
+}
+
 bool section_postgres(const struct loading *loading, const struct raw_postgres *raw, struct config *config) {
   return load_conninfo(loading, raw->conninfo, &config->postgres.conninfo) &&
          check_conninfo(loading, config->postgres.conninfo) &&
          add_password(loading, raw->password_file, &config->postgres.conninfo) && load_names(loading, raw, config) &&
          load_decoder(loading, raw->decoder, &config->postgres.decoder) &&
-         loading_bool(loading, "postgres.create", raw->create, false, &config->postgres.create);
+         loading_bool(loading, "postgres.create", raw->create, false, &config->postgres.create) &&
+         load_replay(loading, raw->replay, config);
 }

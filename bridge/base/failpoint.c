@@ -78,6 +78,17 @@ void failpoint_hit(const char *name) {
   free(copy);
 }
 
+/* Counted from 2026 on, so that all processes and runs have the same. */
+int64_t failpoint_clock(int64_t unix_us) {
+  static const int64_t zero_us = INT64_C(1767225600000000);
+  const char *setting = getenv("WALFERRY_FAILPOINT");
+  const char *speed = setting == NULL ? NULL : strstr(setting, "clock=x");
+  int64_t factor = 1;
+  if (speed != NULL)
+    number_parse(slice_from(speed + 7, strspn(speed + 7, "0123456789")), 1, 10000, &factor);
+  return zero_us + (unix_us - zero_us) * factor;
+}
+
 #else
 typedef int failpoint_is_absent; /* ISO C wants a declaration in every file */
 #endif

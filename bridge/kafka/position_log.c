@@ -12,19 +12,39 @@
 
 struct log_reader {
   struct kafka_reader reader;
+  int timeout_ms; /* since the last record; 0: the deadline is for all of it */
+  bool (*take)(void *to, const struct position_log_record *record, struct error *err);
+  void *to;
+};
+
+/* The newest record of one key. */
+struct newest {
   struct slice key;
   bool found;  /* a record with the key was seen, tombstones included */
   char *value; /* of the newest one seen; NULL for a tombstone */
   size_t len;
 };
 
-static void keep(struct log_reader *r, const rd_kafka_message_t *m) {
-  if (m->key == NULL || !slice_equal(slice_from(m->key, m->key_len), r->key))
-    return;
-  free(r->value);
-  r->found = true;
-  r->value = m->payload == NULL ? NULL : memory_copy(m->payload, m->len);
-  r->len = m->payload == NULL ? 0 : m->len;
+static bool keep(void *to, const struct position_log_record *record, struct error *err) {
+  (void)err;
+  struct newest *n = to;
+  if (!slice_equal(record->key, n->key))
+    return true;
+  free(n->value);
+  n->found = true;
+  n->value = slice_present(record->value) ? memory_copy(record->value.data, record->value.len) : NULL;
+  n->len = slice_present(record->value) ? record->value.len : 0;
+  return true;
+}
+
+static bool hand_over(struct log_reader *r, const rd_kafka_message_t *m, struct error *err) {
+  if (r->timeout_ms != 0)
+    r->reader.deadline = clock_monotonic_ms() + r->timeout_ms;
+  struct position_log_record record = {
+      .key = m->key == NULL ? SLICE_ABSENT : slice_from(m->key, m->key_len),
+      .value = m->payload == NULL ? SLICE_ABSENT : slice_from(m->payload, m->len),
+  };
+  return r->take(r->to, &record, err);
 }
 
 /* Reads from `start` until everything before `stop_at` was seen. An EOF event carries the offset that would be fetched
@@ -38,9 +58,10 @@ static bool scan_started(struct log_reader *r, int64_t stop_at, struct error *er
       continue;
     rd_kafka_resp_err_t code = m->err;
     int64_t offset = m->offset;
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
-      keep(r, m);
+    bool taken = code != RD_KAFKA_RESP_ERR_NO_ERROR || hand_over(r, m, err);
     rd_kafka_message_destroy(m);
+    if (!taken)
+      return false;
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
       if (offset >= stop_at || (code == RD_KAFKA_RESP_ERR_NO_ERROR && offset + 1 >= stop_at))
         return true;
@@ -67,9 +88,9 @@ static bool scan(struct log_reader *r, int64_t start, int64_t stop_at, struct er
 }
 
 /* Windows of doubling length before the end, the newest first; the first that holds the key has its newest record. */
-static bool look_back(struct log_reader *r, int64_t low, int64_t end, struct error *err) {
+static bool look_back(struct log_reader *r, const struct newest *newest, int64_t low, int64_t end, struct error *err) {
   int64_t stop_at = end;
-  for (int64_t span = FIRST_LOOK_BACK; stop_at > low && !r->found; span *= 2) {
+  for (int64_t span = FIRST_LOOK_BACK; stop_at > low && !newest->found; span *= 2) {
     int64_t start = end - low > span ? end - span : low;
     if (!scan(r, start, stop_at, err))
       return false;
@@ -78,22 +99,41 @@ static bool look_back(struct log_reader *r, int64_t low, int64_t end, struct err
   return true;
 }
 
+static bool open_log(struct log_reader *r, const struct kafka_settings *settings, const char *topic, int64_t deadline,
+                     struct error *err) {
+  return kafka_reader_open(&r->reader, settings, err) &&
+         kafka_reader_topic(&r->reader, topic, (int)(deadline - clock_monotonic_ms()), err);
+}
+
 bool position_log_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic,
                        const char *key, int timeout_ms, char **value, size_t *len, struct error *err) {
   int64_t deadline = clock_monotonic_ms() + timeout_ms, low = 0, end = 0;
-  struct log_reader r = {.key = slice_of(key)};
+  struct newest newest = {.key = slice_of(key)};
+  struct log_reader r = {.take = keep, .to = &newest};
   bool ok = kafka_admin_log(admin, topic, 0, timeout_ms, &low, &end, err);
   if (ok && end > low) {
-    ok = kafka_reader_open(&r.reader, settings, err) &&
-         kafka_reader_topic(&r.reader, topic, (int)(deadline - clock_monotonic_ms()), err) &&
-         look_back(&r, low, end, err);
+    ok = open_log(&r, settings, topic, deadline, err) && look_back(&r, &newest, low, end, err);
     kafka_reader_close(&r.reader);
   }
   if (!ok) {
-    free(r.value);
+    free(newest.value);
     return false;
   }
-  *value = r.value;
-  *len = r.len;
+  *value = newest.value;
+  *len = newest.len;
   return true;
+}
+
+bool position_log_scan(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic,
+                       int timeout_ms,
+                       bool (*take)(void *to, const struct position_log_record *record, struct error *err), void *to,
+                       struct error *err) {
+  int64_t deadline = clock_monotonic_ms() + timeout_ms, low = 0, end = 0;
+  struct log_reader r = {.timeout_ms = timeout_ms, .take = take, .to = to};
+  bool ok = kafka_admin_log(admin, topic, 0, timeout_ms, &low, &end, err);
+  if (ok && end > low) {
+    ok = open_log(&r, settings, topic, deadline, err) && scan(&r, low, end, err);
+    kafka_reader_close(&r.reader);
+  }
+  return ok;
 }

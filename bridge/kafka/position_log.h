@@ -1,10 +1,11 @@
-/* The position topic as a log with one key: reads the last committed value. Writing is the publisher's. */
+/* The position topic as a log: reads the last committed value of a key, or all of them. Writing is the publisher's. */
 #ifndef WALFERRY_KAFKA_POSITION_LOG_H
 #define WALFERRY_KAFKA_POSITION_LOG_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "bridge/base/slice.h"
 #include "bridge/kafka/admin.h"
 
 /* Reads the newest committed record with `key` of partition 0. Call after the producer's init_transactions, so that no
@@ -14,5 +15,17 @@
  * ERROR_RETRY when the broker does not answer within timeout_ms. */
 bool position_log_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic,
                        const char *key, int timeout_ms, char **value, size_t *len, struct error *err);
+
+struct position_log_record { /* borrowed for the call */
+  struct slice key;          /* absent: none */
+  struct slice value;        /* absent: a tombstone */
+};
+
+/* Gives every committed record of partition 0 to take, the oldest first, by the same rule; take may end it with false
+ * and err. timeout_ms: so long no answer may be missing, however much there is to read. */
+bool position_log_scan(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic,
+                       int timeout_ms,
+                       bool (*take)(void *to, const struct position_log_record *record, struct error *err), void *to,
+                       struct error *err);
 
 #endif

@@ -41,7 +41,7 @@ lsn_t position_ack_lsn(const struct position *p) {
 }
 
 bool position_covers(const struct position *p, lsn_t commit_lsn) {
-  return commit_lsn < p->commit_lsn || (commit_lsn == p->commit_lsn && p->complete);
+  return commit_lsn < p->floor || commit_lsn < p->commit_lsn || (commit_lsn == p->commit_lsn && p->complete);
 }
 
 int32_t position_partitions(const struct position *p, const char *topic) {
@@ -59,11 +59,31 @@ void position_pin(struct position *p, const char *topic, int32_t partitions) {
 bool position_same_progress(const struct position *a, const struct position *b) {
   return a->state == b->state && a->commit_lsn == b->commit_lsn && a->end_lsn == b->end_lsn && a->xid == b->xid &&
          a->complete == b->complete && a->next_index == b->next_index && a->idle_end_lsn == b->idle_end_lsn &&
-         strcmp(a->system_id, b->system_id) == 0;
+         a->floor == b->floor && strcmp(a->system_id, b->system_id) == 0;
 }
 
 static void append_lsn(struct buffer *json, const char *name, lsn_t lsn) {
   buffer_printf(json, ",\"%s\":\"%s\"", name, lsn_format(lsn).text);
+}
+
+/* What later versions added, and only some positions have. */
+static void append_optional(const struct position *p, struct buffer *json) {
+  if (p->floor != 0)
+    append_lsn(json, "floor", p->floor);
+  if (p->written_us != 0)
+    buffer_printf(json, ",\"written_us\":%" PRId64, p->written_us);
+  if (p->history_since_us != 0)
+    buffer_printf(json, ",\"history_since_us\":%" PRId64, p->history_since_us);
+  if (p->word.at_us == 0)
+    return;
+  buffer_printf(json, ",\"set\":{\"at_us\":%" PRId64 ",\"lsn\":\"%s\",\"by\":", p->word.at_us,
+                lsn_format(p->word.lsn).text);
+  buffer_append_json(json, slice_of(p->word.by));
+  buffer_append_text(json, ",\"role\":");
+  buffer_append_json(json, slice_of(p->word.role));
+  buffer_append_text(json, ",\"reason\":");
+  buffer_append_json(json, slice_of(p->word.reason));
+  buffer_append_char(json, '}');
 }
 
 void position_encode(const struct position *p, struct buffer *json) {
@@ -88,6 +108,7 @@ void position_encode(const struct position *p, struct buffer *json) {
                 p->complete ? "true" : "false");
   buffer_printf(json, ",\"next_index\":%" PRIu64 ",\"hash\":\"%016" PRIx64 "\",\"fingerprint\":\"%016" PRIx64 "\"",
                 p->next_index, p->hash, p->fingerprint);
+  append_optional(p, json);
   buffer_append_text(json, ",\"topics\":{");
   for (int i = 0; i < p->topic_count; i++) {
     if (i > 0)
@@ -115,6 +136,31 @@ static bool take_u32(json_int_t from, uint32_t *to) {
     return false;
   *to = (uint32_t)from;
   return true;
+}
+
+static bool take_word(const json_t *set, struct position_word *word) {
+  const char *lsn, *by, *role, *reason;
+  json_int_t at_us;
+  json_error_t ignored;
+  if (json_unpack_ex((json_t *)(uintptr_t)set, &ignored, 0, "{s:I,s:s,s:s,s:s,s:s}", "at_us", &at_us, "lsn", &lsn, "by",
+                     &by, "role", &role, "reason", &reason) != 0)
+    return false;
+  word->at_us = at_us;
+  return at_us > 0 && lsn_parse(slice_of(lsn), &word->lsn) && take_text(word->by, sizeof word->by, by) &&
+         take_text(word->role, sizeof word->role, role) && take_text(word->reason, sizeof word->reason, reason);
+}
+
+static bool take_optional(const json_t *root, struct position *p) {
+  const char *floor = NULL;
+  json_int_t written_us = 0, history_since_us = 0;
+  json_t *set = NULL;
+  json_error_t ignored;
+  if (json_unpack_ex((json_t *)(uintptr_t)root, &ignored, 0, "{s?s,s?I,s?I,s?o}", "floor", &floor, "written_us",
+                     &written_us, "history_since_us", &history_since_us, "set", &set) != 0)
+    return false;
+  p->written_us = written_us;
+  p->history_since_us = history_since_us;
+  return (floor == NULL || lsn_parse(slice_of(floor), &p->floor)) && (set == NULL || take_word(set, &p->word));
 }
 
 static bool take_members(const json_t *root, struct position *p) {
@@ -150,6 +196,9 @@ static bool take_members(const json_t *root, struct position *p) {
   p->complete = complete != 0;
   p->next_index = (uint64_t)next_index;
   if (p->state == POSITION_SET && p->commit_lsn != 0 && p->complete != (p->next_index == 0))
+    return false;
+
+  if (!take_optional(root, p))
     return false;
 
   const char *name;

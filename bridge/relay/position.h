@@ -33,6 +33,15 @@ struct position_topic { /* a topic's partition count, pinned when it was first w
   int32_t partitions;
 };
 
+/* An operator's word on where to go on (`walferry position set`). */
+struct position_word {
+  int64_t at_us;    /* when; 0: there was none */
+  lsn_t lsn;        /* the one given */
+  char by[128];     /* "user@host" of the command */
+  char role[64];    /* of the database session */
+  char reason[256]; /* may be empty */
+};
+
 struct position {
   enum position_state state;
 
@@ -58,6 +67,12 @@ struct position {
 
   lsn_t idle_end_lsn; /* progress without events */
 
+  lsn_t floor;               /* transactions whose commit record starts before it are covered; 0: none */
+  struct position_word word; /* the last one, also after later commits */
+
+  int64_t written_us;       /* when this was stored, Unix microseconds; 0 unknown */
+  int64_t history_since_us; /* copies of it may be kept from this minute on (history.h); 0: none are */
+
   struct position_topic *topics;
   int topic_count;
 };
@@ -69,8 +84,8 @@ void position_copy(struct position *to, const struct position *from); /* to is c
 /* The flush LSN that may be acknowledged once this position is committed in Kafka. */
 lsn_t position_ack_lsn(const struct position *p);
 
-/* Whether a transaction whose commit record starts at commit_lsn has been published whole. Compared by commit LSN only:
- * the next commit record may start exactly at the end LSN of the last. */
+/* Whether a transaction whose commit record starts at commit_lsn has been published whole, or lies before the floor.
+ * Compared by commit LSN only: the next commit record may start exactly at the end LSN of the last. */
 bool position_covers(const struct position *p, lsn_t commit_lsn);
 
 /* Partition count pinned for a topic; 0 if none. */

@@ -13,6 +13,7 @@
 #include "bridge/kafka/position_log.h"
 #include "bridge/kafka/producer.h"
 #include "bridge/relay/admit_topic.h"
+#include "bridge/relay/minutes.h"
 #include "bridge/relay/row_log.h"
 #include "bridge/relay/suspects.h"
 
@@ -48,8 +49,10 @@ struct publisher {
   struct position committed;
   struct position next;
   struct buffer json;
-  struct topic *topics;     /* forgotten with each new producer: limits may have changed */
-  struct topic *last_topic; /* the one that was asked for last, most often the next one too */
+  int64_t history_keep_us;   /* 0: no history is kept */
+  int64_t history_minute_us; /* of its newest copy */
+  struct topic *topics;      /* forgotten with each new producer: limits may have changed */
+  struct topic *last_topic;  /* the one that was asked for last, most often the next one too */
   struct suspects *suspects;
   struct suspects *suspect_substitutes; /* the quarantine records made in place of those */
   void (*step)(void *ctx);              /* NULL: nobody wants to know */
@@ -98,6 +101,10 @@ struct publisher *publisher_new(const struct publisher_settings *settings, const
 void publisher_set_step(struct publisher *p, void (*step)(void *ctx), void *ctx) {
   p->step = step;
   p->step_ctx = ctx;
+}
+
+void publisher_keep_history(struct publisher *p, int64_t keep_ms) {
+  p->history_keep_us = keep_ms * 1000;
 }
 
 static void forget_topics(struct publisher *p) {
@@ -618,8 +625,32 @@ void publisher_log_progress(struct publisher *p) {
   p->records_logged = p->totals.records;
 }
 
+/* One record of the position topic; absent value: a tombstone. */
+static bool send_position(struct publisher *p, const char *key, struct slice value, struct error *err) {
+  struct producer_message message = {.topic = p->position_topic, .partition = 0, .key = slice_of(key), .value = value};
+  return producer_send(p->producer, &message, SEND_TIMEOUT_MS, &p->stop->now, err);
+}
+
+static bool send_history(struct publisher *p, const struct minutes_step *step, char (*keys)[MINUTES_KEY_SIZE],
+                         struct error *err) {
+  if (!step->due)
+    return true;
+  minutes_key(step->minute_us, keys[0]);
+  bool ok = send_position(p, keys[0], buffer_slice(&p->json), err);
+  for (int i = 0; ok && i < step->drop_count; i++) {
+    minutes_key(step->drop_from_us + i * MINUTES_US, keys[i + 1]);
+    ok = send_position(p, keys[i + 1], SLICE_ABSENT, err);
+  }
+  return ok;
+}
+
 /* Begin, records, position, commit. p->next is the position to commit. */
 static bool transact(struct publisher *p, const struct record *const *records, int count, struct error *err) {
+  char keys[MINUTES_DROPS_MAX + 1][MINUTES_KEY_SIZE]; /* of the history; they live until all is delivered */
+  struct minutes_step step = {.due = false};
+  p->next.written_us = FAILPOINT_CLOCK(clock_wall_us());
+  if (p->history_keep_us != 0 && p->next.state == POSITION_SET)
+    step = minutes_step(p->history_keep_us, p->history_minute_us, p->next.written_us, &p->next);
   buffer_clear(&p->json);
   position_encode(&p->next, &p->json);
   if (!producer_begin(p->producer, err))
@@ -632,11 +663,7 @@ static bool transact(struct publisher *p, const struct record *const *records, i
     any_to_log = any_to_log || row_log_wants(records[i]);
   }
   FAILPOINT("publisher.after_produce");
-  struct producer_message position = {.topic = p->position_topic,
-                                      .partition = 0,
-                                      .key = slice_of(p->settings.position_key),
-                                      .value = buffer_slice(&p->json)};
-  if (!producer_send(p->producer, &position, SEND_TIMEOUT_MS, &p->stop->now, err))
+  if (!send_position(p, p->settings.position_key, buffer_slice(&p->json), err) || !send_history(p, &step, keys, err))
     return false;
   FAILPOINT("publisher.after_position");
   int64_t elapsed_ms;
@@ -651,6 +678,8 @@ static bool transact(struct publisher *p, const struct record *const *records, i
     row_log_note(p->row_log, records[i], now_ms);
   p->replace = elapsed_ms > producer_socket_timeout_ms(p->producer) ? "a call took too long" : NULL;
   position_copy(&p->committed, &p->next);
+  if (step.due)
+    p->history_minute_us = step.minute_us;
   p->progress_unlogged = true;
   if (now_ms - p->progress_logged_ms >= PROGRESS_INTERVAL_MS)
     publisher_log_progress(p);
@@ -659,6 +688,7 @@ static bool transact(struct publisher *p, const struct record *const *records, i
 
 bool publisher_store(struct publisher *p, const struct position *position, struct error *err) {
   position_copy(&p->next, position);
+  p->next.history_since_us = p->committed.history_since_us; /* the topic's, whatever is stored */
   return ensure_producer(p, err) && transact(p, NULL, 0, err);
 }
 

@@ -30,6 +30,8 @@ struct topic_shape publisher_position_shape(const struct publisher_settings *set
 struct publisher;
 struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop);
 void publisher_free(struct publisher *p); /* accepts NULL */
+/* Keeps a history of the position for so long (history.h); without this call none is. */
+void publisher_keep_history(struct publisher *p, int64_t keep_ms);
 /* Is called whenever publishing has got on by a step and will go on: with many refused records it takes minutes. */
 void publisher_set_step(struct publisher *p, void (*step)(void *ctx), void *ctx);
 

@@ -564,6 +564,7 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
   struct relay r = {.settings = settings, .stop = stop, .progress = progress};
   r.publisher = publisher_new(&settings->publisher, stop);
   publisher_set_step(r.publisher, publisher_stepped, progress);
+  publisher_keep_history(r.publisher, settings->retain.keep_ms);
   if (settings->until == RELAY_UNTIL_LSN)
     r.until = settings->until_lsn;
   struct backoff backoff;

@@ -9,6 +9,7 @@
 #include "bridge/relay/partitions.h"
 #include "bridge/relay/progress.h"
 #include "bridge/relay/publisher.h"
+#include "bridge/relay/retain.h"
 
 struct relay_settings {
   const char *name;
@@ -20,6 +21,7 @@ struct relay_settings {
   bool adopt_slot;
   struct intake_rules intake;
   struct publisher_settings publisher;
+  struct retain_settings retain;
 
   enum { RELAY_FOREVER = 1, RELAY_UNTIL_NOW, RELAY_UNTIL_LSN } until;
   lsn_t until_lsn; /* with RELAY_UNTIL_LSN */

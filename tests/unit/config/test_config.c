@@ -2,6 +2,34 @@
 #include "bridge/base/memory.h"
 #include "tests/unit/config/config_fixture.h"
 
+static void held_back_slot_has_its_defaults(void **state) {
+  (void)state;
+  static const struct {
+    const char *section;
+    const char *slot;
+    int64_t keep_ms, keep_bytes;
+  } cases[] = {
+      {"replay: {}", "walferry_a_replay", 86400000, INT64_C(10) << 30},
+      {"slot: s, replay: {keep: 90m}", "s_replay", 5400000, INT64_C(10) << 30},
+      {"replay: {slot: r, keep: 60s, keep_bytes: 1024kB}", "r", 60000, 1 << 20},
+      {"replay: {keep: 30d, keep_bytes: 1000TB}", "walferry_a_replay", INT64_C(2592000000), INT64_C(1000) << 40},
+      {"replay: {keep: 2h, keep_bytes: 1073741824B}", "walferry_a_replay", 7200000, 1 << 30},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char *yaml = memory_format("name: a\npostgres: {conninfo: host=db, %s}\nkafka: {brokers: k}\n", cases[i].section);
+    struct config *config = load(yaml);
+    assert_true(config->postgres.has_replay);
+    assert_string_equal(config->postgres.replay.slot, cases[i].slot);
+    assert_int_equal(config->postgres.replay.keep_ms, cases[i].keep_ms);
+    assert_int_equal(config->postgres.replay.keep_bytes, cases[i].keep_bytes);
+    config_free(config);
+    free(yaml);
+  }
+  struct config *config = load(BASE);
+  assert_false(config->postgres.has_replay);
+  config_free(config);
+}
+
 static void example_loads_as_documented(void **state) {
   (void)state;
   unsetenv("PGHOST");
@@ -215,6 +243,32 @@ static void names_are_checked(void **state) {
        "\"My-Slot\" has characters other than", "a-z, 0-9 and _"},
       {"publication", "name: a\npostgres: {conninfo: host=db, publication: 'a\"b'}\nkafka: {brokers: k}\n", "2:44",
        "has a quote", "without quotes"},
+      {"replay is the slot",
+       "name: a\npostgres: {conninfo: host=db, slot: s, replay: {slot: s}}\nkafka: {brokers: k}\n", "2:55",
+       "`postgres.replay.slot` is the relay's own slot", "the default is s_replay"},
+      {"replay slot", "name: a\npostgres: {conninfo: host=db, replay: {slot: A}}\nkafka: {brokers: k}\n", "2:46",
+       "`postgres.replay.slot`: \"A\"", "1 to 63"},
+      {"no unit", "name: a\npostgres: {conninfo: host=db, replay: {keep: 24}}\nkafka: {brokers: k}\n", "2:46",
+       "\"24\" is not a number with its unit", "a whole number with its unit (s, m, h, d), from 1m to 30d"},
+      {"no number", "name: a\npostgres: {conninfo: host=db, replay: {keep: h}}\nkafka: {brokers: k}\n", "2:46",
+       "\"h\" is not", "write"},
+      {"blank", "name: a\npostgres: {conninfo: host=db, replay: {keep: 24 h}}\nkafka: {brokers: k}\n", "2:46",
+       "\"24 h\" is not", "write"},
+      {"leading zero", "name: a\npostgres: {conninfo: host=db, replay: {keep: 024h}}\nkafka: {brokers: k}\n", "2:46",
+       "\"024h\" is not", "write"},
+      {"too short", "name: a\npostgres: {conninfo: host=db, replay: {keep: 59s}}\nkafka: {brokers: k}\n", "2:46",
+       "`postgres.replay.keep`: 59s is out of range", "from 1m to 30d"},
+      {"too long", "name: a\npostgres: {conninfo: host=db, replay: {keep: 31d}}\nkafka: {brokers: k}\n", "2:46",
+       "31d is out of range", "to 30d"},
+      {"size in Gb", "name: a\npostgres: {conninfo: host=db, replay: {keep_bytes: 10Gb}}\nkafka: {brokers: k}\n",
+       "2:52", "\"10Gb\" is not", "(B, kB, MB, GB, TB), from 1MB to 1000TB"},
+      {"size overflows",
+       "name: a\npostgres: {conninfo: host=db, replay: {keep_bytes: 9000000000TB}}\nkafka: {brokers: k}\n", "2:52",
+       "is not a number", "to 1000TB"},
+      {"size too small", "name: a\npostgres: {conninfo: host=db, replay: {keep_bytes: 1023kB}}\nkafka: {brokers: k}\n",
+       "2:52", "1023kB is out of range", "from 1MB"},
+      {"unknown key", "name: a\npostgres: {conninfo: host=db, replay: {keeps: 1h}}\nkafka: {brokers: k}\n", "2:40",
+       "unknown key \"keeps\"", "did you mean \"keep\"?"},
       {"decoder", "name: a\npostgres: {conninfo: host=db, decoder: pgouput}\nkafka: {brokers: k}\n", "2:40",
        "\"pgouput\" is not pgoutput or wal2json", "did you mean \"pgoutput\"?"},
   };
@@ -460,6 +514,7 @@ static void unreadable_files_are_refused_by_name(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(example_loads_as_documented),
+      cmocka_unit_test(held_back_slot_has_its_defaults),
       cmocka_unit_test(both_decoders_are_taken),
       cmocka_unit_test(smallest_file_gets_the_defaults),
       cmocka_unit_test(relay_and_inbox_get_their_defaults),

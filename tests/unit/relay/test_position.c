@@ -29,6 +29,11 @@ static struct position full_position(void) {
   p.next_index = 12;
   p.hash = UINT64_C(0x00f0000000000001);
   p.fingerprint = UINT64_MAX;
+  p.floor = UINT64_C(0x16B374D000);
+  p.word = (struct position_word){
+      .at_us = 5, .lsn = UINT64_C(0x1600000000), .by = "ann@host", .role = "r\"", .reason = "why\n"};
+  p.written_us = 7;
+  p.history_since_us = 60000000;
   position_pin(&p, "fleet.rentals", 3);
   position_pin(&p, "shop.quarantine", 2147483647);
   return p;
@@ -73,6 +78,14 @@ static void position_survives_encoding(void **state) {
   assert_int_equal(after.next_index, 12);
   assert_true(after.hash == before.hash);
   assert_true(after.fingerprint == before.fingerprint);
+  assert_lsn(after.floor, before.floor);
+  assert_int_equal(after.word.at_us, 5);
+  assert_lsn(after.word.lsn, before.word.lsn);
+  assert_string_equal(after.word.by, "ann@host");
+  assert_string_equal(after.word.role, "r\"");
+  assert_string_equal(after.word.reason, "why\n");
+  assert_int_equal(after.written_us, 7);
+  assert_int_equal(after.history_since_us, 60000000);
   assert_int_equal(after.topic_count, 2);
   assert_int_equal(position_partitions(&after, "fleet.rentals"), 3);
   assert_int_equal(position_partitions(&after, "shop.quarantine"), 2147483647);
@@ -183,6 +196,13 @@ static void malformed_members_are_refused(void **state) {
       {"\"ffffffffffffffff\"", "\"+fffffffffffffff\""},
       {"\"ffffffffffffffff\"", "\"fffffffffffffff \""},
       {"\"ffffffffffffffff\"", "null"},
+      {"\"floor\":\"16/B374D000\"", "\"floor\":\"16\""},
+      {"\"floor\":\"16/B374D000\"", "\"floor\":5"},
+      {"\"written_us\":7", "\"written_us\":\"7\""},
+      {"\"at_us\":5", "\"at_us\":0"},
+      {"\"lsn\":\"16/0\"", "\"lsn\":null"},
+      {"\"by\":\"ann@host\"", "\"by\":null"},
+      {"\"set\":{", "\"set\":[],\"ignored\":{"},
       {"\"topics\":{", "\"topics\":null,\"ignored\":{"},
       {"\"fleet.rentals\":3", "\"fleet.rentals\":0"},
       {"\"fleet.rentals\":3", "\"fleet.rentals\":-3"},
@@ -252,6 +272,21 @@ static void members_of_a_later_version_are_passed_over(void **state) {
   free(json);
   position_clear(&after);
   position_clear(&p);
+}
+
+/* What an operator set: the commit record's start decides, here too. */
+static void covered_is_what_starts_before_the_floor(void **state) {
+  (void)state;
+  struct position p = {.state = POSITION_SET, .complete = true, .end_lsn = 0x500, .floor = 0x500};
+  assert_true(position_covers(&p, 0x4FF));
+  assert_false(position_covers(&p, 0x500));
+  assert_lsn(position_ack_lsn(&p), 0x500);
+  p.commit_lsn = 0x600;
+  assert_true(position_covers(&p, 0x5FF));
+  struct position other = p;
+  assert_true(position_same_progress(&p, &other));
+  other.floor = 0x501;
+  assert_false(position_same_progress(&p, &other));
 }
 
 static void covered_is_told_by_the_commit_lsn_only(void **state) {
@@ -378,6 +413,7 @@ int main(void) {
       cmocka_unit_test(missing_members_are_refused),
       cmocka_unit_test(texts_that_are_no_object_are_refused),
       cmocka_unit_test(members_of_a_later_version_are_passed_over),
+      cmocka_unit_test(covered_is_what_starts_before_the_floor),
       cmocka_unit_test(covered_is_told_by_the_commit_lsn_only),
       cmocka_unit_test(ack_is_the_later_of_end_and_idle_end),
       cmocka_unit_test(same_progress_sees_progress_and_cluster_but_not_pins),

@@ -1,0 +1,135 @@
+/* See history.h. */
+#include "bridge/relay/history.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/memory.h"
+#include "bridge/kafka/position_log.h"
+#include "bridge/relay/minutes.h"
+
+/* A key that has a value so far. */
+struct cell {
+  char *key;
+  struct history_entry entry;
+};
+
+struct cells { /* in the order of their first records */
+  struct cell *items;
+  int count, room;
+};
+
+static void entry_clear(struct history_entry *entry) {
+  free(entry->word);
+  entry->word = NULL;
+}
+
+/* Copies come in the order of their keys: the one to be replaced is near the end. */
+static struct cell *have_cell(struct cells *cells, struct slice key) {
+  for (int i = cells->count; i > 0; i--)
+    if (slice_is(key, cells->items[i - 1].key))
+      return &cells->items[i - 1];
+  if (cells->count == cells->room) {
+    cells->room = cells->room == 0 ? 64 : cells->room * 2;
+    cells->items = memory_resize(cells->items, (size_t)cells->room * sizeof *cells->items);
+  }
+  struct cell *cell = &cells->items[cells->count++];
+  *cell = (struct cell){.key = memory_copy(key.data, key.len)};
+  return cell;
+}
+
+/* And the one that a tombstone is for near the beginning. */
+static void drop_cell(struct cells *cells, struct slice key) {
+  int i = 0;
+  while (i < cells->count && !slice_is(key, cells->items[i].key))
+    i++;
+  if (i == cells->count)
+    return;
+  free(cells->items[i].key);
+  entry_clear(&cells->items[i].entry);
+  cells->count--;
+  memmove(&cells->items[i], &cells->items[i + 1], (size_t)(cells->count - i) * sizeof *cells->items);
+}
+
+static struct history_entry entry_of(const struct position *p, bool word) {
+  struct history_entry entry = {.at_us = word ? p->word.at_us : p->written_us,
+                                .lsn = position_ack_lsn(p),
+                                .floor = p->floor,
+                                .timeline = p->timeline,
+                                .commit_lsn = p->commit_lsn,
+                                .xid = p->xid,
+                                .commit_time_us = p->commit_time_us,
+                                .complete = p->complete};
+  memcpy(entry.system_id, p->system_id, sizeof entry.system_id);
+  if (word)
+    entry.word = memory_copy((const char *)&p->word, sizeof p->word);
+  return entry;
+}
+
+static bool take(void *to, const struct position_log_record *record, struct error *err) {
+  bool word = slice_present(record->key) && minutes_is_word_key(record->key);
+  if (!word && !(slice_present(record->key) && minutes_is_key(record->key)))
+    return true;
+  if (!slice_present(record->value)) {
+    drop_cell(to, record->key);
+    return true;
+  }
+  struct position position;
+  position_init(&position);
+  if (!position_decode(record->value, &position, err))
+    return error_wrap(err, "%.*s", SLICE_ARG(record->key));
+  struct cell *cell = have_cell(to, record->key);
+  entry_clear(&cell->entry);
+  cell->entry = entry_of(&position, word);
+  position_clear(&position);
+  return true;
+}
+
+static int compare(const void *a, const void *b) {
+  const struct history_entry *left = a, *right = b;
+  if (left->at_us != right->at_us)
+    return left->at_us < right->at_us ? -1 : 1;
+  return (left->lsn > right->lsn) - (left->lsn < right->lsn);
+}
+
+/* The entries go over into *out, or are freed. */
+static void collect(struct cells *cells, bool wanted, struct history *out) {
+  struct history history = {.entries = memory_alloc((size_t)cells->count * sizeof *history.entries)};
+  for (int i = 0; i < cells->count; i++) {
+    history.entries[history.count++] = cells->items[i].entry;
+    free(cells->items[i].key);
+  }
+  free(cells->items);
+  if (history.count > 0)
+    qsort(history.entries, (size_t)history.count, sizeof *history.entries, compare);
+  if (wanted)
+    *out = history;
+  else
+    history_free(&history);
+}
+
+bool history_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic, int timeout_ms,
+                  struct history *out, struct error *err) {
+  struct cells cells = {.items = NULL};
+  struct kafka_topic_facts facts;
+  bool ok = kafka_admin_topic(admin, topic, timeout_ms, &facts, NULL, err) &&
+            (!facts.exists || position_log_scan(admin, settings, topic, timeout_ms, take, &cells, err));
+  collect(&cells, ok, out);
+  return ok;
+}
+
+void history_free(struct history *history) {
+  for (int i = 0; i < history->count; i++)
+    entry_clear(&history->entries[i]);
+  free(history->entries);
+  *history = (struct history){.entries = NULL};
+}
+
+const struct history_entry *history_before(const struct history *history, int64_t time_us, const char *system_id) {
+  for (int i = history->count; i > 0; i--) {
+    const struct history_entry *entry = &history->entries[i - 1];
+    if (entry->at_us <= time_us && (system_id == NULL || strcmp(system_id, entry->system_id) == 0))
+      return entry;
+  }
+  return NULL;
+}
