@@ -80,6 +80,12 @@ static bool find_topic(struct record_builder *builder, const struct event *event
     problem_set(problem, "unroutable", "%s", why);
     return false;
   }
+  if (builder->rules->topic != NULL) {
+    buffer_clear(&builder->topic);
+    buffer_append_text(&builder->topic, builder->rules->topic);
+  }
+  if (builder->rules->topic_suffix != NULL)
+    buffer_append_text(&builder->topic, builder->rules->topic_suffix);
   /* A row must not reach where positions are kept, its own instance's or another's, nor Kafka's own topics. */
   struct slice name = buffer_slice(&builder->topic);
   if (topic_name_reserved(name)) {

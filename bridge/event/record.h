@@ -66,6 +66,8 @@ struct record_rules {
   bool versioned_types; /* `order.created` of version 1 is published as `order.created.v1` */
   const struct router *router;
   const char *quarantine_topic;
+  const char *topic;         /* all that is routed goes there instead; NULL: where it is routed to */
+  const char *topic_suffix;  /* is put behind that; NULL: nothing */
   struct record_header mark; /* one more header of each record, quarantine records too: how it got out if not by way of
                                 the stream (HEADER_REPLAY, HEADER_SNAPSHOT); name NULL: none */
 };

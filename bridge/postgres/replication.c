@@ -236,7 +236,8 @@ static bool fail_copy_slot(const struct replication *rep, const PGresult *result
   return false;
 }
 
-bool replication_copy_slot(struct replication *rep, const char *slot, const char *copy, struct error *err) {
+bool replication_copy_slot(struct replication *rep, const char *slot, const char *copy, bool *exists,
+                           struct error *err) {
   struct buffer sql;
   buffer_init(&sql, COMMAND_MAX);
   buffer_append_text(&sql, "SELECT pg_catalog.pg_copy_logical_replication_slot(");
@@ -247,8 +248,11 @@ bool replication_copy_slot(struct replication *rep, const char *slot, const char
   buffer_append_char(&sql, '\0');
   PGresult *result = session_exec(rep->pg, sql.data, -1, NULL, COMMAND_TIMEOUT_MS, err);
   buffer_free(&sql);
-  bool ok = result != NULL && (PQresultStatus(result) == PGRES_TUPLES_OK || fail_copy_slot(rep, result, err));
+  bool taken = result != NULL && strcmp(session_sqlstate(rep->pg, result), "42710") == 0; /* duplicate_object */
+  bool ok = result != NULL && (taken || PQresultStatus(result) == PGRES_TUPLES_OK || fail_copy_slot(rep, result, err));
   PQclear(result);
+  if (ok)
+    *exists = taken;
   return ok || error_wrap(err, "copying slot %s", slot);
 }
 
@@ -273,13 +277,13 @@ static bool fail_start(const struct replication *rep, const PGresult *result, co
   return error_wrap(err, "slot %s", slot);
 }
 
-bool replication_start(struct replication *rep, const char *slot, int option_count, const char *const *options,
-                       bool *busy, struct error *err) {
+bool replication_start(struct replication *rep, const char *slot, lsn_t from, int option_count,
+                       const char *const *options, bool *busy, struct error *err) {
   struct buffer sql;
   buffer_init(&sql, COMMAND_MAX);
   buffer_append_text(&sql, "START_REPLICATION SLOT ");
   quote_identifier(&sql, slot);
-  buffer_append_text(&sql, " LOGICAL 0/0");
+  buffer_printf(&sql, " LOGICAL %s", lsn_format(from).text);
   for (int i = 0; i < option_count; i++) {
     buffer_append_text(&sql, i == 0 ? " (" : ", ");
     quote_identifier(&sql, options[2 * i]);

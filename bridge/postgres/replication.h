@@ -38,14 +38,17 @@ bool replication_create_slot(struct replication *rep, const char *slot, const ch
                              lsn_t *consistent_point, struct error *err);
 
 /* A copy of a logical slot that stands where it does, also while another connection holds the slot, which stays as it
- * is. The copy is temporary: it ends with this connection. A missing slot is ERROR_REFUSED "slot_missing". */
-bool replication_copy_slot(struct replication *rep, const char *slot, const char *copy, struct error *err);
+ * is. The copy is temporary: it ends with this connection. *exists instead of an error if its name is taken. A missing
+ * slot is ERROR_REFUSED "slot_missing". */
+bool replication_copy_slot(struct replication *rep, const char *slot, const char *copy, bool *exists,
+                           struct error *err);
 
-/* START_REPLICATION SLOT ... LOGICAL 0/0 (options). option_count pairs name, value. *busy instead of an error if
- * another connection holds the slot (55006). A missing slot is ERROR_REFUSED "slot_missing"; a plugin that the server
- * does not allow is ERROR_REFUSED "plugin_not_allowed". */
-bool replication_start(struct replication *rep, const char *slot, int option_count, const char *const *options,
-                       bool *busy, struct error *err);
+/* START_REPLICATION SLOT ... LOGICAL from (options). from: the first transaction sent is the first whose commit record
+ * starts there or behind it, but never before where the slot stands; 0: there. option_count pairs name, value. *busy
+ * instead of an error if another connection holds the slot (55006). A missing slot is ERROR_REFUSED "slot_missing"; a
+ * plugin that the server does not allow is ERROR_REFUSED "plugin_not_allowed". */
+bool replication_start(struct replication *rep, const char *slot, lsn_t from, int option_count,
+                       const char *const *options, bool *busy, struct error *err);
 
 /* Never blocks: FRAME_NONE when no whole frame is there (poll the socket, then call again). Errors: the server ended
  * the stream or the connection broke: ERROR_RETRY. SQLSTATE 54000 or XX000 in the stream (a row that the server cannot

@@ -8,6 +8,7 @@
 #include "bridge/base/fnv1a.h"
 #include "bridge/base/memory.h"
 #include "bridge/base/message_prefix.h"
+#include "bridge/base/pattern.h"
 #include "bridge/event/dead_letter.h"
 
 struct intake {
@@ -182,6 +183,16 @@ static bool append_event(struct intake *in, const struct event *event, struct pr
   return true;
 }
 
+static bool wanted(const struct intake_filter *filter, const struct event *event) {
+  if ((filter->from_us != 0 && event->commit_time_us < filter->from_us) ||
+      (filter->to_us != 0 && event->commit_time_us > filter->to_us) || (filter->no_dead_letters && event->dead_letter))
+    return false;
+  bool matches = filter->type_count == 0;
+  for (int i = 0; i < filter->type_count && !matches; i++)
+    matches = pattern_matches(filter->types[i], event->fields[FIELD_TYPE]);
+  return matches;
+}
+
 static struct event event_start(const struct intake *in) {
   return (struct event){.commit_lsn = in->commit_lsn,
                         .commit_time_us = in->commit_time_us,
@@ -228,7 +239,7 @@ static bool on_insert(struct intake *in, const struct change *change, struct err
   if (!count_change(in, event.origin, event.fields[FIELD_ID], &skip, err))
     return false;
   struct problem problem = {.code = NULL};
-  return skip || append_event(in, &event, &problem, err);
+  return skip || !wanted(&in->rules->filter, &event) || append_event(in, &event, &problem, err);
 }
 
 /* NULL where messages of this prefix are not ours. */
@@ -268,7 +279,7 @@ static bool on_message(struct intake *in, const struct change *change, struct er
     return true;
   struct problem problem = {.code = NULL};
   read_message(in, prefix, change->message.content, &event, &problem);
-  return append_event(in, &event, &problem, err);
+  return !wanted(&in->rules->filter, &event) || append_event(in, &event, &problem, err);
 }
 
 bool intake_change(struct intake *in, const struct change *change, struct error *err) {

@@ -9,12 +9,22 @@
 #include "bridge/relay/segment.h"
 #include "decoders/change.h"
 
+/* What is passed over, for a replay: behind the count, so that the index of a split transaction stays what it is. */
+struct intake_filter {
+  const char *const *types; /* patterns as routes have them, of which one is enough; type_count 0: any type */
+  int type_count;
+  int64_t from_us; /* commit times, both inclusive, Unix us; 0: any */
+  int64_t to_us;
+  bool no_dead_letters;
+};
+
 struct intake_rules {
   const struct table_spec *tables;
   int table_count;
   const char *const *prefixes; /* of transactional logical messages */
   int prefix_count;
   bool dead_letters; /* takes MESSAGE_PREFIX_DEAD_LETTER too, which counts as the last of the prefixes */
+  struct intake_filter filter;
   struct record_rules record;
   bool stop_on_invalid; /* else quarantine */
   size_t segment_bytes; /* a segment is closed once it holds this much */

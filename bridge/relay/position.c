@@ -86,6 +86,15 @@ static void append_optional(const struct position *p, struct buffer *json) {
   buffer_append_char(json, '}');
 }
 
+static void append_run(struct buffer *json, const struct position_run *run) {
+  buffer_append_text(json, ",\"run\":{\"id\":");
+  buffer_append_json(json, slice_of(run->id));
+  append_lsn(json, "from", run->from);
+  append_lsn(json, "to", run->to);
+  buffer_printf(json, ",\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"records\":%" PRIu64 ",\"finished\":%s}",
+                run->from_us, run->to_us, run->records, run->finished ? "true" : "false");
+}
+
 void position_encode(const struct position *p, struct buffer *json) {
   buffer_printf(json, "{\"format\":%d,\"state\":\"%s\",\"system_id\":\"%s\",\"timeline\":%" PRIu32, POSITION_FORMAT,
                 p->state == POSITION_INTENT ? "intent" : "position", p->system_id, p->timeline);
@@ -116,7 +125,10 @@ void position_encode(const struct position *p, struct buffer *json) {
     buffer_append_json(json, slice_of(p->topics[i].name));
     buffer_printf(json, ":%" PRId32, p->topics[i].partitions);
   }
-  buffer_append_text(json, "}}");
+  buffer_append_char(json, '}');
+  if (p->run.id[0] != '\0')
+    append_run(json, &p->run);
+  buffer_append_char(json, '}');
 }
 
 static bool parse_hex64(const char *text, uint64_t *value) {
@@ -163,6 +175,28 @@ static bool take_optional(const json_t *root, struct position *p) {
   return (floor == NULL || lsn_parse(slice_of(floor), &p->floor)) && (set == NULL || take_word(set, &p->word));
 }
 
+/* A position without one is a relay's. */
+static bool take_run(const json_t *root, struct position_run *run) {
+  json_t *member = json_object_get(root, "run");
+  if (member == NULL)
+    return true;
+  const char *id, *from, *to;
+  json_int_t from_us, to_us, records;
+  int finished;
+  json_error_t ignored;
+  if (json_unpack_ex(member, &ignored, 0, "{s:s,s:s,s:s,s:I,s:I,s:I,s:b}", "id", &id, "from", &from, "to", &to,
+                     "from_us", &from_us, "to_us", &to_us, "records", &records, "finished", &finished) != 0)
+    return false;
+  if (id[0] == '\0' || !take_text(run->id, sizeof run->id, id) || !lsn_parse(slice_of(from), &run->from) ||
+      !lsn_parse(slice_of(to), &run->to) || records < 0)
+    return false;
+  run->from_us = from_us;
+  run->to_us = to_us;
+  run->records = (uint64_t)records;
+  run->finished = finished != 0;
+  return true;
+}
+
 static bool take_members(const json_t *root, struct position *p) {
   const char *state, *system_id, *slot, *plugin, *commit_lsn, *end_lsn, *idle, *hash, *fingerprint;
   json_int_t format, timeline, database_oid, publication_oid, xid, commit_time, next_index;
@@ -190,7 +224,7 @@ static bool take_members(const json_t *root, struct position *p) {
       !take_u32(database_oid, &p->database_oid) || !take_u32(publication_oid, &p->publication_oid) ||
       !take_u32(xid, &p->xid) || !lsn_parse(slice_of(commit_lsn), &p->commit_lsn) ||
       !lsn_parse(slice_of(end_lsn), &p->end_lsn) || !lsn_parse(slice_of(idle), &p->idle_end_lsn) ||
-      !parse_hex64(hash, &p->hash) || !parse_hex64(fingerprint, &p->fingerprint))
+      !parse_hex64(hash, &p->hash) || !parse_hex64(fingerprint, &p->fingerprint) || !take_run(root, &p->run))
     return false;
   p->commit_time_us = commit_time;
   p->complete = complete != 0;

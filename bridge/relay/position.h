@@ -42,6 +42,17 @@ struct position_word {
   char reason[256]; /* may be empty */
 };
 
+/* A replay's own: what it was asked for, fixed at its first start. Its position counts from there. */
+struct position_run {
+  char id[32]; /* as in the header wf_replay; "": the position is a relay's */
+  lsn_t from;  /* commit LSNs, both inclusive */
+  lsn_t to;
+  int64_t from_us; /* commit times, both inclusive, Unix us; 0: any */
+  int64_t to_us;
+  uint64_t records; /* published so far, quarantine records too */
+  bool finished;
+};
+
 struct position {
   enum position_state state;
 
@@ -75,6 +86,8 @@ struct position {
 
   struct position_topic *topics;
   int topic_count;
+
+  struct position_run run;
 };
 
 void position_init(struct position *p);                               /* POSITION_NONE */

@@ -2,21 +2,16 @@
  * to the copy, so that a run that follows for long makes the server keep no WAL. */
 #include "bridge/relay/preview.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "bridge/base/clock.h"
 #include "bridge/base/log.h"
-#include "bridge/event/print.h"
 #include "bridge/relay/facts.h"
+#include "bridge/relay/printer.h"
 #include "bridge/relay/source.h"
 #include "bridge/relay/watch.h"
 
 #define TAKE_SLICE_MS 100
-#define WRITE_SLICE 4096 /* PIPE_BUF: what poll promises room for */
 
 struct preview {
   const struct preview_settings *settings;
@@ -28,42 +23,13 @@ struct preview {
   struct partitions *partitions; /* NULL with a plugin that tells of rows by the root */
   struct facts facts;
   struct position from; /* where the slot stands */
-  struct buffer line;
+  struct printer printer;
   lsn_t until; /* 0: none */
   lsn_t printed_to;
   int64_t events;
   int64_t quarantined;
   int64_t watched_ms;
 };
-
-/* Nobody reads any more: no error, a reader such as head has what it wanted. */
-static bool hung_up(const struct preview *p) {
-  struct pollfd out = {.fd = p->settings->out_fd};
-  return poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0;
-}
-
-/* Never blocks for longer than until stop->now. *over: there is nobody to write to, or no time left. */
-static bool write_out(const struct preview *p, struct slice bytes, bool *over, struct error *err) {
-  struct pollfd out = {.fd = p->settings->out_fd, .events = POLLOUT};
-  while (bytes.len > 0) {
-    if (atomic_load(&p->stop->now)) {
-      *over = true;
-      return true;
-    }
-    if (poll(&out, 1, TAKE_SLICE_MS) <= 0)
-      continue;
-    ssize_t written = write(out.fd, bytes.data, bytes.len < WRITE_SLICE ? bytes.len : WRITE_SLICE);
-    if (written < 0 && errno == EPIPE) {
-      *over = true;
-      return true;
-    }
-    if (written < 0 && errno != EINTR && errno != EAGAIN)
-      return error_set(err, ERROR_FATAL, "stdout cannot be written: %s", strerrordesc_np(errno));
-    if (written > 0)
-      bytes = slice_from(bytes.data + written, bytes.len - (size_t)written);
-  }
-  return true;
-}
 
 /* The slot as it is, judged as a start would judge it; its position is what a relay would make of it at first. */
 static bool look(struct preview *p, struct error *err) {
@@ -91,11 +57,11 @@ static bool start_copy(struct preview *p, struct error *err) {
   char copy[64];
   snprintf(copy, sizeof copy, "walferry_preview_%d", replication_backend_pid(p->rep));
   struct catalog_slot *slot = &p->facts.admit.slot;
-  bool busy = false;
-  if (!replication_copy_slot(p->rep, s->slot, copy, err) || !catalog_slot(p->conn, copy, slot, err) ||
-      !relay_start_streaming(s, p->rep, copy, &busy, err))
+  bool busy = false, taken = false;
+  if (!replication_copy_slot(p->rep, s->slot, copy, &taken, err) || !catalog_slot(p->conn, copy, slot, err) ||
+      !relay_start_streaming(s, p->rep, copy, 0, &busy, err))
     return false;
-  if (busy || !slot->exists)
+  if (busy || taken || !slot->exists)
     return error_set(err, ERROR_RETRY, "the temporary slot %s is not ours", copy);
   p->printed_to = slot->confirmed_flush_lsn;
   log_info("preview.streaming", log_string("slot", s->slot), log_string("copy", copy),
@@ -138,9 +104,7 @@ static bool print_batch(struct preview *p, const struct segment *batch, bool *ov
       break;
     }
     for (const struct record *r = batch->first; r != NULL && !*over && !enough(p); r = r->next) {
-      buffer_clear(&p->line);
-      record_print(r, &p->line);
-      if (!write_out(p, buffer_slice(&p->line), over, err))
+      if (!printer_record(&p->printer, r, over, err))
         return false;
       p->events += !*over;
       p->quarantined += !*over && r->quarantined;
@@ -155,7 +119,8 @@ static bool print_batch(struct preview *p, const struct segment *batch, bool *ov
 static bool stream(struct preview *p, struct error *err) {
   struct handover *queue = source_handover(p->source);
   for (bool over = false; !over;) {
-    if (atomic_load(&p->stop->requested) || hung_up(p) || (p->until != 0 && p->printed_to >= p->until))
+    if (atomic_load(&p->stop->requested) || printer_hung_up(&p->printer) ||
+        (p->until != 0 && p->printed_to >= p->until))
       return true;
     if (clock_monotonic_ms() - p->watched_ms >= WATCH_INTERVAL_MS && !watch(p, err))
       return false;
@@ -181,7 +146,7 @@ bool preview_run(const struct preview_settings *settings, const struct stop *sto
   struct preview p = {
       .settings = settings, .stop = stop, .progress = progress_new(), .watched_ms = clock_monotonic_ms()};
   position_init(&p.from);
-  buffer_init(&p.line, PRINT_LINE_MAX);
+  printer_init(&p.printer, settings->out_fd, stop);
   bool started = start(&p, err);
   bool ok = started && stream(&p, err);
   if (started)
@@ -193,6 +158,6 @@ bool preview_run(const struct preview_settings *settings, const struct stop *sto
   replication_close(p.rep);
   connection_close(p.conn);
   facts_free(&p.facts);
-  buffer_free(&p.line);
+  printer_free(&p.printer);
   return ok;
 }

@@ -57,6 +57,8 @@ struct publisher {
   struct suspects *suspect_substitutes; /* the quarantine records made in place of those */
   void (*step)(void *ctx);              /* NULL: nobody wants to know */
   void *step_ctx;
+  void (*note)(void *ctx, const struct record *record); /* NULL: nobody counts */
+  void *note_ctx;
   struct totals totals;
   uint64_t records_logged; /* of its records, as of the last position.committed */
   struct row_log *row_log;
@@ -105,6 +107,11 @@ void publisher_set_step(struct publisher *p, void (*step)(void *ctx), void *ctx)
 
 void publisher_keep_history(struct publisher *p, int64_t keep_ms) {
   p->history_keep_us = keep_ms * 1000;
+}
+
+void publisher_set_note(struct publisher *p, void (*note)(void *ctx, const struct record *record), void *ctx) {
+  p->note = note;
+  p->note_ctx = ctx;
 }
 
 static void forget_topics(struct publisher *p) {
@@ -595,8 +602,9 @@ static void forget_suspects(struct publisher *p, const struct record *const *set
   }
 }
 
-static void advance(struct position *next, const struct segment *batch) {
+void publisher_advance(struct position *next, const struct segment *batch) {
   for (const struct segment *s = batch; s != NULL; s = s->next) {
+    next->run.records += (uint64_t)s->count;
     if (segment_is_idle(s)) {
       if (s->end_lsn > next->idle_end_lsn)
         next->idle_end_lsn = s->end_lsn;
@@ -674,6 +682,8 @@ static bool transact(struct publisher *p, const struct record *const *records, i
   FAILPOINT("publisher.after_commit");
   totals_add_commit(&p->totals, records, count, commit_us);
   int64_t now_ms = clock_monotonic_ms();
+  for (int i = 0; p->note != NULL && i < count; i++)
+    p->note(p->note_ctx, records[i]);
   for (int i = 0; any_to_log && i < count; i++)
     row_log_note(p->row_log, records[i], now_ms);
   p->replace = elapsed_ms > producer_socket_timeout_ms(p->producer) ? "a call took too long" : NULL;
@@ -722,7 +732,7 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
   bool ok = ensure_producer(p, err) && settle_suspects(p, batch, count, err) && settle_batch(p, batch, settled, err) &&
             settle_substitutes(p, settled, count, err);
   if (ok) {
-    advance(&p->next, batch);
+    publisher_advance(&p->next, batch);
     /* Settling may have found a topic with smaller batches, or tried a record alone. */
     ok = ensure_producer(p, err) && transact(p, settled, count, err);
     if (ok) {

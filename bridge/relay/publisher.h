@@ -35,6 +35,9 @@ void publisher_keep_history(struct publisher *p, int64_t keep_ms);
 /* Is called whenever publishing has got on by a step and will go on: with many refused records it takes minutes. */
 void publisher_set_step(struct publisher *p, void (*step)(void *ctx), void *ctx);
 
+/* Is called for each record once it is committed, as it was sent: a quarantine record where one was made of it. */
+void publisher_set_note(struct publisher *p, void (*note)(void *ctx, const struct record *record), void *ctx);
+
 /* true when a broker answers within timeout_ms. Credentials and certificates that are refused are ERROR_CONFIG;
  * ERROR_RETRY once they were accepted in this run. */
 bool publisher_reachable(struct publisher *p, int timeout_ms, struct error *err);
@@ -57,6 +60,9 @@ bool publisher_store(struct publisher *p, const struct position *position, struc
  * ERROR_RETRY (topic unknown, broker away): drop everything and recover; ERROR_REFUSED ("topic_missing",
  * "partitions_shrunk"). */
 bool publisher_publish(struct publisher *p, const struct segment *batch, struct error *err);
+
+/* The position behind a batch: what is committed with it. */
+void publisher_advance(struct position *next, const struct segment *batch);
 
 /* What is committed in Kafka, as far as this producer knows. */
 const struct position *publisher_position(const struct publisher *p);

@@ -200,11 +200,11 @@ static bool connect_both(struct relay *r, struct generation *g, struct error *er
   return read_slot(r, g, err);
 }
 
-bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, bool *busy,
-                           struct error *err) {
+bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, lsn_t from,
+                           bool *busy, struct error *err) {
   struct decoder_options options;
   decoder_options_init(&options, decoder_class_find(settings->plugin), settings->publication);
-  bool ok = replication_start(rep, slot, options.count, (const char *const *)options.texts, busy, err);
+  bool ok = replication_start(rep, slot, from, options.count, (const char *const *)options.texts, busy, err);
   decoder_options_free(&options);
   return ok;
 }
@@ -217,7 +217,7 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
   for (;;) {
     bool busy;
     progress_talk(r->progress, PROGRESS_POSTGRES);
-    if (!relay_start_streaming(s, g->rep, s->slot, &busy, err)) {
+    if (!relay_start_streaming(s, g->rep, s->slot, 0, &busy, err)) {
       if (err->code != NULL &&
           strcmp(err->code, "slot_missing") == 0) /* gone since we looked: start() knows what to do */
         error_set(err, ERROR_START_OVER, "slot %s disappeared", s->slot);

@@ -37,9 +37,9 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
  * where all is there. *created tells. Used by `init` and, with create, by the start. */
 bool relay_establish(const struct relay_settings *settings, const struct stop *stop, bool *created, struct error *err);
 
-/* START_REPLICATION from a slot with what the decoder asks of the server; *busy as in replication_start. */
-bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, bool *busy,
-                           struct error *err);
+/* START_REPLICATION from a slot with what the decoder asks of the server; from and *busy as in replication_start. */
+bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, lsn_t from,
+                           bool *busy, struct error *err);
 
 /* Has the intake find the configured tables of rows that come under a partition's name. tables: what conn said of them.
  * *partitions is the caller's, to be freed behind the intake; NULL with a plugin that tells of rows by the root. */

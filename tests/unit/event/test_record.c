@@ -397,6 +397,33 @@ static void a_type_may_be_published_with_its_version(void **state) {
   router_free(router);
 }
 
+static void a_topic_of_its_own_and_a_suffix_come_behind_the_route(void **state) {
+  static const struct {
+    const char *topic, *suffix, *wanted;
+  } cases[] = {{NULL, NULL, "rentals"}, {"mine", NULL, "mine"}, {NULL, ".again", "rentals.again"}};
+  static const struct route_spec route = {.type = "RentalReserved", .topic = "rentals"};
+  struct fixture *f = *state;
+  struct router *router = router_new(&route, 1, NULL);
+  struct record_rules rules = f->rules;
+  rules.router = router;
+  struct record_builder *builder = record_builder_new(&rules);
+  struct event event = fixture_event();
+  struct problem problem;
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    event.fields[FIELD_TYPE] = slice_of("RentalReserved");
+    rules.topic = cases[i].topic;
+    rules.topic_suffix = cases[i].suffix;
+    struct record *record = record_build(builder, &event, NULL, &problem);
+    assert_string_equal(record->topic, cases[i].wanted);
+    record_free(record);
+    event.fields[FIELD_TYPE] = slice_of("Other"); /* has no route, and so gets no topic either */
+    assert_null(record_build(builder, &event, NULL, &problem));
+    assert_string_equal(problem.code, "unroutable");
+  }
+  record_builder_free(builder);
+  router_free(router);
+}
+
 static void routes_see_the_type_as_it_is_written(void **state) {
   static const struct route_spec routes[] = {{.type = "Made.v1", .topic = "versioned"},
                                              {.type = "Made", .topic = "${type}.made"}};
@@ -535,6 +562,7 @@ int main(void) {
       cmocka_unit_test(a_template_makes_the_topic),
       cmocka_unit_test(a_trace_id_comes_from_a_traceparent_where_there_is_no_other),
       cmocka_unit_test(a_type_may_be_published_with_its_version),
+      cmocka_unit_test(a_topic_of_its_own_and_a_suffix_come_behind_the_route),
       cmocka_unit_test(routes_see_the_type_as_it_is_written),
       cmocka_unit_test(a_spread_record_names_no_partition_unless_the_row_does),
       cmocka_unit_test(each_layout_knows_its_content_type),

@@ -193,6 +193,41 @@ static void changes_of_no_interest_are_passed_over(void **state) {
   assert_int_equal(f->err.kind, ERROR_FATAL);
 }
 
+/* The next index of a split transaction counts what the filter passes over, so that any run can go on with it. */
+static void what_a_filter_passes_over_is_counted(void **state) {
+  struct feed *f = *state;
+  static const char *const none[] = {"Paid", "Can*"}, *const one[] = {"Paid", "Res*"};
+  f->rules.filter = (struct intake_filter){.types = none, .type_count = 2};
+  f->rules.segment_bytes = 1;
+  start(f, false);
+  assert_true(begin(f, 0x200, 5));
+  assert_true(insert(f, "a"));
+  assert_true(commit(f, 0x200, 0x240));
+  assert_string_equal(segments(f), "0/200/5: next 1 end 0/240\n");
+  f->rules.filter.types = one;
+  assert_true(begin(f, 0x300, 6));
+  assert_true(insert(f, "b"));
+  f->rules.filter.types = none;
+  assert_true(insert(f, "c"));
+  f->rules.filter.types = one;
+  assert_true(insert(f, "d"));
+  assert_string_equal(segments(f), "0/300/6: b next 1\n0/300/6: d next 3\n");
+  assert_true(commit(f, 0x300, 0x340));
+}
+
+static void bounds_in_time_are_inclusive(void **state) {
+  struct feed *f = *state;
+  f->rules.filter = (struct intake_filter){.from_us = 600, .to_us = 700}; /* 100 us for each xid */
+  start(f, false);
+  for (uint32_t xid = 5; xid <= 8; xid++) {
+    assert_true(begin(f, 0x100 * xid, xid));
+    assert_true(insert(f, "a"));
+    assert_true(commit(f, 0x100 * xid, 0x100 * xid + 0x10));
+  }
+  assert_string_equal(segments(f), "0/500/5: next 1 end 0/510\n0/600/6: a next 1 end 0/610\n"
+                                   "0/700/7: a next 1 end 0/710\n0/800/8: next 1 end 0/810\n");
+}
+
 #define CONTENT(id) "{\"id\":\"" id "\",\"type\":\"Reserved\",\"aggregate\":\"Rental\",\"key\":\"k\",\"payload\":{}}"
 
 /* public.audit is a partition of public.outbox when it is asked first and second, then it is none, then it is gone. */
@@ -788,6 +823,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(rows_of_a_transaction_are_rolled_into_one_segment),
       TEST(changes_of_no_interest_are_passed_over),
+      TEST(what_a_filter_passes_over_is_counted),
+      TEST(bounds_in_time_are_inclusive),
       TEST(rows_of_a_partition_are_those_of_its_table),
       TEST(only_transactional_messages_of_our_prefixes_are_taken),
       TEST(empty_transactions_are_idle_progress_only),

@@ -97,6 +97,32 @@ static void position_survives_encoding(void **state) {
   position_clear(&after);
 }
 
+static void a_run_survives_encoding(void **state) {
+  (void)state;
+  struct position before = full_position();
+  before.run = (struct position_run){.id = "00ff-2",
+                                     .from = UINT64_C(0x1600000001),
+                                     .to = UINT64_MAX,
+                                     .from_us = INT64_C(1795248120000000),
+                                     .to_us = 1,
+                                     .records = 7,
+                                     .finished = true};
+  char *json = encoded(&before);
+  struct position after;
+  position_init(&after);
+  struct error err = {.kind = ERROR_NONE};
+  assert_true(position_decode(slice_of(json), &after, &err));
+  assert_string_equal(after.run.id, "00ff-2");
+  assert_lsn(after.run.from, before.run.from);
+  assert_lsn(after.run.to, before.run.to);
+  assert_true(after.run.from_us == before.run.from_us && after.run.to_us == 1);
+  assert_int_equal(after.run.records, 7);
+  assert_true(after.run.finished);
+  free(json);
+  position_clear(&before);
+  position_clear(&after);
+}
+
 static void intent_survives_encoding(void **state) {
   (void)state;
   struct position p;
@@ -408,6 +434,7 @@ static void pins_are_found_by_the_whole_name(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(position_survives_encoding),
+      cmocka_unit_test(a_run_survives_encoding),
       cmocka_unit_test(intent_survives_encoding),
       cmocka_unit_test(malformed_members_are_refused),
       cmocka_unit_test(missing_members_are_refused),
