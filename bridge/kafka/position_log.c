@@ -12,7 +12,8 @@
 
 struct log_reader {
   struct kafka_reader reader;
-  int timeout_ms; /* since the last record; 0: the deadline is for all of it */
+  int timeout_ms;            /* since the last record; 0: the deadline is for all of it */
+  const _Atomic(bool) *stop; /* NULL: nothing stops it */
   bool (*take)(void *to, const struct position_log_record *record, struct error *err);
   void *to;
 };
@@ -53,6 +54,8 @@ static bool scan_started(struct log_reader *r, int64_t stop_at, struct error *er
   rd_kafka_resp_err_t last = RD_KAFKA_RESP_ERR__TIMED_OUT;
   int64_t stable = -1;
   while (clock_monotonic_ms() < r->reader.deadline) {
+    if (r->stop != NULL && *r->stop)
+      return error_set(err, ERROR_STOPPED, "stopped");
     rd_kafka_message_t *m = kafka_reader_next(&r->reader, 0);
     if (m == NULL)
       continue;
@@ -125,11 +128,11 @@ bool position_log_read(struct kafka_admin *admin, const struct kafka_settings *s
 }
 
 bool position_log_scan(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic,
-                       int timeout_ms,
+                       int timeout_ms, const _Atomic(bool) *stop,
                        bool (*take)(void *to, const struct position_log_record *record, struct error *err), void *to,
                        struct error *err) {
   int64_t deadline = clock_monotonic_ms() + timeout_ms, low = 0, end = 0;
-  struct log_reader r = {.timeout_ms = timeout_ms, .take = take, .to = to};
+  struct log_reader r = {.timeout_ms = timeout_ms, .stop = stop, .take = take, .to = to};
   bool ok = kafka_admin_log(admin, topic, 0, timeout_ms, &low, &end, err);
   if (ok && end > low) {
     ok = open_log(&r, settings, topic, deadline, err) && scan(&r, low, end, err);

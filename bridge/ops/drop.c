@@ -8,6 +8,7 @@
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
 #include "bridge/postgres/quote.h"
+#include "bridge/postgres/slot.h"
 #include "bridge/relay/facts.h"
 
 #define KAFKA_TIMEOUT_MS 10000
@@ -178,6 +179,26 @@ static bool drop_slot(struct drop *d, struct error *err) {
   return true;
 }
 
+/* The held-back slot, if it is one of ours: what it keeps is for replays of this instance. */
+static bool drop_retained(struct drop *d, struct error *err) {
+  const char *name = d->relay->retain.slot;
+  if (name == NULL)
+    return true;
+  struct catalog_slot slot;
+  if (!catalog_slot(d->conn, name, &slot, err))
+    return false;
+  bool ours = slot.exists && slot.logical && strcmp(slot.database, d->facts.admit.database) == 0 &&
+              strcmp(slot.plugin, d->relay->plugin) == 0;
+  if (ours && !slot_drop(d->conn, name, err))
+    return false;
+  fprintf(d->out,
+          ours           ? "ok  slot %s dropped (it was held back for replays)\n"
+          : !slot.exists ? "--  slot %s (is not there)\n"
+                         : "--  slot %s remains: it is not this instance's\n",
+          name);
+  return true;
+}
+
 static bool run_drop_publication(struct drop *d, const char *quoted, struct error *err) {
   char *sql = memory_format("DROP PUBLICATION IF EXISTS %s", quoted);
   bool ok = connection_run(d->conn, sql, err);
@@ -263,7 +284,7 @@ static bool report_remains(const struct drop *d, struct error *err) {
 bool drop_run(const struct relay_settings *relay, const struct stop *stop, FILE *out, struct error *err) {
   struct drop d = {.relay = relay, .stop = stop, .out = out, .position_topic = kafka_position_topic(relay->name)};
   bool ok = look_at_server(&d, err) && look_at_kafka(&d, err) && go_on(&d, err) && drop_slot(&d, err) &&
-            go_on(&d, err) && drop_publication(&d, err) && go_on(&d, err);
+            go_on(&d, err) && drop_retained(&d, err) && go_on(&d, err) && drop_publication(&d, err) && go_on(&d, err);
   if (ok) {
     delete_position_topic(&d);
     print_kept(&d);

@@ -242,6 +242,20 @@ static bool make_position(const struct relay_settings *relay, const struct stop 
   return true;
 }
 
+static bool make_retained(const struct relay_settings *relay, FILE *out, struct error *err) {
+  if (relay->retain.slot == NULL)
+    return true;
+  struct catalog_server server;
+  bool made = false;
+  struct connection *conn = connection_open(relay->conninfo, relay->name, err);
+  bool ok =
+      conn != NULL && catalog_server(conn, &server, err) && retain_establish(relay, conn, server.database, &made, err);
+  connection_close(conn);
+  if (ok)
+    fprintf(out, "ok  slot %s, held back for replays%s\n", relay->retain.slot, made ? "" : " (was there)");
+  return ok;
+}
+
 /* A topic's partitions are its writers' to choose, unless this relay is one of them. */
 static bool is_written_by(const struct relay_settings *relay, const char *topic) {
   struct topic_use topics[TOPICS_MAX];
@@ -264,7 +278,8 @@ bool init_run(const struct init_settings *settings, const struct stop *stop, FIL
   const struct relay_settings *relay = settings->relay;
   if (!make_database_objects(settings, out, err))
     return false;
-  if (relay != NULL && (!make_position(relay, stop, out, err) || !make_topics(relay, stop, out, err)))
+  if (relay != NULL &&
+      (!make_position(relay, stop, out, err) || !make_retained(relay, out, err) || !make_topics(relay, stop, out, err)))
     return false;
   if (settings->inbox != NULL)
     print_left_to_others(settings, out);

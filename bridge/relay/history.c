@@ -109,11 +109,11 @@ static void collect(struct cells *cells, bool wanted, struct history *out) {
 }
 
 bool history_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic, int timeout_ms,
-                  struct history *out, struct error *err) {
+                  const _Atomic(bool) *stop, struct history *out, struct error *err) {
   struct cells cells = {.items = NULL};
   struct kafka_topic_facts facts;
   bool ok = kafka_admin_topic(admin, topic, timeout_ms, &facts, NULL, err) &&
-            (!facts.exists || position_log_scan(admin, settings, topic, timeout_ms, take, &cells, err));
+            (!facts.exists || position_log_scan(admin, settings, topic, timeout_ms, stop, take, &cells, err));
   collect(&cells, ok, out);
   return ok;
 }

@@ -29,10 +29,10 @@ struct history { /* the oldest first */
 /* Reads the newest committed value of each key of the history; those that were tombstoned are gone. Memory is bounded
  * by the number of entries (a minute each, and what operators set), the time by the log's length: it is read from its
  * beginning. timeout_ms: so long no broker may be silent. Fences nobody, and may be read while a relay runs. An empty
- * history, or no topic, is no error. ERROR_RETRY when the brokers do not answer; ERROR_REFUSED "position_unreadable".
- */
+ * history, or no topic, is no error. ERROR_RETRY when the brokers do not answer; ERROR_REFUSED "position_unreadable";
+ * ERROR_STOPPED once *stop (NULL: nothing stops it). */
 bool history_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic, int timeout_ms,
-                  struct history *out, struct error *err);
+                  const _Atomic(bool) *stop, struct history *out, struct error *err);
 void history_free(struct history *history);
 
 /* The newest entry that was stored at time_us or before, of this cluster (system_id NULL: of any); NULL when there is

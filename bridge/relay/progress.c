@@ -14,6 +14,7 @@
 #define STUCK_TALKING_MS                                                                                               \
   180000 /* the same in calls to a server, which have limits of their own of up to a minute each */
 #define SLOT_STALE_MS 120000
+#define RETAINED_STALE_MS 900000 /* moving it up may take minutes */
 
 struct progress {
   struct handover_levels queue;
@@ -29,6 +30,7 @@ struct progress {
   int64_t entered_ms;
   int64_t talking_since_ms;
   int64_t slot_read_ms;
+  int64_t retained_read_ms;
   lsn_t target; /* the server had so much WAL then, and had not sent all of it: */
   int64_t target_ms;
 };
@@ -107,6 +109,8 @@ void progress_look(struct progress *p, struct progress_snapshot *out) {
   out->turned_ago_ms = now_ms - atomic_load(&p->turned_ms);
   if (now_ms - p->slot_read_ms > SLOT_STALE_MS)
     out->slot_read_us = 0;
+  if (now_ms - p->retained_read_ms > RETAINED_STALE_MS)
+    out->retained_read_us = 0;
   if (out->state == PROGRESS_STREAMING) {
     out->lag_us = lag_us(p, now_ms);
     look_at_stream(p, out);
@@ -235,6 +239,22 @@ void progress_published(struct progress *p, const struct totals *totals, const s
   p->told.position_ack_lsn = position_ack_lsn(position);
   p->told.position_commit_time_us = position->commit_time_us;
   p->told.position_complete = position->complete;
+  pthread_mutex_unlock(&p->lock);
+}
+
+void progress_retained(struct progress *p, const struct catalog_slot *slot, int64_t since_us) {
+  pthread_mutex_lock(&p->lock);
+  p->told.retained = *slot;
+  p->told.retained_read_us = clock_wall_us();
+  p->told.retained_since_us = since_us;
+  p->retained_read_ms = clock_monotonic_ms();
+  pthread_mutex_unlock(&p->lock);
+}
+
+void progress_retain_trouble(struct progress *p, const struct error *err) {
+  pthread_mutex_lock(&p->lock);
+  snprintf(p->told.retained_trouble, sizeof p->told.retained_trouble, "%s",
+           err->kind == ERROR_NONE ? "" : err->message);
   pthread_mutex_unlock(&p->lock);
 }
 

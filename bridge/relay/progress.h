@@ -62,6 +62,12 @@ struct progress_snapshot {
   int64_t slot_read_us; /* when the following was true; 0: never read, or too old to be told */
   struct catalog_slot slot;
 
+  /* The held-back slot. */
+  int64_t retained_read_us; /* when the following was true; 0: never read, or too old to be told */
+  struct catalog_slot retained;
+  int64_t retained_since_us;   /* its window begins there; 0 unknown */
+  char retained_trouble[1024]; /* "": none */
+
   /* Of the position committed in Kafka. */
   lsn_t position_commit_lsn;
   lsn_t position_ack_lsn;
@@ -98,6 +104,9 @@ void progress_failed(struct progress *p, const struct error *err); /* enters PRO
 void progress_slot(struct progress *p, const struct catalog_slot *slot);
 /* What the publisher has done, and the position that is committed in Kafka: after each Kafka transaction. */
 void progress_published(struct progress *p, const struct totals *totals, const struct position *position);
+/* The thread that moves up the held-back slot. */
+void progress_retained(struct progress *p, const struct catalog_slot *slot, int64_t since_us);
+void progress_retain_trouble(struct progress *p, const struct error *err);
 void progress_kafka_answered(struct progress *p);
 void progress_kafka_silent(struct progress *p, const struct error *err);
 

@@ -35,10 +35,11 @@ struct relay {
   const struct stop *stop;
   struct progress *progress;
   struct publisher *publisher;
-  lsn_t until;  /* 0: none, or not known yet */
-  bool adopted; /* --adopt-slot has had its effect */
-  bool fenced;  /* the last generation lost its transactional id */
-  bool let_in;  /* Postgres has accepted us, over both kinds of connection */
+  struct retain *retain; /* NULL: no slot is held back */
+  lsn_t until;           /* 0: none, or not known yet */
+  bool adopted;          /* --adopt-slot has had its effect */
+  bool fenced;           /* the last generation lost its transactional id */
+  bool let_in;           /* Postgres has accepted us, over both kinds of connection */
   int last_backend_pid;
   int64_t generation;
   int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
@@ -321,6 +322,7 @@ static bool check_before_streaming(const struct generation *g, const struct rela
 }
 
 static void kafka_answered(struct relay *r, struct generation *g) {
+  retain_committed(r->retain, publisher_position(r->publisher));
   progress_published(r->progress, publisher_totals(r->publisher), publisher_position(r->publisher));
   progress_kafka_answered(r->progress);
   progress_talk(r->progress, PROGRESS_NOBODY);
@@ -544,6 +546,7 @@ static bool run_generation(struct relay *r, bool *done, struct error *err) {
   struct generation g = {.conn = NULL};
   position_init(&g.position);
   bool ok = start(r, &g, err) && stream(r, &g, done, err);
+  retain_committed(r->retain, NULL);
   if (ok || err->kind == ERROR_STOPPED)
     progress_enter(r->progress, PROGRESS_STOPPING);
   else
@@ -565,6 +568,7 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
   r.publisher = publisher_new(&settings->publisher, stop);
   publisher_set_step(r.publisher, publisher_stepped, progress);
   publisher_keep_history(r.publisher, settings->retain.keep_ms);
+  r.retain = retain_start(settings, stop, progress);
   if (settings->until == RELAY_UNTIL_LSN)
     r.until = settings->until_lsn;
   struct backoff backoff;
@@ -593,6 +597,7 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
       break;
     }
   }
+  retain_stop(r.retain);
   publisher_free(r.publisher);
   return ok;
 }

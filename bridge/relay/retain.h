@@ -1,15 +1,59 @@
 /* The held-back slot: a second logical slot that stands where the relay stood a while ago, so that a window of events
- * can be streamed again. It is moved up as the window passes, on a thread and connections of its own, and never so that
- * it hinders publishing. What is wrong with it is told, and is no reason to stop. */
+ * can be streamed again. It is moved up as the window passes, on a thread and connections of its own, since moving it
+ * makes the server decode WAL: publishing never waits for it. What is wrong with it is told, and is no reason to stop.
+ */
 #ifndef WALFERRY_RELAY_RETAIN_H
 #define WALFERRY_RELAY_RETAIN_H
 
-#include <stdint.h>
+#include "bridge/base/stop.h"
+#include "bridge/postgres/catalog.h"
+#include "bridge/postgres/connection.h"
+
+struct position;
+struct progress;
+struct relay_settings;
 
 struct retain_settings {
   const char *slot;   /* NULL: none is held back */
   int64_t keep_ms;    /* the window, and how far back the position's history goes, with a slot or without */
   int64_t keep_bytes; /* of WAL that it may hold back */
 };
+
+/* Is it one that can be copied for a replay: logical, of this plugin and database, not lost? Pure. ERROR_REFUSED
+ * "slot_missing", "slot_mismatch" or "slot_invalidated". */
+bool retain_usable(const char *name, const struct catalog_slot *slot, const char *plugin, const char *database,
+                   struct error *err);
+
+/* Makes it as a copy of the relay's slot where there is none, and anew where it was lost: what it held back is gone
+ * then. *made tells. Errors as of retain_usable and connection_query. */
+bool retain_establish(const struct relay_settings *settings, struct connection *conn, const char *database, bool *made,
+                      struct error *err);
+
+/* The relay stood there at that time. */
+struct retain_sample {
+  int64_t at_us;
+  lsn_t lsn;
+};
+
+/* What decides where the slot has to stand. */
+struct retain_view {
+  const struct retain_sample *samples; /* the oldest first */
+  int sample_count;
+  int64_t now_us, keep_us;
+  int64_t keep_bytes;
+  lsn_t wal_lsn, restart_lsn; /* the server's end, and from where it keeps WAL for the slot; 0 unknown */
+  lsn_t committed;            /* the relay's position */
+  lsn_t pinned;               /* an unfinished replay needs what is behind it; 0: none */
+};
+/* The LSN to move it up to; 0: it may stay where it is. Pure. */
+lsn_t retain_target(const struct retain_view *view);
+
+struct retain;
+/* NULL, and all below do nothing, without a slot in the settings. settings, stop and progress must outlive it. */
+struct retain *retain_start(const struct relay_settings *settings, const struct stop *stop, struct progress *progress);
+/* Does not wait for an answer that is outstanding. Accepts NULL. */
+void retain_stop(struct retain *retain);
+/* Relay thread: this is committed in Kafka and the relay's slot is ours (NULL: is not). It works only then. */
+void retain_committed(struct retain *retain, const struct position *position);
 
 #endif

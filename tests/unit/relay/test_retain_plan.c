@@ -1,0 +1,76 @@
+/* bridge/relay/retain.h: where the held-back slot has to stand, and whether it is one. */
+#include "tests/unit/relay/relay_fixture.h"
+
+#include <string.h>
+
+#include "bridge/relay/retain.h"
+
+static void the_slot_stands_where_the_window_begins(void **state) {
+  (void)state;
+  static const struct retain_sample samples[] = {{100, 0x100}, {160, 0x200}, {220, 0x300}};
+  static const struct {
+    const char *name;
+    int64_t now_us;
+    lsn_t wal, restart, committed, pinned, expected;
+  } cases[] = {
+      {"the window is younger than all", 150, 0x400, 0x100, 0x300, 0, 0},
+      {"begins with the first", 200, 0x400, 0x100, 0x300, 0, 0x100},
+      {"just before the second", 259, 0x400, 0x100, 0x300, 0, 0x100},
+      {"the second", 260, 0x400, 0x100, 0x300, 0, 0x200},
+      {"behind all", 1000, 0x400, 0x100, 0x380, 0, 0x300},
+      {"never beyond what is committed", 1000, 0x400, 0x100, 0x280, 0, 0x280},
+      {"a replay holds it", 1000, 0x400, 0x100, 0x380, 0x180, 0x180},
+      {"a replay behind it does not", 260, 0x400, 0x100, 0x380, 0x250, 0x200},
+      {"too much WAL", 200, 0x1900, 0x100, 0x1800, 0, 0x900},
+      {"as much as it may be", 200, 0x1100, 0x100, 0x1100, 0, 0x100},
+      {"a replay, and too much WAL", 1000, 0x1900, 0x100, 0x1800, 0x180, 0x900},
+      {"too much WAL, which is not committed", 200, 0x9900, 0x100, 0x500, 0, 0x500},
+      {"an invalid slot keeps nothing", 200, 0x9900, 0, 0x500, 0, 0x100},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct retain_view view = {.samples = samples,
+                               .sample_count = 3,
+                               .now_us = cases[i].now_us,
+                               .keep_us = 100,
+                               .keep_bytes = 0x1000,
+                               .wal_lsn = cases[i].wal,
+                               .restart_lsn = cases[i].restart,
+                               .committed = cases[i].committed,
+                               .pinned = cases[i].pinned};
+    if (retain_target(&view) != cases[i].expected)
+      fail_msg("%s: %s", cases[i].name, lsn_format(retain_target(&view)).text);
+  }
+}
+
+static void only_a_slot_of_ours_that_lives_is_usable(void **state) {
+  (void)state;
+  struct catalog_slot good = {.exists = true, .logical = true, .plugin = "pgoutput", .database = "shop"};
+  struct error err = {.kind = ERROR_NONE};
+  assert_true(retain_usable("r", &good, "pgoutput", "shop", &err));
+  struct catalog_slot missing = {.exists = false}, physical = good, plugin = good, database = good, lost = good,
+                      invalid = good, temporary = good;
+  physical.logical = false;
+  strcpy(plugin.plugin, "wal2json");
+  strcpy(database.database, "other");
+  strcpy(lost.wal_status, "lost");
+  strcpy(invalid.invalidation_reason, "rows_removed");
+  temporary.temporary = true;
+  const struct {
+    const struct catalog_slot *slot;
+    const char *code;
+  } cases[] = {{&missing, "slot_missing"},   {&physical, "slot_mismatch"}, {&plugin, "slot_mismatch"},
+               {&database, "slot_mismatch"}, {&lost, "slot_invalidated"},  {&invalid, "slot_invalidated"},
+               {&temporary, "slot_mismatch"}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    assert_false(retain_usable("held", cases[i].slot, "pgoutput", "shop", &err));
+    expect_refusal("held", &err, cases[i].code);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_slot_stands_where_the_window_begins),
+      cmocka_unit_test(only_a_slot_of_ours_that_lives_is_usable),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
