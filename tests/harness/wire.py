@@ -6,12 +6,13 @@ Source: https://kafka.apache.org/protocol
 import collections
 import socket
 import struct
+import time
 
 API = {"produce": 0, "fetch": 1, "list_offsets": 2, "metadata": 3, "offset_commit": 8, "find_coordinator": 10, "create_topics": 19,
        "delete_topics": 20, "delete_records": 21, "init_producer_id": 22, "add_partitions_to_txn": 24, "end_txn": 26,
        "describe_acls": 29, "create_acls": 30, "delete_acls": 31, "describe_configs": 32, "create_partitions": 37, "incremental_alter_configs": 44}
 
-ERRORS = {3: "UNKNOWN_TOPIC_OR_PARTITION", 5: "LEADER_NOT_AVAILABLE", 7: "REQUEST_TIMED_OUT", 17: "INVALID_TOPIC_EXCEPTION",
+ERRORS = {3: "UNKNOWN_TOPIC_OR_PARTITION", 5: "LEADER_NOT_AVAILABLE", 6: "NOT_LEADER_OR_FOLLOWER", 7: "REQUEST_TIMED_OUT", 17: "INVALID_TOPIC_EXCEPTION",
           36: "TOPIC_ALREADY_EXISTS", 37: "INVALID_PARTITIONS", 40: "INVALID_CONFIG", 41: "NOT_CONTROLLER"}
 
 
@@ -188,8 +189,23 @@ def describe_config(port, topic):
     return found
 
 
-def offsets(port, topic, partitions, timestamp=-1, committed=False):
+# A topic that was just made: its metadata are there before its leader answers.
+_NOT_YET = (3, 5, 6)
+
+
+def offsets(port, topic, partitions, timestamp=-1, committed=False, timeout=15):
     """{partition: offset} at a timestamp (-1 the end, -2 the start); committed: the end a read_committed reader sees."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return _offsets(port, topic, partitions, timestamp, committed)
+        except KafkaError as e:
+            if e.code not in _NOT_YET or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _offsets(port, topic, partitions, timestamp, committed):
     w = _Writer().put("ib", -1, 1 if committed else 0)
     w.array([topic], lambda n: w.string(n).array(range(partitions), lambda p: w.put("iq", p, timestamp)))
     r = call(port, "list_offsets", 2, w)

@@ -230,6 +230,7 @@ def test_other_properties_of_librdkafka_are_taken(shop):
     assert "no.such.property" in said("\n".join(run.lines))
 
 
+@pytest.mark.decoder("pgoutput")  # the example's own, and its port can serve one test at a time
 def test_the_example_works_as_written(postgres, kafka, make_shop):
     """config/examples/shop.yaml, with init, as the README has it."""
     example = ROOT / "config" / "examples" / "shop.yaml"
