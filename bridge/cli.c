@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bridge/base/clock.h"
+#include "bridge/base/moment.h"
 #include "bridge/base/number.h"
 #include "bridge/base/topic_name.h"
 
@@ -14,6 +15,7 @@ static const char program_help[] =
     "usage: walferry COMMAND CONFIG [OPTIONS]\n"
     "\n"
     "  relay CONFIG    stream the outbox to Kafka\n"
+    "  replay CONFIG   publish a window of what was streamed once more\n"
     "  inbox CONFIG    hand events from Kafka to SQL handlers\n"
     "  init CONFIG     create outbox, functions, publication, slot and topics; the inbox's tables\n"
     "  check CONFIG    every precondition, with what to do where one fails\n"
@@ -52,6 +54,35 @@ static const char relay_help[] =
     "SIGTERM or SIGINT: finish what is open, acknowledge, leave within 10 s; a second one leaves at once.\n"
     "\n"
     "Example: walferry relay shop.yaml --until now\n";
+
+static const char replay_help[] =
+    "usage: walferry replay CONFIG --from LSN|TIME [--to LSN|TIME] [--type PATTERN]...\n"
+    "                              [--topic T | --topic-suffix S | --sink stdout] [--dry-run] [--again] [--json]\n"
+    "                              [--log-format text|json]\n"
+    "\n"
+    "Publishes what the relay has published before once more, exactly once: from the slot that postgres.replay holds\n"
+    "back, also while the relay runs. Keys, values, timestamps, order and the headers wf_lsn and wf_tx are those of "
+    "the\n"
+    "first time; the header wf_replay has the run's id. Stopped or killed, the same command goes on where it was and\n"
+    "publishes nothing twice.\n"
+    "\n"
+    "  --from LSN         the first commit, as records have it in wf_lsn, such as 0/16B3748\n"
+    "  --from TIME        what was committed at this time or later: 2026-11-21T08:00:00Z, 2026-11-21, or 2h (ago)\n"
+    "  --to LSN|TIME      the last commit, or what was committed at this time or before; by default, and at most, "
+    "what\n"
+    "                     the relay had published when the run began\n"
+    "  --type PATTERN     only events of this type, exact or with *; may be given several times\n"
+    "  --topic T          to this topic instead of those that the routes say\n"
+    "  --topic-suffix S   to those topics with this behind their names, such as .replayed\n"
+    "  --sink stdout      print the records as lines of JSON instead; nothing is remembered\n"
+    "  --dry-run          count by topic and type, and change nothing\n"
+    "  --again            once more, where a run of the same options is finished already\n"
+    "  --json             the summary as one JSON object\n"
+    "\n"
+    "SIGTERM or SIGINT: finish what is open, leave within 10 s with 1. Exit code 3 where that is asked for which the\n"
+    "slot no longer holds; 4 where another replay of this instance runs.\n"
+    "\n"
+    "Example: walferry replay shop.yaml --from 2h --type 'Rental*' --dry-run\n";
 
 static const char inbox_help[] =
     "usage: walferry inbox CONFIG [--until-end] [--log-format text|json]\n"
@@ -176,10 +207,15 @@ static const struct {
   const char *name;
   enum command command;
   const char *help;
-} commands[] = {{"relay", COMMAND_RELAY, relay_help},    {"inbox", COMMAND_INBOX, inbox_help},
-                {"init", COMMAND_INIT, init_help},       {"check", COMMAND_CHECK, check_help},
-                {"status", COMMAND_STATUS, status_help}, {"dlq", COMMAND_DLQ, dlq_help},
-                {"drop", COMMAND_DROP, drop_help},       {"explain", COMMAND_EXPLAIN, explain_help}};
+} commands[] = {{"relay", COMMAND_RELAY, relay_help},
+                {"replay", COMMAND_REPLAY, replay_help},
+                {"inbox", COMMAND_INBOX, inbox_help},
+                {"init", COMMAND_INIT, init_help},
+                {"check", COMMAND_CHECK, check_help},
+                {"status", COMMAND_STATUS, status_help},
+                {"dlq", COMMAND_DLQ, dlq_help},
+                {"drop", COMMAND_DROP, drop_help},
+                {"explain", COMMAND_EXPLAIN, explain_help}};
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
 const char *cli_command_name(enum command command) {
@@ -219,6 +255,11 @@ enum option_id {
   OPTION_LIMIT,
   OPTION_MAX_PER_SECOND,
   OPTION_FROM_TOPIC,
+  OPTION_FROM,
+  OPTION_TO,
+  OPTION_TOPIC,
+  OPTION_TOPIC_SUFFIX,
+  OPTION_AGAIN,
   OPTION_END
 };
 
@@ -243,6 +284,11 @@ static const struct option long_options[] = {{"help", no_argument, NULL, OPTION_
                                              {"limit", required_argument, NULL, OPTION_LIMIT},
                                              {"max-per-second", required_argument, NULL, OPTION_MAX_PER_SECOND},
                                              {"from-topic", required_argument, NULL, OPTION_FROM_TOPIC},
+                                             {"from", required_argument, NULL, OPTION_FROM},
+                                             {"to", required_argument, NULL, OPTION_TO},
+                                             {"topic", required_argument, NULL, OPTION_TOPIC},
+                                             {"topic-suffix", required_argument, NULL, OPTION_TOPIC_SUFFIX},
+                                             {"again", no_argument, NULL, OPTION_AGAIN},
                                              {NULL, 0, NULL, 0}};
 
 /* Which command takes which option, besides those that all take. */
@@ -250,14 +296,22 @@ static const struct {
   enum option_id option;
   enum command command;
 } taken_by[] = {
-    {OPTION_UNTIL, COMMAND_RELAY},        {OPTION_UNTIL_END, COMMAND_INBOX}, {OPTION_ADOPT, COMMAND_RELAY},
-    {OPTION_SINK, COMMAND_RELAY},         {OPTION_DRY_RUN, COMMAND_RELAY},   {OPTION_PRINT, COMMAND_INIT},
-    {OPTION_ADMIN, COMMAND_INIT},         {OPTION_JSON, COMMAND_CHECK},      {OPTION_JSON, COMMAND_STATUS},
-    {OPTION_CONFIRM, COMMAND_DROP},       {OPTION_UNTIL, COMMAND_DLQ},       {OPTION_DRY_RUN, COMMAND_DLQ},
-    {OPTION_JSON, COMMAND_DLQ},           {OPTION_CONFIRM, COMMAND_DLQ},     {OPTION_ID, COMMAND_DLQ},
-    {OPTION_TYPE, COMMAND_DLQ},           {OPTION_CODE, COMMAND_DLQ},        {OPTION_SINCE, COMMAND_DLQ},
-    {OPTION_STATE, COMMAND_DLQ},          {OPTION_ALL, COMMAND_DLQ},         {OPTION_LIMIT, COMMAND_DLQ},
-    {OPTION_MAX_PER_SECOND, COMMAND_DLQ}, {OPTION_FROM_TOPIC, COMMAND_DLQ},
+    {OPTION_UNTIL, COMMAND_RELAY},    {OPTION_UNTIL_END, COMMAND_INBOX},
+    {OPTION_ADOPT, COMMAND_RELAY},    {OPTION_SINK, COMMAND_RELAY},
+    {OPTION_DRY_RUN, COMMAND_RELAY},  {OPTION_PRINT, COMMAND_INIT},
+    {OPTION_ADMIN, COMMAND_INIT},     {OPTION_JSON, COMMAND_CHECK},
+    {OPTION_JSON, COMMAND_STATUS},    {OPTION_CONFIRM, COMMAND_DROP},
+    {OPTION_UNTIL, COMMAND_DLQ},      {OPTION_DRY_RUN, COMMAND_DLQ},
+    {OPTION_JSON, COMMAND_DLQ},       {OPTION_CONFIRM, COMMAND_DLQ},
+    {OPTION_ID, COMMAND_DLQ},         {OPTION_TYPE, COMMAND_DLQ},
+    {OPTION_CODE, COMMAND_DLQ},       {OPTION_SINCE, COMMAND_DLQ},
+    {OPTION_STATE, COMMAND_DLQ},      {OPTION_ALL, COMMAND_DLQ},
+    {OPTION_LIMIT, COMMAND_DLQ},      {OPTION_MAX_PER_SECOND, COMMAND_DLQ},
+    {OPTION_FROM_TOPIC, COMMAND_DLQ}, {OPTION_FROM, COMMAND_REPLAY},
+    {OPTION_TO, COMMAND_REPLAY},      {OPTION_TYPE, COMMAND_REPLAY},
+    {OPTION_TOPIC, COMMAND_REPLAY},   {OPTION_TOPIC_SUFFIX, COMMAND_REPLAY},
+    {OPTION_SINK, COMMAND_REPLAY},    {OPTION_DRY_RUN, COMMAND_REPLAY},
+    {OPTION_AGAIN, COMMAND_REPLAY},   {OPTION_JSON, COMMAND_REPLAY},
 };
 
 #define BIT(option) (1u << (option))
@@ -285,7 +339,7 @@ static bool usage(struct error *err, const char *what, const char *word) {
 }
 
 static bool take_time(const char *text, int64_t *unix_us) {
-  return letter_time_parse(text, clock_wall_us(), unix_us);
+  return moment_parse(text, clock_wall_us(), unix_us);
 }
 
 static bool bad_time(struct error *err, const char *option, const char *value) {
@@ -349,6 +403,9 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
            usage(err, "--id takes the number of a dead letter, not", value);
   case OPTION_TYPE:
     cli->dlq.filter.type = value;
+    if (cli->replay.request.type_count == CLI_TYPES_MAX)
+      return usage(err, "so many types cannot be given; one pattern may stand for many", "--type");
+    cli->types[cli->replay.request.type_count++] = value;
     return true;
   case OPTION_CODE:
     cli->dlq.filter.code = value;
@@ -372,6 +429,23 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
     cli->dlq.from_topic = value;
     return (topic_name_legal(slice_of(value)) && !topic_name_reserved(slice_of(value))) ||
            usage(err, "--from-topic takes the name of a dead-letter topic, not", value);
+  case OPTION_FROM:
+    cli->from = value;
+    return true;
+  case OPTION_TO:
+    cli->to = value;
+    return true;
+  case OPTION_TOPIC:
+    cli->replay.request.topic = value;
+    return (topic_name_legal(slice_of(value)) && !topic_name_reserved(slice_of(value))) ||
+           usage(err, "--topic takes the name of a topic for events, not", value);
+  case OPTION_TOPIC_SUFFIX:
+    cli->replay.request.topic_suffix = value;
+    return topic_name_legal(slice_of(value)) || strcmp(value, ".") == 0 || strcmp(value, "..") == 0 ||
+           usage(err, "--topic-suffix takes what may stand in a topic's name, not", value);
+  case OPTION_AGAIN:
+    cli->replay.request.again = true;
+    return true;
   case OPTION_END:
     break;
   }
@@ -440,6 +514,38 @@ static bool check_dlq(struct cli *cli, unsigned given, struct error *err) {
   return true;
 }
 
+static bool take_point(const char *option, const char *value, struct replay_point *point, struct error *err) {
+  if (replay_point_parse(value, clock_wall_us(), point))
+    return true;
+  error_set(err, ERROR_CONFIG, "%s takes an LSN or a time, not: %s", option, value);
+  return error_remedy(err, "write 0/16B3748, 2026-11-21T08:00:00Z, 2026-11-21, or so long ago: 90s, 15m, 2h, 7d");
+}
+
+/* What replay wants, and what does not go together. */
+static bool check_replay(struct cli *cli, struct error *err) {
+  struct replay_request *request = &cli->replay.request;
+  bool dry_run = cli->dlq.dry_run;
+  request->types = cli->types;
+  request->sink = dry_run ? REPLAY_COUNT : cli->sink_stdout ? REPLAY_STDOUT : REPLAY_KAFKA;
+  cli->replay.json = cli->json;
+  if (cli->from == NULL)
+    return usage(err, "replay needs where to begin", "--from LSN|TIME");
+  if (!take_point("--from", cli->from, &request->from, err) ||
+      (cli->to != NULL && !take_point("--to", cli->to, &request->to, err)))
+    return false;
+  if ((request->to.lsn != 0 && request->from.lsn > request->to.lsn) ||
+      (request->to.us != 0 && request->from.us > request->to.us))
+    return usage(err, "--from is behind --to", cli->to);
+  if (request->topic != NULL && request->topic_suffix != NULL)
+    return usage(err, "one of the two: --topic or", "--topic-suffix");
+  if (dry_run && cli->sink_stdout)
+    return usage(err, "a dry run counts, and does not print the records of", "--sink stdout");
+  if (cli->json && cli->sink_stdout)
+    return usage(err, "records are lines of JSON, and come without a summary:", "--sink stdout");
+  return request->sink == REPLAY_KAFKA || !request->again ||
+         usage(err, "nothing is remembered of a run that publishes nothing, so it needs no", "--again");
+}
+
 /* Options that the command does not take, and those that do not go together. */
 static bool check_options(struct cli *cli, unsigned given, struct error *err) {
   for (int id = OPTION_HELP; id < OPTION_END; id++) {
@@ -450,6 +556,8 @@ static bool check_options(struct cli *cli, unsigned given, struct error *err) {
   }
   if (cli->command == COMMAND_DLQ)
     return check_dlq(cli, given, err);
+  if (cli->command == COMMAND_REPLAY)
+    return check_replay(cli, err);
   if (!check_until(cli, err))
     return false;
   if (cli->adopt_slot && (cli->sink_stdout || cli->dry_run > 0))
@@ -487,13 +595,13 @@ static bool take_operand(struct cli *cli, int count, char **words, struct error 
   return count == 1 || usage(err, "one config file at a time; not understood", words[1]);
 }
 
-/* The options of the command, of which one is another with dlq: --dry-run, without a number. */
+/* The options of the command, of which one is another with dlq and replay: --dry-run, without a number. */
 static void choose_options(int argc, char **argv, struct option options[OPTION_END]) {
   memcpy(options, long_options, sizeof long_options);
   optind = 0;
   while (getopt_long(argc, argv, "+:", options, NULL) != -1)
     continue;
-  if (optind < argc && strcmp(argv[optind], "dlq") == 0)
+  if (optind < argc && (strcmp(argv[optind], "dlq") == 0 || strcmp(argv[optind], "replay") == 0))
     options[OPTION_DRY_RUN - 1].has_arg = no_argument;
 }
 
@@ -536,6 +644,6 @@ bool cli_parse(int argc, char **argv, struct cli *cli, struct error *err) {
     return true;
   }
   if (optind >= argc)
-    return usage(err, "a command is missing", "relay, inbox, init, check, status, dlq, drop or explain");
+    return usage(err, "a command is missing", "relay, replay, inbox, init, check, status, dlq, drop or explain");
   return take_operand(cli, argc - optind - 1, argv + optind + 1, err) && check_options(cli, given, err);
 }

@@ -8,11 +8,15 @@
 #include "bridge/base/error.h"
 #include "bridge/base/log.h"
 #include "bridge/ops/dlq.h"
+#include "bridge/ops/replay.h"
+
+#define CLI_TYPES_MAX 64
 
 enum command {
   COMMAND_HELP = 1, /* help is printed already where cli_parse says so */
   COMMAND_VERSION,
   COMMAND_RELAY,
+  COMMAND_REPLAY,
   COMMAND_INBOX,
   COMMAND_INIT,
   COMMAND_CHECK,
@@ -30,14 +34,17 @@ struct cli {
   const char *until;       /* relay: NULL, "now" or an LSN, checked */
   bool until_end;          /* inbox */
   bool adopt_slot;         /* relay */
-  bool sink_stdout;        /* relay: records to stdout instead of Kafka */
+  bool sink_stdout;        /* relay, replay: records to stdout instead of Kafka */
   int64_t dry_run;         /* relay: so many events to stdout; 0: not asked for */
   bool print;              /* init */
   const char *admin;       /* init: conninfo, or NULL */
-  bool json;               /* check, status, dlq */
+  bool json;               /* check, status, dlq, replay */
   const char *confirm;     /* drop: the instance's name, or NULL */
   bool all;                /* dlq */
   struct dlq_settings dlq; /* dlq: complete */
+  const char *from, *to;   /* replay: as they were given */
+  const char *types[CLI_TYPES_MAX];
+  struct replay_command replay; /* replay: complete */
   bool log_format_given;
   enum log_format log_format;
 };

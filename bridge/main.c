@@ -16,6 +16,7 @@
 #include "bridge/ops/explain.h"
 #include "bridge/ops/http.h"
 #include "bridge/ops/init.h"
+#include "bridge/ops/replay.h"
 #include "bridge/ops/signals.h"
 #include "bridge/ops/status.h"
 #include "bridge/ops/watched_inbox.h"
@@ -116,6 +117,7 @@ static bool run_init(const struct cli *cli, const struct config *config, const s
 static bool need_sections(const struct cli *cli, const struct config *config, struct error *err) {
   switch (cli->command) {
   case COMMAND_RELAY:
+  case COMMAND_REPLAY:
     return settings_need_relay(config, err);
   case COMMAND_DROP:
     return config->has_relay || drop_nothing(err);
@@ -150,6 +152,9 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
   switch (cli->command) {
   case COMMAND_RELAY:
     ok = run_relay(cli, config, &settings, &stop, err);
+    break;
+  case COMMAND_REPLAY:
+    ok = replay_command_run(&cli->replay, &settings.relay, &stop, stdout, err);
     break;
   case COMMAND_INIT:
     ok = run_init(cli, config, &settings, &stop, err);
@@ -222,6 +227,7 @@ int main(int argc, char **argv) {
     printf("walferry %s (librdkafka %s)\n", WALFERRY_VERSION, kafka_library_version());
     return 0;
   case COMMAND_RELAY:
+  case COMMAND_REPLAY:
   case COMMAND_INBOX:
   case COMMAND_INIT:
   case COMMAND_CHECK:

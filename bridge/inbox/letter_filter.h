@@ -23,10 +23,6 @@ struct letter_filter {
 /* Whether it leaves out anything but by state. */
 bool letter_filter_narrows(const struct letter_filter *filter);
 
-/* A moment as people write it: RFC 3339 ("2026-11-21T08:01:58Z", or with a blank, without an offset in UTC), a day
- * ("2026-11-21"), or so long before now ("90s", "15m", "2h", "7d"). */
-bool letter_time_parse(const char *text, int64_t now_us, int64_t *unix_us);
-
 /* The filter as a condition on the columns of walferry.inbox_dead_letters l, with $1 consumer and $2 to $7 as below. */
 extern const char letter_filter_sql[];
 #define LETTER_FILTER_PARAMS 7

@@ -8,6 +8,7 @@
 #include "bridge/ops/check_parts.h"
 #include "bridge/ops/topics.h"
 #include "bridge/relay/admit_topic.h"
+#include "bridge/relay/replay.h"
 
 #define GOOD_REPLICATION 3
 #define GOOD_MIN_INSYNC 2
@@ -111,17 +112,18 @@ static void check_replicas(struct check *c, const char *name, const struct kafka
              facts->min_insync, rest);
 }
 
-static void check_position_topic(struct check *c) {
-  char *topic = kafka_position_topic(c->settings->name);
+/* maker: who makes it where it is missing. *missing: it is known not to be there. */
+static bool check_log(struct check *c, const char *topic, const char *maker, bool *missing) {
   char *name = memory_format("position topic %s", topic);
   struct kafka_topic_facts facts = {.exists = false};
   bool known = false;
+  *missing = false;
   struct error err;
   if (!kafka_admin_topic(c->kafka, topic, CHECK_KAFKA_TIMEOUT_MS, &facts, &known, &err)) {
     check_fail(&c->report, name, &err);
   } else if (!facts.exists) {
-    c->position_known = true;
-    check_ok(&c->report, name, "does not exist yet; the relay makes it, replication %" PRId32,
+    *missing = true;
+    check_ok(&c->report, name, "does not exist yet; %s makes it, replication %" PRId32, maker,
              publisher_position_shape(&c->settings->publisher).replication);
   } else if (!admit_position_topic(topic, &facts, known, &err)) {
     check_fail(&c->report, name, &err);
@@ -131,8 +133,15 @@ static void check_position_topic(struct check *c) {
     check_replicas(c, name, &facts, ", one compacted partition");
   }
   free(name);
+  return facts.exists;
+}
+
+static void check_position_topic(struct check *c) {
+  char *topic = kafka_position_topic(c->settings->name);
+  bool exists = check_log(c, topic, "the relay", &c->position_known);
   free(topic);
-  if (facts.exists) {
+  if (exists) {
+    struct error err;
     struct publisher *publisher = publisher_new(&c->settings->publisher, c->stop);
     c->position_known = publisher_peek(publisher, &c->position, &err);
     if (!c->position_known)
@@ -141,12 +150,23 @@ static void check_position_topic(struct check *c) {
   }
 }
 
+static void check_replay_topic(struct check *c) {
+  char *instance = replay_instance(c->settings->name);
+  char *topic = kafka_position_topic(instance);
+  bool ignored;
+  check_log(c, topic, "the first replay", &ignored);
+  free(topic);
+  free(instance);
+}
+
 void check_kafka(struct check *c) {
   c->report.group = "kafka";
   check_library(c);
   bool reached = check_brokers(c);
   if (c->settings == NULL)
     return;
+  if (reached && c->settings->retain.slot != NULL)
+    check_replay_topic(c);
   if (reached)
     check_position_topic(c);
   else

@@ -10,6 +10,7 @@
 #include "bridge/postgres/quote.h"
 #include "bridge/postgres/slot.h"
 #include "bridge/relay/facts.h"
+#include "bridge/relay/replay.h"
 
 #define KAFKA_TIMEOUT_MS 10000
 #define GRACE_MS 3000 /* the backends of an instance that was just stopped may be there for a moment longer */
@@ -264,6 +265,26 @@ static void delete_position_topic(struct drop *d) {
   fprintf(d->out, "--  topic %s remains\n", d->position_topic);
 }
 
+/* Where its replays have kept theirs; without the instance nothing of it can be gone on with. */
+static void delete_replay_topic(struct drop *d) {
+  struct error *trouble = &d->kafka_trouble;
+  if (d->relay->retain.slot == NULL || trouble->kind != ERROR_NONE)
+    return;
+  char *instance = replay_instance(d->relay->name);
+  char *topic = kafka_position_topic(instance);
+  struct kafka_topic_facts facts = {.exists = false};
+  struct kafka_admin *admin = kafka_admin_new(&d->relay->publisher.kafka, trouble);
+  bool ok = admin != NULL && kafka_admin_topic(admin, topic, KAFKA_TIMEOUT_MS, &facts, NULL, trouble) &&
+            (!facts.exists || kafka_admin_delete_topic(admin, topic, KAFKA_TIMEOUT_MS, trouble));
+  kafka_admin_free(admin);
+  if (ok && facts.exists)
+    fprintf(d->out, "ok  topic %s deleted\n", topic);
+  else if (!ok)
+    error_wrap(trouble, "topic %s remains", topic);
+  free(topic);
+  free(instance);
+}
+
 static void print_kept(const struct drop *d) {
   for (int i = 0; i < d->relay->intake.table_count; i++)
     fprintf(d->out, "--  kept: table %s.%s\n", d->relay->intake.tables[i].schema, d->relay->intake.tables[i].table);
@@ -286,6 +307,7 @@ bool drop_run(const struct relay_settings *relay, const struct stop *stop, FILE 
   bool ok = look_at_server(&d, err) && look_at_kafka(&d, err) && go_on(&d, err) && drop_slot(&d, err) &&
             go_on(&d, err) && drop_retained(&d, err) && go_on(&d, err) && drop_publication(&d, err) && go_on(&d, err);
   if (ok) {
+    delete_replay_topic(&d); /* before the other one: what is left is found by the same command */
     delete_position_topic(&d);
     print_kept(&d);
     ok = report_remains(&d, err);

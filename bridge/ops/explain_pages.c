@@ -227,6 +227,21 @@ const struct explain_page explain_refusals[] = {
      "Adopting a slot is for when there is none. With one, the relay knows by itself\n"
      "where to go on.\n",
      STATUS, "Start without --adopt-slot.\n"},
+    {"position_missing", EXPLAIN_REFUSAL, "replay: the instance has no stored position",
+     "A replay ends at what the relay has published, and that is what the position\n"
+     "says. There is none: the relay never ran, or its position topic was lost.\n",
+     STATUS, "Start the relay, or bring its position topic back; then the same command again.\n"},
+    {"replay_too_old", EXPLAIN_REFUSAL, "replay: the held-back slot no longer has what is asked for",
+     "The slot of postgres.replay is moved up as its window passes (keep), and earlier\n"
+     "where it would hold back more WAL than keep_bytes. The refusal names the oldest\n"
+     "LSN that it has. A time is refused too if nothing shows that all from it on is\n"
+     "retained.\n",
+     "  SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'walferry_shop_replay';\n",
+     "Replay what there is, from the LSN that the refusal names:\n"
+     "  walferry replay shop.yaml --from LSN\n"
+     "What is older may still be in the outbox: insert those rows again, with new ids\n"
+     "or, if your consumers drop repeats by id, with their own. For the next time, give\n"
+     "postgres.replay.keep and keep_bytes more room.\n"},
     {"position_unreadable", EXPLAIN_REFUSAL, "the stored position is not of this version's format",
      "A newer walferry wrote it, or somebody else wrote into the position topic.\n",
      "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop -X isolation.level=read_committed -f '%T %k %s\\n' | "

@@ -15,6 +15,7 @@
 #include "bridge/postgres/connection.h"
 #include "bridge/postgres/quote.h"
 #include "bridge/relay/facts.h"
+#include "bridge/relay/replay.h"
 
 static const char *emit_prefix(const struct relay_settings *relay) {
   return relay->intake.prefix_count > 0 ? relay->intake.prefixes[0] : "walferry";
@@ -232,6 +233,23 @@ static bool make_topics(const struct relay_settings *relay, const struct stop *s
   return ok;
 }
 
+/* Replays make it themselves where it is missing; here it is made by whoever has the rights to. */
+static bool make_replay_topic(const struct relay_settings *relay, const struct stop *stop, FILE *out,
+                              struct error *err) {
+  if (relay->retain.slot == NULL)
+    return true;
+  char *instance = replay_instance(relay->name);
+  struct publisher_settings settings = relay->publisher;
+  settings.kafka.instance = instance;
+  struct publisher *publisher = publisher_new(&settings, stop);
+  bool ok = publisher_check_position_topic(publisher, err);
+  if (ok)
+    fprintf(out, "ok  topic %s\n", publisher_position_topic(publisher));
+  publisher_free(publisher);
+  free(instance);
+  return ok;
+}
+
 static bool make_position(const struct relay_settings *relay, const struct stop *stop, FILE *out, struct error *err) {
   struct relay_settings with_create = *relay;
   with_create.create = true;
@@ -278,8 +296,8 @@ bool init_run(const struct init_settings *settings, const struct stop *stop, FIL
   const struct relay_settings *relay = settings->relay;
   if (!make_database_objects(settings, out, err))
     return false;
-  if (relay != NULL &&
-      (!make_position(relay, stop, out, err) || !make_retained(relay, out, err) || !make_topics(relay, stop, out, err)))
+  if (relay != NULL && (!make_position(relay, stop, out, err) || !make_retained(relay, out, err) ||
+                        !make_replay_topic(relay, stop, out, err) || !make_topics(relay, stop, out, err)))
     return false;
   if (settings->inbox != NULL)
     print_left_to_others(settings, out);
@@ -305,6 +323,11 @@ static void publication_sql(struct buffer *sql, const struct relay_settings *rel
   free(publication);
 }
 
+static void print_topic(struct buffer *sql, const char *topic, const struct topic_shape *shape) {
+  buffer_printf(sql, "\n-- %s, ", topic);
+  topic_shape_describe(shape, sql);
+}
+
 static void print_position_and_topics(struct buffer *sql, const struct relay_settings *relay) {
   char *position_topic = kafka_position_topic(relay->name);
   buffer_printf(
@@ -316,12 +339,18 @@ static void print_position_and_topics(struct buffer *sql, const struct relay_set
       relay->slot, position_topic);
   struct topic_shape shape = publisher_position_shape(&relay->publisher);
   topic_shape_describe(&shape, sql);
+  if (relay->retain.slot != NULL) {
+    char *instance = replay_instance(relay->name);
+    char *replays = kafka_position_topic(instance);
+    print_topic(sql, replays, &shape);
+    free(replays);
+    free(instance);
+  }
   struct topic_use topics[TOPICS_MAX];
   int count = topics_known(relay, NULL, topics);
   for (int i = 0; i < count; i++) {
     shape = publisher_topic_shape(&relay->publisher, topics[i].name);
-    buffer_printf(sql, "\n-- %s, ", topics[i].name);
-    topic_shape_describe(&shape, sql);
+    print_topic(sql, topics[i].name, &shape);
   }
   buffer_append_char(sql, '\n');
   free(position_topic);

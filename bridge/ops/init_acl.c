@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bridge/base/memory.h"
+#include "bridge/relay/replay.h"
 
 #define TEMPLATES_MAX 64
 #define USERNAME "sasl.username="
@@ -95,12 +96,28 @@ static void append_topics(struct buffer *out, const struct relay_settings *relay
   append_command(out, &relay->publisher.kafka, "Read", "--topic", relay->publisher.quarantine_topic, false);
 }
 
+static void append_replay(struct buffer *out, const struct relay_settings *relay) {
+  char *instance = replay_instance(relay->name);
+  char *transactional_id = kafka_transactional_id(instance);
+  char *position_topic = kafka_position_topic(instance);
+  buffer_append_text(out,
+                     "-- The next two are for `walferry replay`; with --topic or --topic-suffix it writes to topics "
+                     "that are not named here.\n");
+  append_command(out, &relay->publisher.kafka, TRANSACTION_OPERATIONS, "--transactional-id", transactional_id, false);
+  append_command(out, &relay->publisher.kafka, POSITION_OPERATIONS, "--topic", position_topic, false);
+  free(position_topic);
+  free(transactional_id);
+  free(instance);
+}
+
 static void append_relay(struct buffer *out, const struct relay_settings *relay) {
   char *transactional_id = kafka_transactional_id(relay->name);
   char *position_topic = kafka_position_topic(relay->name);
   append_command(out, &relay->publisher.kafka, TRANSACTION_OPERATIONS, "--transactional-id", transactional_id, false);
   append_command(out, &relay->publisher.kafka, POSITION_OPERATIONS, "--topic", position_topic, false);
   append_topics(out, relay);
+  if (relay->retain.slot != NULL)
+    append_replay(out, relay);
   free(position_topic);
   free(transactional_id);
 }

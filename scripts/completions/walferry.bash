@@ -5,7 +5,7 @@ _walferry() {
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            relay | inbox | init | check | status | dlq | drop | explain)
+            relay | replay | inbox | init | check | status | dlq | drop | explain)
                 command=${COMP_WORDS[i]}
                 break
                 ;;
@@ -28,13 +28,15 @@ _walferry() {
             mapfile -t COMPREPLY < <(compgen -W "kafka stdout" -- "$word")
             return
             ;;
-        --dry-run) [[ $command == dlq ]] || return ;;
-        --admin | --confirm | --id | --type | --code | --since | --from-topic | --limit | --max-per-second) return ;;
+        --dry-run) [[ $command == dlq || $command == replay ]] || return ;;
+        --admin | --confirm | --id | --type | --code | --since | --from-topic | --limit | --max-per-second | \
+            --from | --to | --topic | --topic-suffix) return ;;
     esac
     options="--help --log-format"
     case $command in
         "") options="--help --version --log-format" ;;
         relay) options+=" --until --sink --dry-run --adopt-slot" ;;
+        replay) options+=" --from --to --type --topic --topic-suffix --sink --dry-run --again --json" ;;
         inbox) options+=" --until-end" ;;
         init) options+=" --print --admin" ;;
         check | status) options+=" --json" ;;
@@ -46,7 +48,7 @@ _walferry() {
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "relay inbox init check status dlq drop explain" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "relay replay inbox init check status dlq drop explain" -- "$word")
     elif [[ $command == dlq && $before != dlq ]]; then
         mapfile -t COMPREPLY < <(compgen -W "list show replay discard" -- "$word")
     elif [[ $command != explain ]]; then

@@ -1,10 +1,11 @@
 # fish completion for walferry(1)
 
-set -l commands relay inbox init check status dlq drop explain
+set -l commands relay replay inbox init check status dlq drop explain
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c walferry -f
 complete -c walferry -n $none -a relay -d 'stream the outbox to Kafka'
+complete -c walferry -n $none -a replay -d 'publish a window of what was streamed once more'
 complete -c walferry -n $none -a inbox -d 'hand events from Kafka to SQL handlers'
 complete -c walferry -n $none -a init -d 'create outbox, functions, publication, slot and topics'
 complete -c walferry -n $none -a check -d 'every precondition, with what to do where one fails'
@@ -16,11 +17,20 @@ complete -c walferry -n $none -l version -d 'print the version'
 complete -c walferry -l help -d 'print help'
 complete -c walferry -l log-format -x -a 'text json' -d 'form of the log on stderr'
 
-complete -c walferry -n '__fish_seen_subcommand_from relay inbox init check status dlq drop' -k -a '(__fish_complete_suffix .yaml)'
+complete -c walferry -n '__fish_seen_subcommand_from relay replay inbox init check status dlq drop' -k -a '(__fish_complete_suffix .yaml)'
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l until -x -a now -d 'leave once everything up to there is published'
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l sink -x -a 'kafka stdout' -d 'where records go'
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l dry-run -x -d 'print the first N events, then leave'
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l adopt-slot -d 'go on from a slot without a stored position'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l from -x -d 'the first commit, or what was committed then or later'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l to -x -d 'the last commit, or what was committed then or before'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l type -x -d 'events of this type, exact or with *'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l topic -x -d 'to this topic'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l topic-suffix -x -d 'to the topics with this behind their names'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l sink -x -a 'kafka stdout' -d 'where records go'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l dry-run -d 'count, and change nothing'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l again -d 'once more, where it is finished already'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l json -d 'the summary as one JSON object'
 complete -c walferry -n '__fish_seen_subcommand_from inbox' -l until-end -d 'leave once what is in the topics is handled'
 complete -c walferry -n '__fish_seen_subcommand_from init' -l print -d 'print SQL, topics and ACLs instead'
 complete -c walferry -n '__fish_seen_subcommand_from init' -l admin -x -d 'connection for tables, functions, role and publication'

@@ -91,6 +91,29 @@ static void good_lines_are_understood(void **state) {
   }
 }
 
+static void a_replay_is_understood(void **state) {
+  (void)state;
+  struct cli cli;
+  struct error err;
+  const char *const args[] = {"replay", "c", "--from=0/1F", "--type", "Order*", "--type=Refund", NULL};
+  assert_true(parse(args, &cli, &err));
+  const struct replay_request *request = &cli.replay.request;
+  assert_int_equal(request->from.lsn, 0x1F);
+  assert_int_equal(request->type_count, 2);
+  assert_string_equal(request->types[0], "Order*");
+  assert_string_equal(request->types[1], "Refund");
+  assert_int_equal(request->sink, REPLAY_KAFKA);
+  const char *const counted[] = {"replay", "c", "--from=2h", "--to=1h", "--dry-run", "--json", NULL};
+  assert_true(parse(counted, &cli, &err));
+  assert_int_equal(request->sink, REPLAY_COUNT);
+  assert_string_equal(request->from.relative, "2h");
+  assert_true(request->to.us > request->from.us && cli.replay.json);
+  const char *const printed[] = {"replay", "c", "--from=2026-11-21", "--sink=stdout", "--topic-suffix=.b", NULL};
+  assert_true(parse(printed, &cli, &err));
+  assert_int_equal(request->sink, REPLAY_STDOUT);
+  assert_string_equal(request->topic_suffix, ".b");
+}
+
 static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
   (void)state;
   static const struct {
@@ -130,6 +153,19 @@ static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
       {{"relay", "c", "--adopt-slot=yes"}, "--adopt-slot=yes"},
       {{"relay", "c", "--dry-run"}, "a value is missing behind: --dry-run"},
       {{"relay", "c", "--id", "1"}, "relay does not take --id"},
+      {{"replay", "c"}, "replay needs where to begin: --from LSN|TIME"},
+      {{"replay", "c", "--from", "later"}, "--from takes an LSN or a time, not: later"},
+      {{"replay", "c", "--from", "2h", "--to", "0/x"}, "--to takes an LSN or a time, not: 0/x"},
+      {{"replay", "c", "--from", "0/20", "--to", "0/10"}, "--from is behind --to"},
+      {{"replay", "c", "--from", "1h", "--to", "2h"}, "--from is behind --to"},
+      {{"replay", "c", "--from", "1h", "--topic", "a b"}, "--topic takes the name of a topic for events, not: a b"},
+      {{"replay", "c", "--from", "1h", "--topic", "walferry.position.x"}, "--topic takes the name"},
+      {{"replay", "c", "--from", "1h", "--topic-suffix", ""}, "--topic-suffix takes"},
+      {{"replay", "c", "--from=1h", "--topic", "a", "--topic-suffix", "b"}, "one of the two: --topic"},
+      {{"replay", "c", "--from=1h", "--dry-run", "--sink", "stdout"}, "a dry run counts"},
+      {{"replay", "c", "--from=1h", "--json", "--sink", "stdout"}, "come without a summary"},
+      {{"replay", "c", "--from=1h", "--dry-run", "--again"}, "nothing is remembered"},
+      {{"relay", "c", "--from", "1h"}, "relay does not take --from"},
       {{"dlq", "c"}, "what to do is missing"},
       {{"dlq", "c", "lost"}, "dlq does list, show, replay or discard, not: lost"},
       {{"dlq", "c", "list", "d"}, "not understood: d"},
@@ -257,6 +293,7 @@ static void every_command_has_help_with_an_example(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(good_lines_are_understood),
+      cmocka_unit_test(a_replay_is_understood),
       cmocka_unit_test(bad_lines_are_refused_with_the_word_that_is_wrong),
       cmocka_unit_test(dlq_says_which_letters_are_meant_and_what_becomes_of_them),
       cmocka_unit_test(every_command_has_help_with_an_example),

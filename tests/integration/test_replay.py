@@ -1,0 +1,359 @@
+"""`walferry replay`: a window of what was published is published once more, exactly once, from the slot held back for it."""
+import datetime
+import json
+import signal
+
+import pytest
+
+from harness import system
+from harness.servers import lsn_number, lsn_text
+from integration_checks import ready
+
+PUBLISHER = ["publisher.after_begin", "publisher.after_produce", "publisher.after_position", "publisher.after_commit"]
+STARTING = ["relay.after_producer_init", "relay.after_position_read"]
+
+
+@pytest.fixture
+def kept(shop):
+    """An instance that holds back what comes from now on."""
+    shop.config["postgres"]["replay"] = {"keep": "1h"}
+    ready(shop)
+    hold_back(shop)
+    return shop
+
+
+def hold_back(shop):
+    if shop.postgres.slot(held(shop)) is None:
+        shop.psql(f"select pg_copy_logical_replication_slot('{shop.slot}', '{held(shop)}', false, '{shop.decoder}')")
+
+
+def held(shop):
+    return shop.slot + "_replay"
+
+
+def oldest(shop):
+    return lsn_text(shop.postgres.confirmed_flush(held(shop)))
+
+
+def replay(shop, *args, code=0, timeout=60, **kwargs):
+    run = shop.run("replay", *args, timeout=timeout, **kwargs).expect_exit(code)
+    shop.wait_markers()
+    return run
+
+
+def refused(run):
+    event = run.refusal_of("replay")
+    assert event and event["error"].strip() and event["remedy"].strip(), run.log_tail()
+    return event
+
+
+def split(records):
+    """Those of the relay, and those of replays."""
+    return ([r for r in records if "wf_replay" not in r["headers"]], [r for r in records if "wf_replay" in r["headers"]])
+
+
+def content(record, *without):
+    headers = {k: v for k, v in record["headers"].items() if k != "wf_replay"}
+    whole = {"partition": record["partition"], "key": record["key"], "payload": record["payload"], "ts": record["ts"],
+             "headers": headers}
+    return {k: v for k, v in whole.items() if k not in without}
+
+
+def assert_same(first, again, *without):
+    """The same records in the same order in each partition."""
+    def by_partition(records):
+        found = {}
+        for r in records:
+            found.setdefault(0 if "partition" in without else r["partition"], []).append(content(r, *without))
+        return found
+    assert len(first) == len(again)
+    assert by_partition(first) == by_partition(again)
+
+
+def lsns(records):
+    return sorted({r["headers"]["wf_lsn"] for r in records}, key=lsn_number)
+
+
+def three_commits(shop):
+    for _ in range(3):
+        shop.insert(4)
+    shop.drain()
+    return lsns(shop.events())
+
+
+# What is published again
+
+
+def test_all_that_is_retained_comes_again_as_it_was(kept):
+    three_commits(kept)
+    before = kept.position()
+    slots = kept.query("select slot_name, confirmed_flush_lsn from pg_replication_slots order by 1")
+    run = replay(kept, "--from", oldest(kept), "--json")
+    first, again = split(kept.events())
+    assert len(first) == 12
+    assert_same(first, again)
+    summary = json.loads(run.stdout)
+    assert summary["records"] == 12 and summary["finished"] and summary["records_before"] == 0
+    assert summary["by_type"] == [{"topic": kept.topic(), "type": "OrderPlaced", "records": 12}]
+    assert {r["headers"]["wf_replay"] for r in again} == {summary["run"]}
+    assert kept.position() == before, "the relay's position is not a replay's to touch"
+    assert slots == kept.query("select slot_name, confirmed_flush_lsn from pg_replication_slots order by 1")
+
+
+def test_bounds_by_lsn_are_inclusive(kept):
+    a, b, c = three_commits(kept)
+    replay(kept, "--from", b, "--to", b)
+    assert lsns(split(kept.events())[1]) == [b] and len(split(kept.events())[1]) == 4
+    replay(kept, "--from", b)
+    assert lsns(split(kept.events())[1]) == [b, c]
+    replay(kept, "--from", lsn_text(lsn_number(b) + 1), "--to", lsn_text(lsn_number(c) + 10_000_000))
+    again = split(kept.events())[1]
+    assert [r["headers"]["wf_lsn"] for r in again].count(c) == 8 and len(again) == 16, "capped at the relay's position"
+
+
+def test_bounds_by_time_are_those_of_the_commits(kept):
+    a, b, c = three_commits(kept)
+    times = {r["headers"]["wf_lsn"]: r["ts"] for r in kept.events()}  # without occurred_at the commit's, in ms
+    replay(kept, "--from", rfc3339(times[b]), "--to", rfc3339(times[c] - 1))
+    assert lsns(split(kept.events())[1]) == [b]
+    replay(kept, "--from", rfc3339(times[b]))
+    assert [r["headers"]["wf_lsn"] for r in split(kept.events())[1]].count(c) == 4
+
+
+def rfc3339(ms):
+    return datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def test_types_are_picked_by_pattern(kept):
+    for kind in ("OrderPlaced", "OrderPaid", "CartFilled", "Refund"):
+        kept.insert(2, type=kind)
+    kept.psql("select pg_logical_emit_message(true, 'walferry', "
+              """'{"id":"m-1","type":"Refund","aggregate":"orders","key":"k1","payload":{"n":1}}')""")
+    kept.drain()
+    run = replay(kept, "--from", oldest(kept), "--type", "Order*", "--type", "Refund", "--json")
+    again = split(kept.events())[1]
+    assert sorted(r["headers"]["type"] for r in again) == ["OrderPaid"] * 2 + ["OrderPlaced"] * 2 + ["Refund"] * 3
+    assert {e["type"]: e["records"] for e in json.loads(run.stdout)["by_type"]} == {
+        "OrderPaid": 2, "OrderPlaced": 2, "Refund": 3}
+
+
+def test_another_topic_and_a_suffix(kept):
+    three_commits(kept)
+    first = kept.events()
+    other = kept.name + ".repaired"
+    replay(kept, "--from", oldest(kept), "--topic", other)
+    assert_same(first, kept.events(topic=other))
+    replay(kept, "--from", oldest(kept), "--topic-suffix", ".again")
+    assert_same(first, kept.events(topic=kept.topic() + ".again"))
+    assert kept.events() == first
+
+
+def test_partitions_are_the_pinned_ones_though_the_topic_has_grown(kept):
+    three_commits(kept)
+    kept.kafka.add_partitions(kept.topic(), 6)
+    replay(kept, "--from", oldest(kept))
+    first, again = split(kept.events())
+    assert_same(first, again)
+
+
+def test_rows_that_cannot_be_published_are_quarantined_again(kept):
+    kept.psql("insert into outbox (aggregatetype, aggregateid, type, payload) values ('orders', 'k', '', '{}')")
+    kept.insert(1)
+    kept.drain()
+    run = replay(kept, "--from", oldest(kept), "--json")
+    first, again = split(kept.quarantined())
+    assert len(first) == len(again) == 1
+    assert first[0]["event"] == again[0]["event"] and first[0]["key"] == again[0]["key"]
+    assert {e["topic"] for e in json.loads(run.stdout)["by_type"]} == {kept.quarantine_topic, kept.topic()}
+
+
+# What only looks
+
+
+def test_a_dry_run_counts_and_writes_nothing(kept):
+    three_commits(kept)
+    topics, ends = kept.kafka.topics(), kept.kafka.end_offsets(kept.topic())
+    run = replay(kept, "--from", oldest(kept), "--dry-run")
+    out = run.stdout.decode()
+    assert "12  would be published" in out and f"12  {kept.topic()}  OrderPlaced" in out
+    assert (kept.kafka.topics(), kept.kafka.end_offsets(kept.topic())) == (topics, ends)
+
+
+def test_stdout_has_the_records(kept):
+    three_commits(kept)
+    run = replay(kept, "--from", oldest(kept), "--sink", "stdout")
+    lines = [json.loads(line) for line in run.stdout.decode().splitlines()]
+    first = kept.events()
+    assert sorted(line["headers"]["id"] for line in lines) == sorted(r["headers"]["id"] for r in first)
+    assert all("wf_replay" in line["headers"] for line in lines) and len(first) == 12
+
+
+# Exactly once
+
+
+@pytest.mark.parametrize("name", PUBLISHER + STARTING)
+def test_killed_at_each_moment_it_goes_on_and_doubles_nothing(kept, name):
+    for _ in range(5):
+        kept.insert(3)
+    kept.drain()
+    args = ["--from", oldest(kept)]
+    for hit in (1, 1, 2):
+        run = kept.start("replay", *args, failpoint=f"{name}=kill@{hit}")
+        if run.wait(60) == 0:
+            break
+        assert run.exit_code == -signal.SIGKILL and run.find("failpoint.hit", name=name), run.log_tail()
+    last = replay(kept, *args)
+    first, again = split(kept.events())
+    assert_same(first, again)
+    assert len({r["headers"]["wf_replay"] for r in again}) == 1
+    assert last.find("replay.done")
+
+
+def test_a_wide_transaction_is_split_and_gone_on_with(kept):
+    kept.insert_many(60_000, payload_bytes=500)
+    kept.insert(3)
+    kept.drain()
+    args = ["--from", oldest(kept), "--type", "OrderP*"]
+    run = kept.start("replay", *args, failpoint="publisher.after_commit=kill@2")
+    assert run.wait(60) == -signal.SIGKILL
+    replay(kept, *args)
+    first, again = split(kept.events())
+    assert len(first) == 60_003
+    assert_same(first, again)
+
+
+def test_finished_is_said_and_again_publishes_once_more(kept):
+    three_commits(kept)
+    args = ["--from", oldest(kept)]
+    replay(kept, *args)
+    run = replay(kept, *args)
+    assert b"is finished already: 12 records" in run.stdout and b"--again" in run.stdout
+    assert len(split(kept.events())[1]) == 12
+    replay(kept, *args, "--again")
+    again = split(kept.events())[1]
+    runs = {r["headers"]["wf_replay"] for r in again}
+    assert len(again) == 24 and len(runs) == 2 and any(r.endswith("-2") for r in runs)
+
+
+def test_the_bounds_are_those_of_the_first_start(kept):
+    three_commits(kept)
+    args = ["--from", oldest(kept)]
+    run = kept.start("replay", *args, failpoint="publisher.after_commit=kill@2")
+    run.wait(60)
+    kept.insert(5)
+    kept.drain()
+    replay(kept, *args)
+    first, again = split(kept.events())
+    assert (len(first), len(again)) == (17, 12)
+
+
+def test_beside_a_relay_that_runs(kept):
+    with kept.relay() as relay:
+        for _ in range(10):
+            kept.insert(5)
+        system.wait_for(lambda: len(kept.record_ids()) == 50, 30, "50 records")
+        run = kept.start("replay", "--from", oldest(kept))
+        for _ in range(10):
+            kept.insert(5)
+        run.expect_exit(0)
+        system.wait_for(lambda: len(split(kept.events())[0]) == 100, 30, "100 records")
+        assert relay.running and relay.count("relay.recovering") == 0
+    first, again = split(kept.events())
+    done = {r["headers"]["id"] for r in again}
+    assert len(done) == len(again) >= 50
+    assert_same([r for r in first if r["headers"]["id"] in done], again)
+
+
+def test_stopped_it_says_how_to_go_on(kept):
+    kept.insert_many(60_000, payload_bytes=500)
+    kept.drain()
+    pause = kept.dir / "pause"
+    run = kept.start("replay", "--from", oldest(kept), failpoint=f"publisher.after_commit=pause:{pause}")
+    system.wait_for(pause.exists, 30, "the pause")
+    run._signal(signal.SIGTERM)
+    pause.unlink()
+    run.expect_exit(1, 15)
+    assert "the same command goes on" in run.find("replay.failed")["remedy"]
+    replay(kept, "--from", oldest(kept))
+    first, again = split(kept.events())
+    assert_same(first, again)
+
+
+# What is refused
+
+
+def test_too_old_an_lsn_is_refused_with_the_oldest(kept):
+    a, b, c = three_commits(kept)
+    kept.psql(f"select pg_replication_slot_advance('{held(kept)}', '{c}')")
+    event = refused(replay(kept, "--from", b, code=3))
+    assert event["code"] == "replay_too_old" and oldest(kept) in event["error"] and oldest(kept) in event["remedy"]
+    assert not split(kept.events())[1]
+    replay(kept, "--from", c)
+    assert lsns(split(kept.events())[1]) == [c]
+
+
+def test_too_old_a_time_is_refused(kept):
+    a, b, c = three_commits(kept)
+    kept.psql(f"select pg_replication_slot_advance('{held(kept)}', '{c}')")
+    event = refused(replay(kept, "--from", "2026-01-01", code=3))
+    assert event["code"] == "replay_too_old" and oldest(kept) in event["remedy"]
+    assert not split(kept.events())[1]
+
+
+def test_what_is_left_of_a_run_was_lost(kept):
+    a, b, c = three_commits(kept)
+    run = kept.start("replay", "--from", a, failpoint="publisher.after_commit=kill")
+    run.wait(30)
+    kept.psql(f"select pg_replication_slot_advance('{held(kept)}', '{c}')")
+    event = refused(replay(kept, "--from", a, code=3))
+    assert event["code"] == "replay_too_old" and "interrupted" in event["error"]
+
+
+def test_two_at_once_are_refused(kept):
+    three_commits(kept)
+    pause = kept.dir / "pause"
+    run = kept.start("replay", "--from", oldest(kept), failpoint=f"publisher.after_produce=pause:{pause}")
+    system.wait_for(pause.exists, 30, "the pause")
+    second = replay(kept, "--from", oldest(kept), "--type", "Other", code=4)
+    assert "backend" in second.find("replay.fenced")["error"]
+    pause.unlink()
+    run.expect_exit(0)
+    assert len(split(kept.events())[1]) == 12
+
+
+def test_nothing_held_back_and_nothing_there(shop):
+    ready(shop)
+    run = shop.run("replay", "--from", "1h").expect_exit(2)
+    assert "postgres.replay" in run.find("replay.failed")["error"]
+    shop.config["postgres"]["replay"] = {"keep": "1h"}
+    shop.psql(f"select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = '{held(shop)}'")
+    assert refused(replay(shop, "--from", "1h", code=3))["code"] == "slot_missing"
+
+
+@pytest.mark.decoder("pgoutput")
+def test_another_publication_is_refused(kept):
+    three_commits(kept)
+    kept.psql("drop publication " + kept.publication)
+    kept.psql(f"create publication {kept.publication} for table outbox with (publish = 'insert')")
+    assert refused(replay(kept, "--from", oldest(kept), code=3))["code"] == "publication_changed"
+    assert not split(kept.events())[1]
+
+
+def test_a_lost_connection_is_made_anew(make_shop):
+    shop = make_shop(pg_proxy=True)
+    shop.config["postgres"]["replay"] = {"keep": "1h"}
+    ready(shop)
+    hold_back(shop)
+    for _ in range(5):
+        shop.insert(3)
+    shop.drain()
+    pause = shop.dir / "pause"
+    run = shop.start("replay", "--from", oldest(shop), failpoint=f"publisher.after_commit=pause:{pause}")
+    system.wait_for(pause.exists, 30, "the pause")
+    shop.postgres.terminate_slot_user(held(shop) + "_run")
+    pause.unlink()
+    run.expect_exit(0)
+    shop.wait_markers()
+    assert run.count("replay.recovering") <= 3
+    first, again = split(shop.events())
+    assert_same(first, again)
