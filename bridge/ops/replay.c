@@ -33,14 +33,15 @@ static void draw(struct view *view, int percent, uint64_t events, uint64_t per_s
   memset(cells, '.', BAR_CELLS);
   memset(cells, '#', (size_t)(percent * BAR_CELLS / 100));
   cells[BAR_CELLS] = '\0';
-  fprintf(stderr, "\r\033[K[%s] %3d %%  %" PRIu64 " events  %" PRIu64 "/s", cells, percent, events, per_second);
+  /* Ends where it began, so that a warning is written over it. */
+  fprintf(stderr, "\033[K[%s] %3d %%  %" PRIu64 " events  %" PRIu64 "/s\r", cells, percent, events, per_second);
   fflush(stderr);
   view->drawn = true;
 }
 
 static void clear_bar(struct view *view) {
   if (view->drawn)
-    fputs("\r\033[K", stderr);
+    fputs("\033[K", stderr);
   view->drawn = false;
 }
 
@@ -181,6 +182,8 @@ bool replay_command_run(const struct replay_command *command, const struct relay
                       .logged_ms = clock_monotonic_ms()};
   struct replay_settings settings = {
       .relay = relay, .request = command->request, .out_fd = STDOUT_FILENO, .report = show, .report_ctx = &view};
+  if (view.bar)
+    log_set_level(LOG_WARN); /* the bar says the rest */
   struct replay_outcome outcome;
   bool ok = replay_run(&settings, stop, &outcome, err);
   clear_bar(&view);

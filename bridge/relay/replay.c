@@ -102,23 +102,6 @@ static bool pause_ms(const struct replay *r, int64_t ms) {
   return true;
 }
 
-/* The held-back slot by itself, judged as a start judges the relay's. */
-static bool check_slot(const struct generation *g, const char *slot, struct error *err) {
-  if (!g->facts.admit.slot.exists) {
-    error_refuse(err, "slot_missing", "the replay slot %s does not exist", slot);
-    return error_remedy(err, "run `walferry init`: what is committed from then on can be replayed. What is older may "
-                             "still be in the outbox as rows");
-  }
-  if (admit_slot(&g->facts.admit, err))
-    return true;
-  if (err->code != NULL && strcmp(err->code, "slot_invalidated") == 0)
-    error_remedy(err,
-                 "what it held back is no longer in the WAL. SELECT pg_drop_replication_slot('%s'), then `walferry "
-                 "init` makes it anew; what is older may still be in the outbox as rows",
-                 slot);
-  return false;
-}
-
 /* Ordinary questions to both servers. */
 static bool look(struct replay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = &r->relay;
@@ -129,7 +112,8 @@ static bool look(struct replay *r, struct generation *g, struct error *err) {
     return false;
   r->let_in = true;
   if (!facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err) ||
-      !catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err) || !check_slot(g, s->slot, err) ||
+      !catalog_slot(g->conn, s->slot, &g->facts.admit.slot, err) ||
+      !retain_usable(s->slot, &g->facts.admit.slot, s->plugin, g->facts.admit.database, err) ||
       !facts_check_publication(&g->facts, s, err) || !go_on(r, err))
     return false;
   if (!publisher_reachable(r->relay_publisher, REACHABLE_TIMEOUT_MS, err) ||
@@ -217,17 +201,14 @@ static bool begin_run(struct replay *r, struct generation *g, const struct repla
   return ok;
 }
 
-/* Where a time lies in the WAL, as far as the history of the relay's position knows. */
-static bool read_window(const struct replay *r, const struct generation *g, struct replay_window *window,
-                        struct error *err) {
-  const struct replay_settings *s = r->settings;
-  *window = (struct replay_window){.retained = g->facts.admit.slot.confirmed_flush_lsn,
-                                   .published = replay_published(&g->relay)};
-  struct kafka_admin *admin = kafka_admin_new(&s->relay->publisher.kafka, err);
+/* Where times lie in the WAL, as far as the history of the relay's position knows. */
+static bool read_times(const struct replay *r, const struct generation *g, int64_t from_us,
+                       struct replay_window *window, struct error *err) {
+  const struct kafka_settings *kafka = &r->settings->relay->publisher.kafka;
+  struct kafka_admin *admin = kafka_admin_new(kafka, err);
   struct history history = {.count = 0};
-  bool ok =
-      admin != NULL && history_read(admin, &s->relay->publisher.kafka, publisher_position_topic(r->relay_publisher),
-                                    HISTORY_TIMEOUT_MS, &history, err);
+  bool ok = admin != NULL && history_read(admin, kafka, publisher_position_topic(r->relay_publisher),
+                                          HISTORY_TIMEOUT_MS, &r->stop->requested, &history, err);
   kafka_admin_free(admin);
   if (!ok)
     return false;
@@ -235,7 +216,6 @@ static bool read_window(const struct replay *r, const struct generation *g, stru
   for (int i = 0; i < history.count && window->retained_us == 0; i++)
     if (history.entries[i].lsn >= window->retained && strcmp(history.entries[i].system_id, system_id) == 0)
       window->retained_us = history.entries[i].at_us;
-  int64_t from_us = g->position.run.from_us != 0 ? g->position.run.from_us : s->request.from.us;
   const struct history_entry *before = from_us == 0 ? NULL : history_before(&history, from_us, system_id);
   if (before != NULL && before->lsn >= window->retained)
     window->start = before->lsn;
@@ -243,23 +223,38 @@ static bool read_window(const struct replay *r, const struct generation *g, stru
   return true;
 }
 
+/* Times are looked up only where they matter: for a run that begins at one, or to say what there is. */
+static bool read_window(const struct replay *r, const struct generation *g, bool resumed, struct replay_window *window,
+                        struct error *err) {
+  *window = (struct replay_window){.retained = g->facts.admit.slot.confirmed_flush_lsn,
+                                   .published = replay_published(&g->relay)};
+  const struct position *at = &g->position;
+  lsn_t start = resumed ? replay_run_start(at) : r->settings->request.from.lsn;
+  int64_t from_us = resumed ? at->run.from_us : r->settings->request.from.us;
+  bool begun = resumed && at->commit_lsn != 0;
+  if (start >= window->retained && (begun || from_us == 0))
+    return true;
+  return read_times(r, g, from_us, window, err);
+}
+
 /* Begins the run, or goes on with it. *over: it is finished already. */
 static bool settle_run(struct replay *r, struct generation *g, bool *over, struct error *err) {
-  struct replay_window window;
-  if (!read_window(r, g, &window, err))
-    return false;
-  *over = false;
   bool known = g->position.state == POSITION_SET;
-  if (known && g->position.run.finished && (r->begun || !r->settings->request.again)) {
-    *over = true;
+  bool resumed = known && !g->position.run.finished;
+  *over = known && !resumed && (r->begun || !r->settings->request.again);
+  if (*over) {
     r->outcome->was_finished = !r->begun;
-  } else if (known && !g->position.run.finished) {
-    if (!admit(g, r->relay.slot, publisher_position_topic(r->publisher), &g->position, err) ||
-        !replay_run_resume(&g->position, &window, err))
+  } else {
+    struct replay_window window;
+    if (!read_window(r, g, resumed, &window, err))
       return false;
-    r->unproven = g->position.commit_lsn == 0 && g->position.run.from_us != 0 && window.start == 0;
-  } else if (!begin_run(r, g, &window, err)) {
-    return false;
+    if (!resumed && !begin_run(r, g, &window, err))
+      return false;
+    if (resumed && (!admit(g, r->relay.slot, publisher_position_topic(r->publisher), &g->position, err) ||
+                    !replay_run_resume(&g->position, &window, err)))
+      return false;
+    if (resumed)
+      r->unproven = g->position.commit_lsn == 0 && g->position.run.from_us != 0 && window.start == 0;
   }
   if (!r->begun)
     r->outcome->records_before = g->position.run.records;

@@ -15,7 +15,7 @@ from harness.walferry import binary
 from . import bench as servers
 from . import contestants, drain, report
 
-PARTS = ("drain", "latency", "memory", "cpu", "restart", "huge", "inbox", "soak")
+PARTS = ("drain", "latency", "memory", "cpu", "restart", "huge", "replay", "inbox", "soak")
 ALL = tuple(part for part in PARTS if part != "soak")
 QUICK_ROWS = 4000
 QUICK_MARK = "QUICK: these figures mean nothing."
