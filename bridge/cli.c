@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bridge/base/clock.h"
+#include "bridge/base/jsontext.h"
 #include "bridge/base/moment.h"
 #include "bridge/base/number.h"
 #include "bridge/base/topic_name.h"
@@ -21,6 +22,7 @@ static const char program_help[] =
     "  check CONFIG    every precondition, with what to do where one fails\n"
     "  status CONFIG   slot, position, lag, who is active, quarantine\n"
     "  dlq CONFIG ...  list, show, replay or discard the inbox's dead letters\n"
+    "  position CONFIG ...  show or set where the relay goes on; where it stood, by the minute\n"
     "  drop CONFIG     remove slot, publication and position of an instance that is gone\n"
     "  explain CODE    what a refusal or error code means and what to do\n"
     "\n"
@@ -184,6 +186,32 @@ static const char dlq_help[] =
     "\n"
     "Example: walferry dlq shop.yaml replay --type 'Rental*' --since 2h\n";
 
+static const char position_help[] =
+    "usage: walferry position CONFIG show [--json]\n"
+    "       walferry position CONFIG history [--json]\n"
+    "       walferry position CONFIG set LSN|new [--confirm NAME] [--reason TEXT] [--log-format text|json]\n"
+    "\n"
+    "Where the relay stands: the record in Kafka up to which everything is published.\n"
+    "\n"
+    "  show      the record, the slot beside it and the held-back slot, and how far they are apart\n"
+    "  history   where it stood: each minute of the window in which something was published (postgres.replay.keep, or\n"
+    "            a day), and what operators set. Reads the position topic from its beginning\n"
+    "  set       the way out of a refusal: transactions whose commit lies before LSN count as published from now on,\n"
+    "            those behind it are published. First it says how many events will be repeated or skipped, counted by\n"
+    "            streaming a copy of the slot; without --confirm that is all, and the exit code is 2. Refused while "
+    "an\n"
+    "            instance runs (exit code 4). LSN is at least where the slot stands: what lies before is sent again "
+    "by\n"
+    "            walferry replay. set new: where the slot is gone, the next one that init makes is where it goes on\n"
+    "\n"
+    "  --confirm NAME   of set: the config's name, to show that this one is meant\n"
+    "  --reason TEXT    of set: kept with who did it and when, for show and history\n"
+    "  --json           show: one object; history: an object a line\n"
+    "\n"
+    "show and history change nothing and may be run at any time.\n"
+    "\n"
+    "Example: walferry position shop.yaml set 0/16B3748 --confirm shop --reason 'slot was recreated, ticket 4711'\n";
+
 static const char drop_help[] =
     "usage: walferry drop CONFIG --confirm NAME [--log-format text|json]\n"
     "\n"
@@ -207,15 +235,11 @@ static const struct {
   const char *name;
   enum command command;
   const char *help;
-} commands[] = {{"relay", COMMAND_RELAY, relay_help},
-                {"replay", COMMAND_REPLAY, replay_help},
-                {"inbox", COMMAND_INBOX, inbox_help},
-                {"init", COMMAND_INIT, init_help},
-                {"check", COMMAND_CHECK, check_help},
-                {"status", COMMAND_STATUS, status_help},
-                {"dlq", COMMAND_DLQ, dlq_help},
-                {"drop", COMMAND_DROP, drop_help},
-                {"explain", COMMAND_EXPLAIN, explain_help}};
+} commands[] = {{"relay", COMMAND_RELAY, relay_help}, {"replay", COMMAND_REPLAY, replay_help},
+                {"inbox", COMMAND_INBOX, inbox_help}, {"init", COMMAND_INIT, init_help},
+                {"check", COMMAND_CHECK, check_help}, {"status", COMMAND_STATUS, status_help},
+                {"dlq", COMMAND_DLQ, dlq_help},       {"position", COMMAND_POSITION, position_help},
+                {"drop", COMMAND_DROP, drop_help},    {"explain", COMMAND_EXPLAIN, explain_help}};
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
 const char *cli_command_name(enum command command) {
@@ -260,6 +284,7 @@ enum option_id {
   OPTION_TOPIC,
   OPTION_TOPIC_SUFFIX,
   OPTION_AGAIN,
+  OPTION_REASON,
   OPTION_END
 };
 
@@ -289,6 +314,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, OPTION_
                                              {"topic", required_argument, NULL, OPTION_TOPIC},
                                              {"topic-suffix", required_argument, NULL, OPTION_TOPIC_SUFFIX},
                                              {"again", no_argument, NULL, OPTION_AGAIN},
+                                             {"reason", required_argument, NULL, OPTION_REASON},
                                              {NULL, 0, NULL, 0}};
 
 /* Which command takes which option, besides those that all take. */
@@ -296,22 +322,24 @@ static const struct {
   enum option_id option;
   enum command command;
 } taken_by[] = {
-    {OPTION_UNTIL, COMMAND_RELAY},    {OPTION_UNTIL_END, COMMAND_INBOX},
-    {OPTION_ADOPT, COMMAND_RELAY},    {OPTION_SINK, COMMAND_RELAY},
-    {OPTION_DRY_RUN, COMMAND_RELAY},  {OPTION_PRINT, COMMAND_INIT},
-    {OPTION_ADMIN, COMMAND_INIT},     {OPTION_JSON, COMMAND_CHECK},
-    {OPTION_JSON, COMMAND_STATUS},    {OPTION_CONFIRM, COMMAND_DROP},
-    {OPTION_UNTIL, COMMAND_DLQ},      {OPTION_DRY_RUN, COMMAND_DLQ},
-    {OPTION_JSON, COMMAND_DLQ},       {OPTION_CONFIRM, COMMAND_DLQ},
-    {OPTION_ID, COMMAND_DLQ},         {OPTION_TYPE, COMMAND_DLQ},
-    {OPTION_CODE, COMMAND_DLQ},       {OPTION_SINCE, COMMAND_DLQ},
-    {OPTION_STATE, COMMAND_DLQ},      {OPTION_ALL, COMMAND_DLQ},
-    {OPTION_LIMIT, COMMAND_DLQ},      {OPTION_MAX_PER_SECOND, COMMAND_DLQ},
-    {OPTION_FROM_TOPIC, COMMAND_DLQ}, {OPTION_FROM, COMMAND_REPLAY},
-    {OPTION_TO, COMMAND_REPLAY},      {OPTION_TYPE, COMMAND_REPLAY},
-    {OPTION_TOPIC, COMMAND_REPLAY},   {OPTION_TOPIC_SUFFIX, COMMAND_REPLAY},
-    {OPTION_SINK, COMMAND_REPLAY},    {OPTION_DRY_RUN, COMMAND_REPLAY},
-    {OPTION_AGAIN, COMMAND_REPLAY},   {OPTION_JSON, COMMAND_REPLAY},
+    {OPTION_UNTIL, COMMAND_RELAY},     {OPTION_UNTIL_END, COMMAND_INBOX},
+    {OPTION_ADOPT, COMMAND_RELAY},     {OPTION_SINK, COMMAND_RELAY},
+    {OPTION_DRY_RUN, COMMAND_RELAY},   {OPTION_PRINT, COMMAND_INIT},
+    {OPTION_ADMIN, COMMAND_INIT},      {OPTION_JSON, COMMAND_CHECK},
+    {OPTION_JSON, COMMAND_STATUS},     {OPTION_CONFIRM, COMMAND_DROP},
+    {OPTION_UNTIL, COMMAND_DLQ},       {OPTION_DRY_RUN, COMMAND_DLQ},
+    {OPTION_JSON, COMMAND_DLQ},        {OPTION_CONFIRM, COMMAND_DLQ},
+    {OPTION_ID, COMMAND_DLQ},          {OPTION_TYPE, COMMAND_DLQ},
+    {OPTION_CODE, COMMAND_DLQ},        {OPTION_SINCE, COMMAND_DLQ},
+    {OPTION_STATE, COMMAND_DLQ},       {OPTION_ALL, COMMAND_DLQ},
+    {OPTION_LIMIT, COMMAND_DLQ},       {OPTION_MAX_PER_SECOND, COMMAND_DLQ},
+    {OPTION_FROM_TOPIC, COMMAND_DLQ},  {OPTION_FROM, COMMAND_REPLAY},
+    {OPTION_TO, COMMAND_REPLAY},       {OPTION_TYPE, COMMAND_REPLAY},
+    {OPTION_TOPIC, COMMAND_REPLAY},    {OPTION_TOPIC_SUFFIX, COMMAND_REPLAY},
+    {OPTION_SINK, COMMAND_REPLAY},     {OPTION_DRY_RUN, COMMAND_REPLAY},
+    {OPTION_AGAIN, COMMAND_REPLAY},    {OPTION_JSON, COMMAND_REPLAY},
+    {OPTION_JSON, COMMAND_POSITION},   {OPTION_CONFIRM, COMMAND_POSITION},
+    {OPTION_REASON, COMMAND_POSITION},
 };
 
 #define BIT(option) (1u << (option))
@@ -446,6 +474,10 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
   case OPTION_AGAIN:
     cli->replay.request.again = true;
     return true;
+  case OPTION_REASON:
+    cli->position.reason = value;
+    return (strlen(value) <= POSITION_REASON_MAX && utf8_valid(slice_of(value))) ||
+           usage(err, "--reason takes up to 255 bytes of UTF-8, not", value);
   case OPTION_END:
     break;
   }
@@ -546,6 +578,17 @@ static bool check_replay(struct cli *cli, struct error *err) {
          usage(err, "nothing is remembered of a run that publishes nothing, so it needs no", "--again");
 }
 
+/* What the verbs of position do not want. */
+static bool check_position(struct cli *cli, unsigned given, struct error *err) {
+  bool set = cli->position.verb == POSITION_VERB_SET;
+  cli->position.json = cli->json;
+  cli->position.confirm = cli->confirm;
+  if (set)
+    return !cli->json || usage(err, "position set does not take", "--json");
+  return (given & (BIT(OPTION_CONFIRM) | BIT(OPTION_REASON))) == 0 ||
+         usage(err, "--confirm and --reason go with set, not with", "position show or history");
+}
+
 /* Options that the command does not take, and those that do not go together. */
 static bool check_options(struct cli *cli, unsigned given, struct error *err) {
   for (int id = OPTION_HELP; id < OPTION_END; id++) {
@@ -558,6 +601,8 @@ static bool check_options(struct cli *cli, unsigned given, struct error *err) {
     return check_dlq(cli, given, err);
   if (cli->command == COMMAND_REPLAY)
     return check_replay(cli, err);
+  if (cli->command == COMMAND_POSITION)
+    return check_position(cli, given, err);
   if (!check_until(cli, err))
     return false;
   if (cli->adopt_slot && (cli->sink_stdout || cli->dry_run > 0))
@@ -578,6 +623,27 @@ static bool take_verb(struct cli *cli, const char *word, struct error *err) {
   return cli->dlq.verb != 0 || usage(err, "dlq does list, show, replay or discard, not", word);
 }
 
+/* Behind the config file of position: show, history, or set and where to. */
+static bool take_position(struct cli *cli, int count, char **words, struct error *err) {
+  static const char *const names[] = {"show", "history", "set"};
+  struct position_request *p = &cli->position;
+  if (count == 0)
+    return usage(err, "what to do is missing behind the config file", "show, history or set");
+  for (int i = 0; i < 3; i++)
+    if (strcmp(names[i], words[0]) == 0)
+      p->verb = (enum position_verb)(POSITION_VERB_SHOW + i);
+  if (p->verb == 0)
+    return usage(err, "position does show, history or set, not", words[0]);
+  int wanted = p->verb == POSITION_VERB_SET ? 2 : 1;
+  if (count > wanted)
+    return usage(err, "not understood", words[wanted]);
+  if (count < wanted)
+    return usage(err, "set needs to know where to", "an LSN such as 0/16B3748, or new");
+  p->target = wanted == 2 ? words[1] : NULL;
+  return wanted == 1 || strcmp(p->target, "new") == 0 || (lsn_parse(slice_of(p->target), &p->lsn) && p->lsn != 0) ||
+         usage(err, "set takes an LSN such as 0/16B3748, or new, not", p->target);
+}
+
 /* What stands behind the command: a config file, for dlq then what to do, or for explain a code. */
 static bool take_operand(struct cli *cli, int count, char **words, struct error *err) {
   if (cli->command == COMMAND_EXPLAIN) {
@@ -592,6 +658,8 @@ static bool take_operand(struct cli *cli, int count, char **words, struct error 
       return usage(err, "what to do is missing behind the config file", "list, show, replay or discard");
     return take_verb(cli, words[1], err) && (count == 2 || usage(err, "not understood", words[2]));
   }
+  if (cli->command == COMMAND_POSITION)
+    return take_position(cli, count - 1, words + 1, err);
   return count == 1 || usage(err, "one config file at a time; not understood", words[1]);
 }
 
@@ -644,6 +712,7 @@ bool cli_parse(int argc, char **argv, struct cli *cli, struct error *err) {
     return true;
   }
   if (optind >= argc)
-    return usage(err, "a command is missing", "relay, replay, inbox, init, check, status, dlq, drop or explain");
+    return usage(err, "a command is missing",
+                 "relay, replay, inbox, init, check, status, dlq, position, drop or explain");
   return take_operand(cli, argc - optind - 1, argv + optind + 1, err) && check_options(cli, given, err);
 }

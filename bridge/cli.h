@@ -8,6 +8,7 @@
 #include "bridge/base/error.h"
 #include "bridge/base/log.h"
 #include "bridge/ops/dlq.h"
+#include "bridge/ops/position.h"
 #include "bridge/ops/replay.h"
 
 #define CLI_TYPES_MAX 64
@@ -22,6 +23,7 @@ enum command {
   COMMAND_CHECK,
   COMMAND_STATUS,
   COMMAND_DLQ,
+  COMMAND_POSITION,
   COMMAND_DROP,
   COMMAND_EXPLAIN
 };
@@ -38,13 +40,14 @@ struct cli {
   int64_t dry_run;         /* relay: so many events to stdout; 0: not asked for */
   bool print;              /* init */
   const char *admin;       /* init: conninfo, or NULL */
-  bool json;               /* check, status, dlq, replay */
-  const char *confirm;     /* drop: the instance's name, or NULL */
+  bool json;               /* check, status, dlq, replay, position */
+  const char *confirm;     /* drop, position: the instance's name, or NULL */
   bool all;                /* dlq */
   struct dlq_settings dlq; /* dlq: complete */
   const char *from, *to;   /* replay: as they were given */
   const char *types[CLI_TYPES_MAX];
-  struct replay_command replay; /* replay: complete */
+  struct replay_command replay;     /* replay: complete */
+  struct position_request position; /* position: complete */
   bool log_format_given;
   enum log_format log_format;
 };

@@ -117,6 +117,7 @@ static bool run_init(const struct cli *cli, const struct config *config, const s
 static bool need_sections(const struct cli *cli, const struct config *config, struct error *err) {
   switch (cli->command) {
   case COMMAND_RELAY:
+  case COMMAND_POSITION:
   case COMMAND_REPLAY:
     return settings_need_relay(config, err);
   case COMMAND_DROP:
@@ -172,6 +173,9 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
   case COMMAND_DLQ:
     ok = cli->dlq.from_topic != NULL ? dlq_topic_run(&cli->dlq, &settings.kafka, &stop, stdout, err)
                                      : dlq_run(&cli->dlq, &settings.inbox, &stop, stdout, err);
+    break;
+  case COMMAND_POSITION:
+    ok = position_run(&cli->position, cli->config_path, &settings.relay, &stop, stdout, err);
     break;
   case COMMAND_INBOX:
     ok = run_inbox(cli, config, &settings, &stop, err);
@@ -233,6 +237,7 @@ int main(int argc, char **argv) {
   case COMMAND_CHECK:
   case COMMAND_STATUS:
   case COMMAND_DLQ:
+  case COMMAND_POSITION:
   case COMMAND_DROP:
     return run(&cli, &err);
   case COMMAND_EXPLAIN:

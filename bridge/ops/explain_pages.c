@@ -8,14 +8,20 @@
 #define COMPARE_IDS                                                                                                    \
   "  SELECT id FROM outbox;\n"                                                                                         \
   "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -X isolation.level=read_committed -f '%h\\n'\n"
-#define DROP_POSITION "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --delete --topic walferry.position.shop\n"
-/* These two end without a line break: a sentence may follow. */
-#define ADOPT_SLOT                                                                                                     \
-  DROP_POSITION "  walferry relay shop.yaml --adopt-slot --until now\n"                                                \
-                "It goes on from where the slot stands: what was published behind that point\n"                        \
-                "comes again, what lies before it and was not published never does."
+/* These end without a line break: a sentence may follow. */
+#define SET_POSITION                                                                                                   \
+  "  walferry position shop.yaml show      where position and slot stand\n"                                            \
+  "  walferry position shop.yaml set LSN   says what would be skipped and repeated\n"                                  \
+  "  walferry position shop.yaml set LSN --confirm shop --reason 'why'\n"                                              \
+  "with the LSN where the slot stands, or one behind it: what is committed from\n"                                     \
+  "there on is published, what lies before it and was not published never is."
 #define START_AFRESH                                                                                                   \
-  "  SELECT pg_drop_replication_slot('walferry_shop');   -- if it is still there\n" DROP_POSITION                      \
+  "  SELECT pg_drop_replication_slot('walferry_shop');   -- if it is still there\n"                                    \
+  "With a held-back slot (postgres.replay) that reaches back to the position, this\n"                                  \
+  "makes the slot anew of it, and nothing is lost:\n"                                                                  \
+  "  walferry init shop.yaml\n"                                                                                        \
+  "Without one, it refuses as the relay does. Then go on with a new slot:\n"                                \
+  "  walferry position shop.yaml set new --confirm shop --reason 'why'\n"                                              \
   "  walferry init shop.yaml\n"                                                                                        \
   "and insert the rows of the gap into the outbox again, with new ids or, if your\n"                                   \
   "consumers drop repeats by id, with their own."
@@ -64,7 +70,7 @@ const struct explain_page explain_refusals[] = {
      "  SELECT 'public.outbox'::regclass::oid;\n"
      "  walferry status shop.yaml      how far the old table was published\n",
      "See whether the rows of the new table are events of this instance. Then go on\n"
-     "knowingly, once, and from then on without the option:\n" ADOPT_SLOT "\n"},
+     "knowingly:\n" SET_POSITION "\n"},
     {"partition_unknown", EXPLAIN_REFUSAL,
      "with wal2json: rows of a table that is gone, perhaps a partition of the outbox",
      "wal2json names partitions, not their root. The rows come from a table that has\n"
@@ -82,8 +88,7 @@ const struct explain_page explain_refusals[] = {
      "  walferry init shop.yaml\n"
      "Later: create it again with `walferry init`. Find what is missing: compare the\n"
      "ids of the outbox with those in the topic,\n" COMPARE_IDS
-     "(the header `id`). Then go on knowingly, once, and from then on without the\n"
-     "option:\n" ADOPT_SLOT "\n"},
+     "(the header `id`). Then go on knowingly:\n" SET_POSITION "\n"},
     {"publication_incomplete", EXPLAIN_REFUSAL, "the publication does not send every row of the tables",
      "It publishes no inserts, a table is not in it, a row filter keeps rows back, a\n"
      "table is unlogged, or a partition is named where its root is published or the\n"
@@ -104,8 +109,7 @@ const struct explain_page explain_refusals[] = {
      "  SELECT oid, * FROM pg_publication WHERE pubname = 'walferry_shop';\n"
      "  SELECT * FROM pg_publication_rel;\n",
      "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
-     "(the header `id`). Then go on knowingly, once, and from then on without the\n"
-     "option:\n" ADOPT_SLOT "\n"},
+     "(the header `id`). Then go on knowingly:\n" SET_POSITION "\n"},
     {"column_missing", EXPLAIN_REFUSAL, "a column that is needed is not sent",
      "The table has lost it, or never had it, or a column list of the publication\n"
      "leaves it out. What is written meanwhile is kept by the slot.\n",
@@ -133,17 +137,16 @@ const struct explain_page explain_refusals[] = {
      SLOT_ROW STATUS "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop\n",
      "Is kafka.brokers the right cluster? If the position topic can be brought back,\n"
      "bring it back. If the slot is new and was made for walferry, or if the topic is\n"
-     "lost for good, go on from the slot:\n"
-     "  walferry relay shop.yaml --adopt-slot --until now\n"
-     "What was published behind the slot's position comes again.\n"},
+     "lost for good, go on from the slot, or from an LSN behind it:\n"
+     "  walferry relay shop.yaml --adopt-slot --until now\n" SET_POSITION "\n"
+     "What was published behind that point comes again.\n"},
     {"slot_advanced", EXPLAIN_REFUSAL, "the slot is ahead of the stored position",
      "Somebody else moved it (pg_replication_slot_advance, or a consumer such as\n"
      "pg_recvlogical read from it), or it was dropped and created again. What was\n"
      "committed between the two may be missing in Kafka.\n",
      SLOT_ROW STATUS,
      "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
-     "(the header `id`). Then go on knowingly, once, and from then on without the\n"
-     "option:\n" ADOPT_SLOT "\n"},
+     "(the header `id`). Then go on knowingly:\n" SET_POSITION "\n"},
     {"slot_active", EXPLAIN_REFUSAL, "drop: somebody reads the slot",
      "`walferry drop` removes nothing under the hands of a reader. The refusal names\n"
      "backend, application_name and role.\n",
@@ -183,8 +186,11 @@ const struct explain_page explain_refusals[] = {
      "  SELECT system_identifier FROM pg_control_system();\n"
      "  walferry status shop.yaml --json      position.system_id\n",
      "Wrong server: correct postgres.conninfo. Two databases with one name: give each\n"
-     "its own `name`. After pg_upgrade or a restored dump, before the writers start:\n" DROP_POSITION
-     "  walferry init shop.yaml\n"},
+     "its own `name`. After pg_upgrade or a restored dump there is no slot yet; before\n"
+     "the writers start:\n"
+     "  walferry position shop.yaml set new --confirm shop --reason 'pg_upgrade'\n"
+     "  walferry init shop.yaml\n"
+     "With a slot there already, as after a restored disk image:\n" SET_POSITION "\n"},
     {"instance_conflict", EXPLAIN_REFUSAL, "the stored position belongs to another database or slot",
      "An instance name stands for one database and one slot; its position topic and\n"
      "its transactional id carry the name. Two configs use the same one, or slot or\n"
@@ -198,15 +204,13 @@ const struct explain_page explain_refusals[] = {
      "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -f '%h\\n'      the header wf_lsn of the newest records\n",
      "Connect to the server that descends from the one read last, if there is one.\n"
      "Otherwise the failover has lost commits: decide with the owners of the data what\n"
-     "is true, and undo in the consumers what never happened. Then go on knowingly,\n"
-     "once, and from then on without the option:\n" ADOPT_SLOT "\n"},
+     "is true, and undo in the consumers what never happened. Then go on knowingly:\n" SET_POSITION "\n"},
     {"server_behind", EXPLAIN_REFUSAL, "the server's WAL ends before the stored position",
      "The database was restored from an older backup or disk image, or conninfo leads\n"
      "to a copy that lags behind.\n",
      "  SELECT pg_is_in_recovery(), pg_current_wal_flush_lsn();\n" STATUS,
      "Connect to the right server. If the database was rolled back indeed: Kafka has\n"
-     "events that it does not know any more; see what they are. Then go on knowingly,\n"
-     "once, and from then on without the option:\n" ADOPT_SLOT "\n"},
+     "events that it does not know any more; see what they are. Then go on knowingly:\n" SET_POSITION "\n"},
     {"history_rewritten", EXPLAIN_REFUSAL, "the server does not send the last published transaction again",
      "The slot stands before the transaction that was published last, so the server\n"
      "must send that one first, with the same commit LSN, xid and time. It sent\n"
@@ -215,7 +219,7 @@ const struct explain_page explain_refusals[] = {
      STATUS "  the refusal itself: what was expected, and what came\n",
      "As with server_behind: Kafka has events that this database does not have.\n"
      "Compare the two, and correct what consumers took from them. Then go on\n"
-     "knowingly, once, and from then on without the option:\n" ADOPT_SLOT "\n"},
+     "knowingly:\n" SET_POSITION "\n"},
     {"resume_mismatch", EXPLAIN_REFUSAL, "a half-published transaction comes again, but not as it was",
      "A large transaction was published in parts. On the way through it again, the\n"
      "rows are others, or tables, prefixes or the decoder were changed: the place to\n"
@@ -297,10 +301,9 @@ const struct explain_page explain_refusals[] = {
      "walsender ends with XX000 or 54000 at the same place again and again.\n",
      "  the server's log, for the walsender's error\n"
      "  SELECT id, octet_length(payload::text) FROM outbox ORDER BY 2 DESC LIMIT 5;\n",
-     "Stop walferry. Note the rows of that transaction. Move the slot past it, to an\n"
-     "LSN behind its commit (here: everything that is in the WAL now):\n"
-     "  SELECT pg_replication_slot_advance('walferry_shop', pg_current_wal_lsn());\n"
-     "Then go on knowingly, once, and from then on without the option:\n" ADOPT_SLOT " Whatever else\n"
+     "Stop walferry. Note the rows of that transaction. Give an LSN behind its commit:\n"
+     "  SELECT pg_current_wal_lsn();      behind everything that is in the WAL now\n"
+     "Then go on knowingly:\n" SET_POSITION " Whatever else\n"
      "was committed in between is skipped too: find it, and insert it again. Keep such\n"
      "rows out from now on:\n"
      "  ALTER TABLE outbox ADD CONSTRAINT payload_size CHECK (octet_length(payload::text) <= 67108864);\n"},

@@ -253,7 +253,11 @@ static bool make_replay_topic(const struct relay_settings *relay, const struct s
 static bool make_position(const struct relay_settings *relay, const struct stop *stop, FILE *out, struct error *err) {
   struct relay_settings with_create = *relay;
   with_create.create = true;
-  bool created;
+  bool created, restored;
+  if (!retain_restore(relay, stop, &restored, err))
+    return false;
+  if (restored)
+    fprintf(out, "ok  slot %s made of the held-back one: nothing is lost\n", relay->slot);
   if (!relay_establish(&with_create, stop, &created, err))
     return false;
   fprintf(out, "ok  slot %s and its position%s\n", relay->slot, created ? "" : " (were there)");

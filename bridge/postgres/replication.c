@@ -153,8 +153,9 @@ static bool refuse_slot_invalidated(struct error *err) {
   reclassify(err, ERROR_REFUSED, "slot_invalidated");
   return error_remedy(err,
                       "the server gave up the WAL that this slot needs, so events behind the stored position can no "
-                      "longer be streamed: find them in the outbox. Then drop the slot, delete the position topic, "
-                      "and run `walferry init`");
+                      "longer be streamed. Drop it; then `walferry init` makes it anew of a held-back one "
+                      "(postgres.replay), and nothing is lost. Without one: find them in the outbox, then walferry "
+                      "position CONFIG set new --confirm NAME and `walferry init`");
 }
 
 /* Failures that creating a slot and starting to stream have in common: the plugin, and the server's set-up. */
@@ -263,7 +264,8 @@ static bool fail_start(const struct replication *rep, const PGresult *result, co
     reclassify(err, ERROR_REFUSED, "slot_missing");
     error_remedy(err,
                  "somebody dropped the slot: events committed since the stored position can no longer be streamed; "
-                 "find them in the outbox. To start anew, delete the position topic and run `walferry init`");
+                 "find them in the outbox. `walferry init` makes it anew of a held-back one (postgres.replay); without "
+                 "one: walferry position CONFIG set new --confirm NAME, then `walferry init`");
   } else if (strcmp(state, "55000") == 0 && (mentions(result, "can no longer") || mentions(result, "invalidated") ||
                                              mentions(result, "cannot read from logical replication slot"))) {
     /* 15: "cannot read from logical replication slot", 16 and 17: "can no longer get changes from", 18: "can no longer

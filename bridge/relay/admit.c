@@ -9,8 +9,19 @@
 #include "bridge/base/memory.h"
 #include "decoders/decoder.h"
 
-static const char readopt[] = "To go on from the slot as it is, knowing what was missed, delete the position topic and "
-                              "start once with --adopt-slot";
+struct way_on {
+  char text[240];
+};
+
+/* The deliberate way out, as a sentence with the command. */
+static struct way_on way_on(const struct admit_facts *f) {
+  struct way_on way;
+  snprintf(way.text, sizeof way.text,
+           "To go on knowing what is missed or repeated: walferry position CONFIG set %s --confirm NAME; without "
+           "--confirm it says what that would be",
+           f->slot.exists ? lsn_format(f->slot.confirmed_flush_lsn).text : "new");
+  return way;
+}
 
 static uint32_t entry_oid(const struct position *p, const char *origin) {
   for (int i = 0; i < p->table_count; i++)
@@ -45,7 +56,7 @@ bool admit_owner(const struct admit_facts *f, const struct position *p, struct e
                  "the position in %s belongs to the Postgres cluster with system identifier %s, but this server is %s",
                  f->position_topic, p->system_id, f->identity.system_id);
     return error_remedy(err, "point postgres.conninfo at the right cluster, or give this instance another name. %s",
-                        readopt);
+                        way_on(f).text);
   }
   if (p->database_oid != f->database_oid || strcmp(p->slot, f->slot_name) != 0) {
     error_refuse(err, "instance_conflict",
@@ -67,8 +78,12 @@ bool admit_slot(const struct admit_facts *f, struct error *err) {
   if (strcmp(s->wal_status, "lost") == 0 || s->invalidation_reason[0] != '\0') {
     error_refuse(err, "slot_invalidated", "slot %s was invalidated by the server (wal_status %s, reason %s)",
                  f->slot_name, s->wal_status, s->invalidation_reason[0] != '\0' ? s->invalidation_reason : "not given");
-    return error_remedy(err, "events since the position are no longer in the WAL. Drop the slot, delete the position "
-                             "topic, run `walferry init` again, and send the rows still in the outbox anew");
+    return error_remedy(err,
+                        "drop it: SELECT pg_drop_replication_slot('%s'). Then `walferry init` makes it anew of the "
+                        "held-back slot (postgres.replay), and nothing is lost. Without one, the events since the "
+                        "position are no longer in the WAL: walferry position CONFIG set new --confirm NAME, then "
+                        "`walferry init`, and send the rows still in the outbox anew",
+                        f->slot_name);
   }
   if (!s->logical || s->temporary || s->two_phase || strcmp(s->plugin, f->plugin) != 0 ||
       strcmp(s->database, f->database) != 0) {
@@ -97,7 +112,7 @@ static bool check_tables_same(const struct admit_facts *f, const struct position
     } else if (!same) {
       error_refuse(err, "table_changed", "table %s was dropped and created again (OID %" PRIu32 ", was %" PRIu32 ")",
                    origin, t->entry_oid, before);
-      error_remedy(err, "rows of the new table may be other events than those of the old one. %s", readopt);
+      error_remedy(err, "rows of the new table may be other events than those of the old one. %s", way_on(f).text);
     }
     free(origin);
     if (!same)
@@ -114,13 +129,13 @@ static bool check_publication_same(const struct admit_facts *f, const struct pos
     return error_remedy(err,
                         "rows committed while it was missing are not sent. Create it again with `walferry init` and "
                         "find those rows in the outbox. %s",
-                        readopt);
+                        way_on(f).text);
   }
   if (f->publication->oid != p->publication_oid) {
     error_refuse(err, "publication_changed",
                  "publication %s was dropped and created again (OID %" PRIu32 ", was %" PRIu32 ")", f->publication_name,
                  f->publication->oid, p->publication_oid);
-    return error_remedy(err, "rows committed in between are not sent: find them in the outbox. %s", readopt);
+    return error_remedy(err, "rows committed in between are not sent: find them in the outbox. %s", way_on(f).text);
   }
   for (int i = 0; i < f->publication->table_count; i++) {
     const struct catalog_publication_table *t = &f->publication->tables[i];
@@ -130,7 +145,7 @@ static bool check_publication_same(const struct admit_facts *f, const struct pos
     if (!same) {
       error_refuse(err, "publication_changed", "table %s was %s publication %s since the position was written", origin,
                    t->entry_oid == 0 ? "taken out of" : "taken out of and added again to", f->publication_name);
-      error_remedy(err, "rows committed while it was out are not sent: find them in the outbox. %s", readopt);
+      error_remedy(err, "rows committed while it was out are not sent: find them in the outbox. %s", way_on(f).text);
     }
     free(origin);
     if (!same)
@@ -154,14 +169,15 @@ static bool check_timeline(const struct admit_facts *f, const struct position *p
                  "the position is on timeline %" PRIu32
                  ", which is not in the history of this server (timeline %" PRIu32 ")",
                  p->timeline, f->identity.timeline);
-    return error_remedy(
-        err, "this server does not descend from the one that was read last; connect to one that does. %s", readopt);
+    return error_remedy(err,
+                        "this server does not descend from the one that was read last; connect to one that does. %s",
+                        way_on(f).text);
   }
   if (end > f->ancestor_end) {
     error_refuse(err, "timeline_diverged",
                  "the server left timeline %" PRIu32 " at %s, but events up to %s of it are in Kafka", p->timeline,
                  lsn_format(f->ancestor_end).text, lsn_format(end).text);
-    return error_remedy(err, "Kafka has events that this server lost in the failover. %s", readopt);
+    return error_remedy(err, "Kafka has events that this server lost in the failover. %s", way_on(f).text);
   }
   if (*idle > f->ancestor_end)
     *idle = f->ancestor_end;
@@ -175,15 +191,16 @@ static bool check_progress(const struct admit_facts *f, const struct position *p
     error_refuse(err, "server_behind", "the server's WAL ends at %s, but the position is at %s",
                  lsn_format(f->identity.flush_lsn).text, lsn_format(needed).text);
     return error_remedy(err, "the database was restored from an older backup or image, or this is a lagging copy. %s",
-                        readopt);
+                        way_on(f).text);
   }
   if (f->slot.confirmed_flush_lsn > ack) {
     error_refuse(err, "slot_advanced",
                  "slot %s stands at %s, ahead of the position %s: it was dropped and created again, or advanced by "
                  "somebody else",
                  f->slot_name, lsn_format(f->slot.confirmed_flush_lsn).text, lsn_format(ack).text);
-    return error_remedy(
-        err, "events committed between the two may not have been published: find them in the outbox. %s", readopt);
+    return error_remedy(err,
+                        "events committed between the two may not have been published: find them in the outbox. %s",
+                        way_on(f).text);
   }
   if (p->commit_lsn != 0 && !p->complete && p->fingerprint != f->fingerprint) {
     error_refuse(err, "resume_mismatch",
@@ -229,7 +246,8 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
                  f->position_topic);
     return error_remedy(err,
                         "if the position topic was lost, bring it back. If the slot is new and was made for walferry, "
-                        "start once with --adopt-slot: it goes on from %s, and nothing before that is published",
+                        "start once with --adopt-slot, or say from where to go on: walferry position CONFIG set %s "
+                        "--confirm NAME; nothing before that is published",
                         lsn_format(f->slot.confirmed_flush_lsn).text);
   }
   position->state = POSITION_SET;
@@ -246,8 +264,10 @@ bool admit_creation(const struct admit_facts *f, const struct position *position
       return false;
     error_refuse(err, "slot_missing", "slot %s is gone, but %s holds a position (%s)", f->slot_name, f->position_topic,
                  lsn_format(position_ack_lsn(position)).text);
-    return error_remedy(err, "events committed since that position can no longer be streamed: find them in the outbox. "
-                             "To start anew, delete the position topic and run `walferry init`");
+    return error_remedy(err,
+                        "`walferry init` makes it anew of the held-back slot (postgres.replay), and nothing is lost. "
+                        "Without one, events committed since that position can no longer be streamed: find them in the "
+                        "outbox, then walferry position CONFIG set new --confirm NAME and `walferry init`");
   }
   return position->state == POSITION_NONE || admit_owner(f, position, err);
 }
@@ -348,7 +368,7 @@ bool admit_still(const struct admit_facts *f, const struct position *p, struct e
     error_refuse(err, "slot_advanced", "slot %s was moved to %s by somebody else, ahead of the position %s",
                  f->slot_name, lsn_format(f->slot.confirmed_flush_lsn).text, lsn_format(position_ack_lsn(p)).text);
     return error_remedy(err, "events between the two may not have been published: find them in the outbox. %s",
-                        readopt);
+                        way_on(f).text);
   }
   return true;
 }

@@ -76,8 +76,9 @@ static bool refuse_rewritten(const struct intake *in, struct error *err, const c
                "), so the server must send it again, but it sent %s: the database was rolled back to an older state",
                lsn_format(in->from.commit_lsn).text, in->from.xid, found);
   return error_remedy(err,
-                      "Kafka holds events that this database no longer has. Bring back the right database, or, to go "
-                      "on from the slot as it is, delete the position topic and start once with --adopt-slot");
+                      "Kafka holds events that this database no longer has. Bring back the right database; or, to go "
+                      "on from where the slot stands (walferry position CONFIG show says where): walferry position "
+                      "CONFIG set LSN --confirm NAME");
 }
 
 static bool on_begin(struct intake *in, const struct change *change, struct error *err) {

@@ -639,6 +639,14 @@ static bool send_position(struct publisher *p, const char *key, struct slice val
   return producer_send(p->producer, &message, SEND_TIMEOUT_MS, &p->stop->now, err);
 }
 
+/* An operator's word is kept for good, whatever is committed later. */
+static bool send_word(struct publisher *p, char key[2 * MINUTES_KEY_SIZE], struct error *err) {
+  if (p->next.word.at_us == p->committed.word.at_us)
+    return true;
+  minutes_word_key(p->next.word.at_us, key);
+  return send_position(p, key, buffer_slice(&p->json), err);
+}
+
 static bool send_history(struct publisher *p, const struct minutes_step *step, char (*keys)[MINUTES_KEY_SIZE],
                          struct error *err) {
   if (!step->due)
@@ -655,6 +663,7 @@ static bool send_history(struct publisher *p, const struct minutes_step *step, c
 /* Begin, records, position, commit. p->next is the position to commit. */
 static bool transact(struct publisher *p, const struct record *const *records, int count, struct error *err) {
   char keys[MINUTES_DROPS_MAX + 1][MINUTES_KEY_SIZE]; /* of the history; they live until all is delivered */
+  char word_key[2 * MINUTES_KEY_SIZE];
   struct minutes_step step = {.due = false};
   p->next.written_us = FAILPOINT_CLOCK(clock_wall_us());
   if (p->history_keep_us != 0 && p->next.state == POSITION_SET)
@@ -671,7 +680,8 @@ static bool transact(struct publisher *p, const struct record *const *records, i
     any_to_log = any_to_log || row_log_wants(records[i]);
   }
   FAILPOINT("publisher.after_produce");
-  if (!send_position(p, p->settings.position_key, buffer_slice(&p->json), err) || !send_history(p, &step, keys, err))
+  if (!send_position(p, p->settings.position_key, buffer_slice(&p->json), err) || !send_history(p, &step, keys, err) ||
+      !send_word(p, word_key, err))
     return false;
   FAILPOINT("publisher.after_position");
   int64_t elapsed_ms;

@@ -317,8 +317,8 @@ static bool check_before_streaming(const struct generation *g, const struct rela
   error_refuse(err, "publication_missing", "publication %s, with which slot %s is read, does not exist", s->publication,
                s->slot);
   return error_remedy(err,
-                      "rows committed while it was missing are not sent: find them in the outbox. To start anew, drop "
-                      "the slot, delete the position topic and run `walferry init`");
+                      "rows committed while it was missing are not sent: find them in the outbox. Create it again with "
+                      "`walferry init`, then go on behind that: walferry position CONFIG set LSN --confirm NAME");
 }
 
 static void kafka_answered(struct relay *r, struct generation *g) {
@@ -511,8 +511,8 @@ static bool undecodable(struct relay *r, struct error *err) {
   error_refuse(err, "row_undecodable", "the server cannot decode a transaction behind %s: %s", lsn_format(at).text,
                cause);
   error_remedy(err, "most likely a row above 500 MB. Stop walferry, note the rows of that transaction in the outbox, "
-                    "move the slot past it with pg_replication_slot_advance, delete the position topic and start once "
-                    "with --adopt-slot");
+                    "go on behind its commit (pg_current_wal_lsn() is behind all there is): walferry position CONFIG "
+                    "set LSN --confirm NAME");
   return true;
 }
 

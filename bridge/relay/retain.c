@@ -288,25 +288,3 @@ void retain_committed(struct retain *r, const struct position *position) {
     memcpy(r->system_id, position->system_id, sizeof r->system_id);
   pthread_mutex_unlock(&r->lock);
 }
-
-bool retain_establish(const struct relay_settings *s, struct connection *conn, const char *database, bool *made,
-                      struct error *err) {
-  const char *name = s->retain.slot;
-  struct catalog_slot slot;
-  *made = false;
-  if (!catalog_slot(conn, name, &slot, err))
-    return false;
-  if (retain_usable(name, &slot, s->plugin, database, err))
-    return true;
-  bool lost = slot.exists && strcmp(err->code, "slot_invalidated") == 0;
-  if (slot.exists && !lost)
-    return false;
-  if (lost) {
-    log_error_event(LOG_WARN, "retain.slot_lost", err);
-    if (!slot_drop(conn, name, err))
-      return false;
-  }
-  error_clear(err);
-  *made = slot_copy(conn, s->slot, name, err);
-  return *made;
-}

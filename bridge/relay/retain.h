@@ -29,6 +29,10 @@ bool retain_usable(const char *name, const struct catalog_slot *slot, const char
 bool retain_establish(const struct relay_settings *settings, struct connection *conn, const char *database, bool *made,
                       struct error *err);
 
+/* Where the relay's slot is gone: makes it as a copy of the held-back one, if that sends everything behind the stored
+ * position. Then nothing is lost, as what it sends again is known as published. *restored tells. */
+bool retain_restore(const struct relay_settings *settings, const struct stop *stop, bool *restored, struct error *err);
+
 /* The relay stood there at that time. */
 struct retain_sample {
   int64_t at_us;

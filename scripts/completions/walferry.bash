@@ -5,7 +5,7 @@ _walferry() {
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-            relay | replay | inbox | init | check | status | dlq | drop | explain)
+            relay | replay | inbox | init | check | status | dlq | position | drop | explain)
                 command=${COMP_WORDS[i]}
                 break
                 ;;
@@ -29,7 +29,7 @@ _walferry() {
             return
             ;;
         --dry-run) [[ $command == dlq || $command == replay ]] || return ;;
-        --admin | --confirm | --id | --type | --code | --since | --from-topic | --limit | --max-per-second | \
+        --admin | --confirm | --reason | --id | --type | --code | --since | --from-topic | --limit | --max-per-second | \
             --from | --to | --topic | --topic-suffix) return ;;
     esac
     options="--help --log-format"
@@ -43,14 +43,17 @@ _walferry() {
         dlq)
             options+=" --id --type --code --since --until --state --all --from-topic --limit --max-per-second --dry-run --confirm --json"
             ;;
+        position) options+=" --confirm --reason --json" ;;
         drop) options+=" --confirm" ;;
     esac
     if [[ $word == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
     elif [[ -z $command ]]; then
-        mapfile -t COMPREPLY < <(compgen -W "relay replay inbox init check status dlq drop explain" -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W "relay replay inbox init check status dlq position drop explain" -- "$word")
     elif [[ $command == dlq && $before != dlq ]]; then
         mapfile -t COMPREPLY < <(compgen -W "list show replay discard" -- "$word")
+    elif [[ $command == position && $before != position ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "show history set" -- "$word")
     elif [[ $command != explain ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -d -- "$word"; compgen -f -X '!*.y*ml' -- "$word")

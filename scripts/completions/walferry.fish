@@ -1,6 +1,6 @@
 # fish completion for walferry(1)
 
-set -l commands relay replay inbox init check status dlq drop explain
+set -l commands relay replay inbox init check status dlq position drop explain
 set -l none "not __fish_seen_subcommand_from $commands"
 
 complete -c walferry -f
@@ -11,13 +11,14 @@ complete -c walferry -n $none -a init -d 'create outbox, functions, publication,
 complete -c walferry -n $none -a check -d 'every precondition, with what to do where one fails'
 complete -c walferry -n $none -a status -d 'slot, position, lag, who is active, quarantine'
 complete -c walferry -n $none -a dlq -d "list, show, replay or discard the inbox's dead letters"
+complete -c walferry -n $none -a position -d 'show or set where the relay goes on, and where it stood'
 complete -c walferry -n $none -a drop -d 'remove slot, publication and position of an instance that is gone'
 complete -c walferry -n $none -a explain -d 'what a refusal or error code means and what to do'
 complete -c walferry -n $none -l version -d 'print the version'
 complete -c walferry -l help -d 'print help'
 complete -c walferry -l log-format -x -a 'text json' -d 'form of the log on stderr'
 
-complete -c walferry -n '__fish_seen_subcommand_from relay replay inbox init check status dlq drop' -k -a '(__fish_complete_suffix .yaml)'
+complete -c walferry -n '__fish_seen_subcommand_from relay replay inbox init check status dlq position drop' -k -a '(__fish_complete_suffix .yaml)'
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l until -x -a now -d 'leave once everything up to there is published'
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l sink -x -a 'kafka stdout' -d 'where records go'
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l dry-run -x -d 'print the first N events, then leave'
@@ -49,4 +50,8 @@ complete -c walferry -n '__fish_seen_subcommand_from dlq' -l max-per-second -x -
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l dry-run -d 'say what would be done'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l confirm -x -d 'as many letters are to be discarded'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l json -d 'JSON instead of text'
+complete -c walferry -n '__fish_seen_subcommand_from position' -a 'show history set'
+complete -c walferry -n '__fish_seen_subcommand_from position' -l confirm -x -d 'the name in the config'
+complete -c walferry -n '__fish_seen_subcommand_from position' -l reason -x -d 'kept with who set it and when'
+complete -c walferry -n '__fish_seen_subcommand_from position' -l json -d 'JSON instead of text'
 complete -c walferry -n '__fish_seen_subcommand_from drop' -l confirm -x -d 'the name in the config'

@@ -124,3 +124,188 @@ def test_a_held_back_slot_that_is_wrong_only_warns(shop, how):
     assert shop.slot + "_replay" in event["error"] and event["remedy"]
     assert relay.running and relay.terminate() == 0
     shop.assert_exactly_once()
+
+
+# position show and history
+
+
+def text(run):
+    return run.stdout.decode()
+
+
+def test_show_and_history_beside_a_relay(shop):
+    shop.config["postgres"]["replay"] = {"keep": "10m"}
+    shop.init()
+    relay, written = live(shop, 2)
+    shown = json.loads(shop.run("position", "show", "--json").expect_exit(0).stdout)
+    assert shown["instance"] == shop.name and shown["position"]["state"] == "position"
+    assert shown["slot"]["name"] == shop.slot and shown["slot"]["active"] and shown["held_back"]["exists"]
+    assert lsn_number(shown["position"]["lsn"]) <= lsn_number(shown["flush_lsn"])
+    words = text(shop.run("position", "show").expect_exit(0))
+    assert "bytes of WAL behind the position" in words or "stand at the same place" in words
+    lines = [json.loads(line) for line in text(shop.run("position", "history", "--json").expect_exit(0)).splitlines()]
+    assert written <= {"at/" + line["stored"][:16] + "Z" for line in lines}
+    assert [lsn_number(line["lsn"]) for line in lines] == sorted(lsn_number(line["lsn"]) for line in lines)
+    assert "published up to" in text(shop.run("position", "history").expect_exit(0))
+    shop.insert(1)
+    assert relay.running and relay.terminate() == 0
+    assert not relay.find("relay.recovering"), "looking fenced the relay"
+    shop.drain()
+    shop.assert_exactly_once()
+
+
+# position set: each refusal is resolved by what it names
+
+
+def put(shop, lsn, *expected, reason="as the test says", **kwargs):
+    """Looks first, then does it; what it says has to have these in it."""
+    before = shop.position()
+    looked = shop.run("position", "set", str(lsn), **kwargs).expect_exit(2)
+    assert shop.position() == before, "looking changed it"
+    shop.run("position", "set", str(lsn), "--confirm", "another", **kwargs).expect_exit(2)
+    done = shop.run("position", "set", str(lsn), "--confirm", shop.name, "--reason", reason, **kwargs).expect_exit(0)
+    for words in expected:
+        assert words in text(looked) and words in text(done), text(done)
+    word = shop.position()["set"]
+    assert "@" in word["by"] and word["role"] and word["reason"] == reason
+    return done
+
+
+def published(shop):
+    ready(shop)
+    shop.insert(3)
+    shop.drain()
+    return shop
+
+
+def confirmed(shop):
+    return shop.postgres.slot(shop.slot)["confirmed_flush_lsn"]
+
+
+def refused(shop, code):
+    event = shop.run("relay").expect_refused(code)
+    assert "walferry position" in event["remedy"], event
+    return event
+
+
+@pytest.mark.parametrize("retained", [False, True], ids=["no slot held back", "held back"])
+def test_an_advanced_slot_is_resolved(shop, retained):
+    if retained:
+        shop.config["postgres"]["replay"] = {}
+        shop.init()
+    published(shop)
+    kept = shop.outbox_ids()
+    shop.insert(2)
+    shop.psql(f"select pg_replication_slot_advance('{shop.slot}', pg_current_wal_lsn())")
+    kept |= set(shop.insert(1))
+    refused(shop, "slot_advanced")
+    put(shop, confirmed(shop), "Skipped: 2 events" if retained else "cannot be counted, nor published by the relay",
+        "Repeated: 0 events")
+    shop.drain()
+    shop.assert_exactly_once(kept)
+    assert shop.position()["set"]["reason"] == "as the test says", "later commits keep it"
+    lines = text(shop.run("position", "history", "--json").expect_exit(0)).splitlines()
+    assert any((json.loads(line)["set"] or {}).get("reason") == "as the test says" for line in lines)
+
+
+def test_what_is_repeated_and_skipped_is_counted(shop):
+    ready(shop)
+    first = shop.insert(4)
+    shop.run("relay", failpoint="publisher.after_commit=kill@1")
+    shop.wait_markers()
+    assert len(shop.record_ids()) == 4, "published, and not acknowledged"
+    put(shop, confirmed(shop), "Repeated: 4 events", "Skipped: 0 events")
+    skipped = shop.insert(2)
+    middle = shop.psql("select pg_current_wal_lsn()")
+    last = shop.insert(1)
+    put(shop, middle, "Skipped: 6 events", "Repeated: 0 events")
+    put(shop, shop.position()["floor"], "Skipped: 0 events")
+    shop.drain()
+    assert sorted(shop.record_ids()) == sorted(first + last) and not set(skipped) & set(shop.record_ids())
+
+
+def test_a_lost_position_is_resolved(shop):
+    published(shop)
+    shop.kafka.delete_topic(f"walferry.position.{shop.name}")
+    more = shop.insert(2)
+    refused(shop, "slot_unknown")
+    looked = shop.run("position", "set", confirmed(shop)).expect_exit(2)
+    assert "Stored is no position" in text(looked) and shop.position() is None
+    shop.run("position", "set", confirmed(shop), "--confirm", shop.name).expect_exit(0)
+    shop.drain()
+    shop.assert_exactly_once()
+    assert set(more) <= set(shop.record_ids())
+
+
+def test_a_recreated_publication_or_table_is_resolved(shop):
+    published(shop)
+    if shop.decoder == "pgoutput":
+        shop.psql(f"drop publication {shop.publication}; create publication {shop.publication} for table outbox "
+                  "with (publish = 'insert', publish_via_partition_root = true)")
+    else:
+        shop.psql("create table other as table outbox; drop table outbox")
+        shop.create_table()
+        shop.psql("insert into other select * from other where false")
+    shop.insert(2)
+    refused(shop, "publication_changed" if shop.decoder == "pgoutput" else "table_changed")
+    put(shop, confirmed(shop), "Skipped: 0 events", "Repeated: 0 events")
+    shop.drain()
+    assert shop.outbox_ids() <= set(shop.record_ids()) and len(shop.record_ids()) == 5
+
+
+def test_a_missing_slot_is_resolved(shop):
+    published(shop)
+    shop.postgres.drop_slot(shop.slot)
+    lost = shop.insert(2)
+    refused(shop, "slot_missing")
+    shop.run("position", "set", "0/1", "--confirm", shop.name).expect_exit(3)
+    put(shop, "new", f"Slot {shop.slot} does not exist")
+    shop.init()
+    shop.insert(1)
+    shop.drain()
+    shop.assert_exactly_once(shop.outbox_ids() - set(lost))
+
+
+def test_a_missing_slot_is_made_of_the_held_back_one(shop):
+    """Nothing is lost, so nobody has to decide."""
+    shop.config["postgres"]["replay"] = {}
+    shop.init()
+    published(shop)
+    shop.insert(2)
+    shop.postgres.drop_slot(shop.slot)
+    shop.insert(1)
+    assert "walferry init" in shop.run("relay").expect_refused("slot_missing")["remedy"]
+    made = shop.init()
+    assert f"ok  slot {shop.slot} made of the held-back one" in text(made)
+    shop.insert(1)
+    shop.drain()
+    shop.assert_exactly_once()
+
+
+def test_another_cluster_is_resolved(shop, fresh_postgres, make_shop):
+    published(shop)
+    other = make_shop(postgres=fresh_postgres(), name=shop.name)
+    other.psql(f"create publication {shop.publication} for table outbox with (publish = 'insert'); "
+               f"select pg_create_logical_replication_slot('{shop.slot}', '{shop.decoder}')")
+    more = other.insert(2)
+    refused(other, "cluster_changed")
+    put(other, confirmed(other), "of another origin", "Skipped: 0 events")
+    other.drain()
+    assert set(more) <= set(other.record_ids()) and len(other.record_ids()) == 5
+
+
+def test_bounds_and_a_running_instance(shop):
+    published(shop)
+    beyond = shop.run("position", "set", "FF/0", "--confirm", shop.name).expect_exit(2)
+    assert "beyond the end" in beyond.log_tail()
+    before = shop.run("position", "set", "0/10", "--confirm", shop.name).expect_exit(2)
+    assert "walferry replay" in before.log_tail()
+    relay = shop.relay()
+    stored = shop.position()
+    held_by = shop.run("position", "set", shop.psql("select pg_current_wal_lsn()"), "--confirm", shop.name).expect_exit(4)
+    assert held_by.find("position.fenced", code="slot_held")
+    assert shop.position().get("set") == stored.get("set") and relay.running
+    shop.insert(2)
+    wait_records(shop, 5)
+    assert relay.terminate() == 0
+    shop.assert_exactly_once()
