@@ -132,17 +132,20 @@ static const char check_help[] =
     "\n"
     "Example: walferry check shop.yaml\n";
 
-static const char status_help[] = "usage: walferry status CONFIG [--json] [--log-format text|json]\n"
-                                  "\n"
-                                  "Shows slot, position, lag, whether an instance is active, and what is in "
-                                  "quarantine; of an inbox the offset and lag\n"
-                                  "of each partition, dead letters, and what is held behind them. Changes nothing. "
-                                  "Exit code 1 if not all of it could\n"
-                                  "be read.\n"
-                                  "\n"
-                                  "  --json   the same as one JSON object\n"
-                                  "\n"
-                                  "Example: walferry status shop.yaml\n";
+static const char status_help[] =
+    "usage: walferry status CONFIG [--lost] [--json] [--log-format text|json]\n"
+    "\n"
+    "Shows slot, position, lag, whether an instance is active, and what is in "
+    "quarantine; of an inbox the offset and lag\n"
+    "of each partition, dead letters, and what is held behind them. Changes nothing. "
+    "Exit code 1 if not all of it could\n"
+    "be read.\n"
+    "\n"
+    "  --lost   after a failover or a restored backup: list the events that Kafka has and "
+    "the database no longer has\n"
+    "  --json   the same as one JSON object; with --lost an object a line\n"
+    "\n"
+    "Example: walferry status shop.yaml\n";
 
 static const char dlq_help[] =
     "usage: walferry dlq CONFIG list [--type PATTERN] [--code CODE] [--since TIME] [--until TIME]\n"
@@ -285,6 +288,7 @@ enum option_id {
   OPTION_TOPIC_SUFFIX,
   OPTION_AGAIN,
   OPTION_REASON,
+  OPTION_LOST,
   OPTION_END
 };
 
@@ -315,6 +319,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, OPTION_
                                              {"topic-suffix", required_argument, NULL, OPTION_TOPIC_SUFFIX},
                                              {"again", no_argument, NULL, OPTION_AGAIN},
                                              {"reason", required_argument, NULL, OPTION_REASON},
+                                             {"lost", no_argument, NULL, OPTION_LOST},
                                              {NULL, 0, NULL, 0}};
 
 /* Which command takes which option, besides those that all take. */
@@ -339,7 +344,7 @@ static const struct {
     {OPTION_SINK, COMMAND_REPLAY},     {OPTION_DRY_RUN, COMMAND_REPLAY},
     {OPTION_AGAIN, COMMAND_REPLAY},    {OPTION_JSON, COMMAND_REPLAY},
     {OPTION_JSON, COMMAND_POSITION},   {OPTION_CONFIRM, COMMAND_POSITION},
-    {OPTION_REASON, COMMAND_POSITION},
+    {OPTION_REASON, COMMAND_POSITION}, {OPTION_LOST, COMMAND_STATUS},
 };
 
 #define BIT(option) (1u << (option))
@@ -478,6 +483,9 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
     cli->position.reason = value;
     return (strlen(value) <= POSITION_REASON_MAX && utf8_valid(slice_of(value))) ||
            usage(err, "--reason takes up to 255 bytes of UTF-8, not", value);
+  case OPTION_LOST:
+    cli->lost = true;
+    return true;
   case OPTION_END:
     break;
   }

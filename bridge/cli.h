@@ -41,6 +41,7 @@ struct cli {
   bool print;              /* init */
   const char *admin;       /* init: conninfo, or NULL */
   bool json;               /* check, status, dlq, replay, position */
+  bool lost;               /* status */
   const char *confirm;     /* drop, position: the instance's name, or NULL */
   bool all;                /* dlq */
   struct dlq_settings dlq; /* dlq: complete */

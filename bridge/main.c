@@ -19,6 +19,7 @@
 #include "bridge/ops/replay.h"
 #include "bridge/ops/signals.h"
 #include "bridge/ops/status.h"
+#include "bridge/ops/status_lost.h"
 #include "bridge/ops/watched_inbox.h"
 #include "bridge/ops/watched_relay.h"
 #include "bridge/postgres/conninfo.h"
@@ -167,8 +168,9 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     ok = check_run(settings_relay(&settings, config), settings_inbox(&settings, config), &stop, cli->json, stdout, err);
     break;
   case COMMAND_STATUS:
-    ok = status_run(config->name, config->postgres.conninfo, settings_relay(&settings, config),
-                    settings_inbox(&settings, config), &stop, cli->json, stdout, err);
+    ok = cli->lost ? settings_need_relay(config, err) && status_lost_run(&settings.relay, &stop, cli->json, stdout, err)
+                   : status_run(config->name, config->postgres.conninfo, settings_relay(&settings, config),
+                                settings_inbox(&settings, config), &stop, cli->json, stdout, err);
     break;
   case COMMAND_DLQ:
     ok = cli->dlq.from_topic != NULL ? dlq_topic_run(&cli->dlq, &settings.kafka, &stop, stdout, err)

@@ -165,6 +165,7 @@ static bool fill_relay(struct settings *settings, const struct config *config, s
       .publication = decoder_class_find(plugin_of(config))->reads_publication ? config->postgres.publication : NULL,
       .plugin = plugin_of(config),
       .create = config->postgres.create,
+      .failover = config->postgres.failover,
       .intake = {.tables = settings->tables,
                  .table_count = (int)config->relay.table_count,
                  .prefixes = (const char *const *)config->relay.messages.items,

@@ -83,6 +83,7 @@ struct config {
     char *publication; /* default: the same */
     enum config_decoder decoder; /* default pgoutput */
     bool create;                 /* default false */
+    bool failover;               /* default false */
     bool has_replay;
     struct {
       char *slot;         /* the held-back one; default "<postgres.slot>_replay" */

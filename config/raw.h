@@ -15,7 +15,7 @@ struct raw_replay {
 };
 
 struct raw_postgres {
-  char *conninfo, *password_file, *slot, *publication, *decoder, *create;
+  char *conninfo, *password_file, *slot, *publication, *decoder, *create, *failover;
   struct raw_replay *replay; /* NULL: no such section */
 };
 

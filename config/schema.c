@@ -33,7 +33,7 @@ static const cyaml_schema_field_t postgres_fields[] = {
     TEXT(struct raw_postgres, decoder),
     TEXT(struct raw_postgres, create),
     CYAML_FIELD_MAPPING_PTR("replay", CYAML_FLAG_OPTIONAL, struct raw_postgres, replay, replay_fields),
-    LATER("failover"),
+    TEXT(struct raw_postgres, failover),
     CYAML_FIELD_END,
 };
 

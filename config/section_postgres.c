@@ -143,5 +143,6 @@ bool section_postgres(const struct loading *loading, const struct raw_postgres *
          add_password(loading, raw->password_file, &config->postgres.conninfo) && load_names(loading, raw, config) &&
          load_decoder(loading, raw->decoder, &config->postgres.decoder) &&
          loading_bool(loading, "postgres.create", raw->create, false, &config->postgres.create) &&
+         loading_bool(loading, "postgres.failover", raw->failover, false, &config->postgres.failover) &&
          load_replay(loading, raw->replay, config);
 }

@@ -39,6 +39,9 @@ void check_topics(struct check *check);     /* targets and quarantine */
 void check_start_from(struct check *check); /* slot and position, as a start would judge them */
 void check_inbox(struct check *check);      /* tables, handlers, group, source topics, offsets */
 
+/* Of check_postgres: settings that postgres.failover needs. */
+void check_failover(struct check *check);
+
 /* Is the slot read by an instance of ours? */
 bool check_held_by_us(const struct check *check);
 

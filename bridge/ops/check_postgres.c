@@ -206,6 +206,7 @@ static void check_streaming(struct check *c, const char *name) {
   check_replication(c, name);
   check_plugin(c);
   check_encoding(c);
+  check_failover(c);
 }
 
 static void check_server(struct check *c, const char *name) {

@@ -7,6 +7,15 @@
 #include "bridge/ops/check_parts.h"
 #include "bridge/postgres/replication.h"
 
+/* The ancestors of the server's timeline, where the position is on another. */
+static bool read_history(struct check *c, struct error *err) {
+  struct admit_facts *f = &c->facts.admit;
+  if (c->position.state != POSITION_SET || c->position.timeline == f->identity.timeline)
+    return true;
+  return replication_timeline_end(c->rep, f->identity.timeline, c->position.timeline, &f->ancestor_found,
+                                  &f->ancestor_end, err);
+}
+
 static void check_missing_slot(struct check *c) {
   const struct relay_settings *s = c->settings;
   struct error err;
@@ -15,7 +24,8 @@ static void check_missing_slot(struct check *c) {
                s->slot);
   else if (c->position.state != POSITION_NONE && c->rep == NULL)
     check_skip(&c->report, "slot", "%s does not exist; not judged: no replication connection", s->slot);
-  else if (!admit_creation(&c->facts.admit, &c->position, &err) || !admit_may_create(s->slot, s->create, &err))
+  else if (!read_history(c, &err) || !admit_creation(&c->facts.admit, &c->position, &err) ||
+           !admit_may_create(s->slot, s->create, &err))
     check_fail(&c->report, "slot", &err);
   else
     check_ok(&c->report, "slot", "%s does not exist yet; the relay makes it", s->slot);
@@ -59,22 +69,17 @@ static void check_retained(struct check *c) {
 }
 
 /* Slots are synchronised to standbys from Postgres 17 on, if they are made so. */
-static void check_failover(struct check *c) {
+static void check_failover_slot(struct check *c) {
+  static const char name[] = "failover slot";
   if (c->facts.server.version < 170000)
     return;
   if (c->facts.admit.slot.failover)
-    check_ok(&c->report, "failover", "the slot is a failover slot: standbys that synchronise slots have it too");
+    check_ok(&c->report, name, "standbys that synchronise slots have it too");
+  else if (c->settings->failover)
+    check_warn(&c->report, name, "restart the relay: a slot that nobody reads is changed when it starts",
+               "the slot is none yet: after a failover it is gone (slot_missing)");
   else
-    check_ok(&c->report, "failover", "the slot is no failover slot: after a failover it is gone (slot_missing)");
-}
-
-/* The ancestors of the server's timeline, where the position is on another. */
-static bool read_history(struct check *c, struct error *err) {
-  struct admit_facts *f = &c->facts.admit;
-  if (c->position.state != POSITION_SET || c->position.timeline == f->identity.timeline)
-    return true;
-  return replication_timeline_end(c->rep, f->identity.timeline, c->position.timeline, &f->ancestor_found,
-                                  &f->ancestor_end, err);
+    check_ok(&c->report, name, "it is none: after a failover it is gone (slot_missing); see postgres.failover");
 }
 
 /* Has a relay taken the slot, or moved on, since we looked? Then nothing is known about what we compared. */
@@ -137,7 +142,7 @@ void check_start_from(struct check *c) {
   if (c->facts.admit.slot.exists) {
     check_slot(c);
     check_retained(c);
-    check_failover(c);
+    check_failover_slot(c);
   } else {
     check_missing_slot(c);
   }

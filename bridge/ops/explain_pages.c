@@ -20,7 +20,7 @@
   "With a held-back slot (postgres.replay) that reaches back to the position, this\n"                                  \
   "makes the slot anew of it, and nothing is lost:\n"                                                                  \
   "  walferry init shop.yaml\n"                                                                                        \
-  "Without one, it refuses as the relay does. Then go on with a new slot:\n"                                \
+  "Without one, it refuses as the relay does. Then go on with a new slot:\n"                                           \
   "  walferry position shop.yaml set new --confirm shop --reason 'why'\n"                                              \
   "  walferry init shop.yaml\n"                                                                                        \
   "and insert the rows of the gap into the outbox again, with new ids or, if your\n"                                   \
@@ -31,6 +31,9 @@ const struct explain_page explain_refusals[] = {
      "walferry needs what Postgres 15 brought: publications by schema, column lists,\n"
      "and the catalog columns that tell them.\n",
      "  SHOW server_version;\n", "Use a server of version 15 or newer.\n"},
+    {"failover_unsupported", EXPLAIN_REFUSAL, "postgres.failover on a server older than Postgres 17",
+     "Slots are synchronised to standbys from Postgres 17 on.\n", "  SHOW server_version;\n",
+     "Remove postgres.failover, or move to a newer server.\n"},
     {"wal_level", EXPLAIN_REFUSAL, "the server does not write logical WAL",
      "With another wal_level the WAL lacks what decoding needs. It is `replica` unless\n"
      "somebody has set it.\n",
@@ -120,7 +123,9 @@ const struct explain_page explain_refusals[] = {
      "  ALTER PUBLICATION walferry_shop SET TABLE public.outbox;\n"
      "Then start again: the rows come as they were written.\n"},
     {"slot_missing", EXPLAIN_REFUSAL, "the slot does not exist",
-     "With a stored position: somebody dropped the slot, or a failover left it behind.\n"
+     "With a stored position: somebody dropped the slot, or a failover or a restored\n"
+     "base backup left it behind (postgres.failover: true takes it along to a standby,\n"
+     "on Postgres 17 and newer).\n"
      "What was committed since the position is not in the WAL for walferry any more.\n"
      "Nothing is created in its place, since that would hide the gap. Without a\n"
      "position: the instance was never set up.\n",
@@ -161,8 +166,9 @@ const struct explain_page explain_refusals[] = {
      "Stop every instance of the config, on all machines, then drop.\n"},
     {"slot_invalidated", EXPLAIN_REFUSAL, "the server gave up WAL that the slot needs",
      "The slot held back more than max_slot_wal_keep_size, or was invalidated for\n"
-     "another reason (invalidation_reason on Postgres 17 and newer). What lies behind\n"
-     "the position can no longer be streamed.\n",
+     "another reason (invalidation_reason on Postgres 17 and newer), or the WAL was\n"
+     "thrown away by pg_resetwal or by hand. What lies behind the position can no\n"
+     "longer be streamed.\n",
      SLOT_ROW STATUS "  SHOW max_slot_wal_keep_size;\n",
      "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
      "(the header `id`). Then start afresh:\n" START_AFRESH " Raise max_slot_wal_keep_size, or\n"
@@ -201,14 +207,16 @@ const struct explain_page explain_refusals[] = {
      "descend from it. Kafka then holds events of commits that this server never had.\n",
      "  SELECT timeline_id FROM pg_control_checkpoint();\n"
      "  walferry status shop.yaml      timeline and last event of the position\n"
-     "  kcat -b $KAFKA_BROKERS -C -e -q -t TOPIC -f '%h\\n'      the header wf_lsn of the newest records\n",
+     "  walferry status shop.yaml --lost      those events, with topic, partition and offset\n",
      "Connect to the server that descends from the one read last, if there is one.\n"
-     "Otherwise the failover has lost commits: decide with the owners of the data what\n"
+     "Otherwise the failover has lost commits (synchronized_standby_slots prevents\n"
+     "that on Postgres 17): decide with the owners of the data what\n"
      "is true, and undo in the consumers what never happened. Then go on knowingly:\n" SET_POSITION "\n"},
     {"server_behind", EXPLAIN_REFUSAL, "the server's WAL ends before the stored position",
      "The database was restored from an older backup or disk image, or conninfo leads\n"
      "to a copy that lags behind.\n",
-     "  SELECT pg_is_in_recovery(), pg_current_wal_flush_lsn();\n" STATUS,
+     "  SELECT pg_is_in_recovery(), pg_current_wal_flush_lsn();\n" STATUS
+     "  walferry status shop.yaml --lost      the events that the database does not know\n",
      "Connect to the right server. If the database was rolled back indeed: Kafka has\n"
      "events that it does not know any more; see what they are. Then go on knowingly:\n" SET_POSITION "\n"},
     {"history_rewritten", EXPLAIN_REFUSAL, "the server does not send the last published transaction again",
@@ -315,6 +323,12 @@ const struct explain_page explain_refusals[] = {
      "and the server still counts one as active, it waits for wal_sender_timeout; this\n"
      "ends it:\n"
      "  SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"},
+    {"server_is_standby", EXPLAIN_ERROR, "the server is a standby, and the slot cannot be read there",
+     "The slot is not there, or it is synchronised from the primary and nobody may read\n"
+     "it before the standby is promoted. The relay waits for that.\n",
+     "  SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn();\n" SLOT_ROW,
+     "Promote it, or point postgres.conninfo at the primary: several hosts, and\n"
+     "target_session_attrs=read-write, find it by themselves.\n"},
     {"decode_failed", EXPLAIN_ERROR, "the server failed to decode; it is tried again",
      "The walsender ended with XX000 or 54000. That may pass by itself; the third time\n"
      "at the same place it is refused as row_undecodable.\n",

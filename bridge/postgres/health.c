@@ -98,6 +98,34 @@ bool health_slot(struct connection *conn, const char *slot, struct health_slot *
   return true;
 }
 
+#define AWAITED "pg_catalog.current_setting('synchronized_standby_slots', true)"
+/* primary_conninfo can be read by superusers and members of pg_read_all_settings only. */
+static const char failover_sql[] =
+    "SELECT " AWAITED ", "
+    "(SELECT n FROM pg_catalog.unnest(pg_catalog.string_to_array(pg_catalog.replace(" AWAITED ", ' ', ''), ',')) n "
+    "WHERE n <> '' AND NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots s "
+    "WHERE s.slot_name = n AND s.slot_type = 'physical' AND s.active) LIMIT 1), "
+    "coalesce(pg_catalog.current_setting('sync_replication_slots', true), 'off')::bool, "
+    "pg_catalog.current_setting('hot_standby_feedback')::bool, "
+    "pg_catalog.current_setting('primary_slot_name') <> '', "
+    "CASE WHEN pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') "
+    "THEN pg_catalog.current_setting('primary_conninfo') !~ '(dbname\\s*=|://[^/]*/.)' ELSE false END";
+
+bool health_failover(struct connection *conn, struct health_failover *out, struct error *err) {
+  struct rows *rows = connection_query(conn, failover_sql, 0, NULL, err);
+  if (rows == NULL)
+    return error_wrap(err, "reading the settings of a failover");
+  struct health_failover found = {.synchronises = rows_bool(rows, 0, 2),
+                                  .feedback = rows_bool(rows, 0, 3),
+                                  .primary_slot = rows_bool(rows, 0, 4),
+                                  .without_db = rows_bool(rows, 0, 5)};
+  copy_cell(found.awaited, sizeof found.awaited, rows, 0, 0);
+  copy_cell(found.absent, sizeof found.absent, rows, 0, 1);
+  rows_free(rows);
+  *out = found;
+  return true;
+}
+
 bool health_readers(struct connection *conn, const char *application_name, struct health_reader **readers, int *count,
                     struct error *err) {
   struct rows *rows = connection_query(

@@ -35,6 +35,17 @@ struct health_slot {
 };
 bool health_slot(struct connection *conn, const char *slot, struct health_slot *out, struct error *err);
 
+/* What a failover with synchronised slots depends on; Postgres 17 and newer. */
+struct health_failover {
+  char awaited[256]; /* synchronized_standby_slots of a primary: what it sends to a failover slot these have, too */
+  char absent[64];   /* the first of them that no standby reads: nothing is sent until one does */
+  bool synchronises; /* of a standby: sync_replication_slots */
+  bool feedback;     /* hot_standby_feedback */
+  bool primary_slot; /* primary_slot_name is set */
+  bool without_db;   /* primary_conninfo is known, and lacks the dbname that synchronising takes */
+};
+bool health_failover(struct connection *conn, struct health_failover *out, struct error *err);
+
 /* Replication connections under an application_name, the oldest first, without readers of temporary slots (a relay that
  * only prints); connections of other roles are not seen. */
 struct health_reader {

@@ -16,7 +16,13 @@
 #include "bridge/postgres/timeline.h"
 
 /* Creating a slot waits for running transactions to end; giving up drops the half-made slot. */
-enum { COMMAND_TIMEOUT_MS = 30000, CREATE_TIMEOUT_MS = 60000, SEND_TIMEOUT_MS = 10000, COMMAND_MAX = 16384 };
+enum {
+  COMMAND_TIMEOUT_MS = 30000,
+  CREATE_TIMEOUT_MS = 60000,
+  SEND_TIMEOUT_MS = 10000,
+  ALTER_TIMEOUT_MS = 5000,
+  COMMAND_MAX = 16384
+};
 
 struct replication {
   PGconn *pg;
@@ -191,7 +197,7 @@ static bool fail_create_slot(const struct replication *rep, const PGresult *resu
   return false;
 }
 
-bool replication_create_slot(struct replication *rep, const char *slot, const char *plugin, bool *exists,
+bool replication_create_slot(struct replication *rep, const char *slot, const char *plugin, bool failover, bool *exists,
                              lsn_t *consistent_point, struct error *err) {
   struct buffer sql;
   buffer_init(&sql, COMMAND_MAX);
@@ -199,7 +205,7 @@ bool replication_create_slot(struct replication *rep, const char *slot, const ch
   quote_identifier(&sql, slot);
   buffer_append_text(&sql, " LOGICAL ");
   quote_identifier(&sql, plugin);
-  buffer_append_text(&sql, " (SNAPSHOT 'nothing')");
+  buffer_append_text(&sql, failover ? " (SNAPSHOT 'nothing', FAILOVER true)" : " (SNAPSHOT 'nothing')");
   buffer_append_char(&sql, '\0');
   PGresult *result = sql.overflow ? NULL : session_exec(rep->pg, sql.data, -1, NULL, CREATE_TIMEOUT_MS, err);
   if (sql.overflow)
@@ -255,6 +261,19 @@ bool replication_copy_slot(struct replication *rep, const char *slot, const char
   if (ok)
     *exists = taken;
   return ok || error_wrap(err, "copying slot %s", slot);
+}
+
+bool replication_set_failover(struct replication *rep, const char *slot, struct error *err) {
+  struct buffer sql;
+  buffer_init(&sql, COMMAND_MAX);
+  buffer_append_text(&sql, "ALTER_REPLICATION_SLOT ");
+  quote_identifier(&sql, slot);
+  buffer_append_text(&sql, " (FAILOVER true)");
+  buffer_append_char(&sql, '\0');
+  PGresult *result = command(rep, sql.data, PGRES_COMMAND_OK, ALTER_TIMEOUT_MS, err);
+  buffer_free(&sql);
+  PQclear(result);
+  return result != NULL || error_wrap(err, "making %s a failover slot", slot);
 }
 
 static bool fail_start(const struct replication *rep, const PGresult *result, const char *slot, struct error *err) {
@@ -324,8 +343,13 @@ static bool fail_stream(struct replication *rep, struct error *err) {
   } else if (strcmp(state, "42704") == 0) {
     reclassify(err, ERROR_REFUSED, "publication_missing");
     error_remedy(err, "somebody dropped or renamed the publication; what was committed without it is not sent");
-  } else if (strcmp(state, "55000") == 0 || strcmp(state, "58P01") == 0) {
-    refuse_slot_invalidated(err); /* 58P01: a WAL file that the slot needs is gone */
+  } else if (strcmp(state, "58P01") == 0) { /* a WAL file that the slot needs is gone */
+    reclassify(err, ERROR_REFUSED, "slot_invalidated");
+    error_remedy(err, "WAL that the slot needs was thrown away, by pg_resetwal or by hand, so events behind the stored "
+                      "position can no longer be streamed: find them in the outbox. Then drop the slot, delete the "
+                      "position topic, and run `walferry init`");
+  } else if (strcmp(state, "55000") == 0) {
+    refuse_slot_invalidated(err);
   } else {
     reclassify(err, ERROR_RETRY, NULL);
   }

@@ -184,15 +184,37 @@ static bool check_timeline(const struct admit_facts *f, const struct position *p
   return true;
 }
 
-static bool check_progress(const struct admit_facts *f, const struct position *p, struct error *err) {
+static bool check_server_end(const struct admit_facts *f, const struct position *p, struct error *err) {
   lsn_t ack = position_ack_lsn(p);
   lsn_t needed = covered_end(p) > ack ? covered_end(p) : ack;
-  if (f->identity.flush_lsn < needed) {
-    error_refuse(err, "server_behind", "the server's WAL ends at %s, but the position is at %s",
-                 lsn_format(f->identity.flush_lsn).text, lsn_format(needed).text);
-    return error_remedy(err, "the database was restored from an older backup or image, or this is a lagging copy. %s",
-                        way_on(f).text);
-  }
+  if (f->identity.flush_lsn >= needed)
+    return true;
+  error_refuse(err, "server_behind", "the server's WAL ends at %s, but the position is at %s",
+               lsn_format(f->identity.flush_lsn).text, lsn_format(needed).text);
+  return error_remedy(err, "the database was restored from an older backup or image, or this is a lagging copy. %s",
+                      way_on(f).text);
+}
+
+/* What is about the server alone, with or without a slot on it; idle progress of an older timeline is cut back. */
+static bool check_history(const struct admit_facts *f, const struct position *p, lsn_t *idle, struct error *err) {
+  if (!check_timeline(f, p, idle, err))
+    return false;
+  struct position cut = *p; /* borrows the lists */
+  cut.idle_end_lsn = *idle;
+  return check_server_end(f, &cut, err);
+}
+
+bool admit_lost_from(const struct admit_facts *f, const struct position *p, lsn_t *from) {
+  if (p->state != POSITION_SET || strcmp(p->system_id, f->identity.system_id) != 0)
+    return false;
+  bool older = p->timeline != f->identity.timeline && f->ancestor_found;
+  lsn_t end = older && f->ancestor_end < f->identity.flush_lsn ? f->ancestor_end : f->identity.flush_lsn;
+  *from = end;
+  return covered_end(p) > end;
+}
+
+static bool check_progress(const struct admit_facts *f, const struct position *p, struct error *err) {
+  lsn_t ack = position_ack_lsn(p);
   if (f->slot.confirmed_flush_lsn > ack) {
     error_refuse(err, "slot_advanced",
                  "slot %s stands at %s, ahead of the position %s: it was dropped and created again, or advanced by "
@@ -226,7 +248,7 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
     }
     lsn_t idle;
     if (!admit_owner(f, position, err) || !check_publication_same(f, position, err) ||
-        !check_timeline(f, position, &idle, err))
+        !check_history(f, position, &idle, err))
       return false;
     struct position cut = *position; /* borrows the lists */
     cut.idle_end_lsn = idle;
@@ -260,10 +282,14 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
 
 bool admit_creation(const struct admit_facts *f, const struct position *position, struct error *err) {
   if (position->state == POSITION_SET) {
-    if (!admit_owner(f, position, err))
+    lsn_t idle;
+    if (!admit_owner(f, position, err) || !check_history(f, position, &idle, err))
       return false;
-    error_refuse(err, "slot_missing", "slot %s is gone, but %s holds a position (%s)", f->slot_name, f->position_topic,
-                 lsn_format(position_ack_lsn(position)).text);
+    error_refuse(err, "slot_missing", "slot %s is gone, but %s holds a position (%s)%s", f->slot_name,
+                 f->position_topic, lsn_format(position_ack_lsn(position)).text,
+                 position->timeline == f->identity.timeline
+                     ? ""
+                     : "; the server was promoted or restored since, and the slot did not come along");
     return error_remedy(err,
                         "`walferry init` makes it anew of the held-back slot (postgres.replay), and nothing is lost. "
                         "Without one, events committed since that position can no longer be streamed: find them in the "

@@ -41,7 +41,13 @@ void admit_fill_identity(const struct admit_facts *facts, struct position *posit
 bool admit_position(const struct admit_facts *facts, struct position *position, bool *changed, bool *expect_last,
                     struct error *err);
 
-/* A slot is missing: may one be created? Only where nothing was ever published: state NONE or INTENT. */
+/* Where the server's history of what the position covers ends, if it does before the position: records of
+ * transactions whose commit LSN is not below *from are in Kafka, and no longer in the database. False where all is
+ * there, or where that point is not known. Wants the identity, and the ancestor of another timeline. */
+bool admit_lost_from(const struct admit_facts *facts, const struct position *position, lsn_t *from);
+
+/* A slot is missing: may one be created? Only where nothing was ever published: state NONE or INTENT. Wants what
+ * admit_lost_from wants. */
 bool admit_creation(const struct admit_facts *facts, const struct position *position, struct error *err);
 
 /* And does the config let it be? */

@@ -11,6 +11,8 @@
 #include "decoders/decoder.h"
 
 #define OLDEST_SERVER 150000
+#define STANDBYS_DECODE 160000
+#define FAILOVER_SLOTS 170000
 
 void facts_free(struct facts *f) {
   catalog_publication_free(&f->publication);
@@ -99,9 +101,32 @@ bool facts_check_plugin(const struct facts *f, struct error *err) {
   return plugin_remedy_list(err);
 }
 
+bool facts_check_failover(const struct facts *f, const struct relay_settings *settings, struct error *err) {
+  if (!settings->failover || f->server.version >= FAILOVER_SLOTS)
+    return true;
+  error_refuse(err, "failover_unsupported", "postgres.failover is set, but the server is Postgres %d",
+               f->server.version / 10000);
+  return error_remedy(err, "slots are synchronised to standbys from Postgres 17 on; remove postgres.failover");
+}
+
+bool facts_check_primary(const struct facts *f, struct error *err) {
+  const struct catalog_slot *slot = &f->admit.slot;
+  bool own_slot = slot->exists && !slot->synced;
+  if (!f->server.in_recovery || (own_slot && f->server.version >= STANDBYS_DECODE))
+    return true;
+  error_set(err, ERROR_RETRY, "the server is a standby, and slot %s %s", f->admit.slot_name,
+            !slot->exists  ? "does not exist on it"
+            : slot->synced ? "is synchronised from its primary"
+                           : "cannot be read before it is promoted");
+  err->code = "server_is_standby";
+  return error_remedy(err,
+                      "waits until it is promoted. If the primary is another server, point postgres.conninfo at it: "
+                      "several hosts, and target_session_attrs=read-write");
+}
+
 bool facts_server(struct facts *f, struct connection *conn, const struct relay_settings *settings, struct error *err) {
   return facts_read_server(f, conn, settings, err) && facts_check_version(f, err) && facts_check_wal_level(f, err) &&
-         facts_check_plugin(f, err) && facts_check_encoding(f, err);
+         facts_check_plugin(f, err) && facts_check_encoding(f, err) && facts_check_failover(f, settings, err);
 }
 
 bool facts_publication(struct facts *f, struct connection *conn, const struct relay_settings *settings,

@@ -23,6 +23,7 @@ bool facts_check_version(const struct facts *facts, struct error *err);
 bool facts_check_wal_level(const struct facts *facts, struct error *err);
 bool facts_check_plugin(const struct facts *facts, struct error *err);
 bool facts_check_encoding(const struct facts *facts, struct error *err);
+bool facts_check_failover(const struct facts *facts, const struct relay_settings *settings, struct error *err);
 /* All of this: reads, then checks one after the other. */
 bool facts_server(struct facts *facts, struct connection *conn, const struct relay_settings *settings,
                   struct error *err);
@@ -31,6 +32,11 @@ bool facts_server(struct facts *facts, struct connection *conn, const struct rel
  * it, and allows nothing. */
 enum plugin_listed { PLUGIN_LISTED = 1, PLUGIN_NOT_LISTED, PLUGIN_LIST_QUOTED };
 enum plugin_listed facts_plugin_listed(const char *list, const char *plugin);
+
+/* Of slot and server as they were read. A standby has no slot of ours, or one that is synchronised and that nobody may
+ * read before it is promoted: ERROR_RETRY "server_is_standby". One with a slot of its own (16 and newer) is as good as
+ * a primary. */
+bool facts_check_primary(const struct facts *facts, struct error *err);
 
 /* Reads the publication anew, or the tables where settings->publication is NULL. */
 bool facts_publication(struct facts *facts, struct connection *conn, const struct relay_settings *settings,

@@ -10,6 +10,7 @@
 #include "bridge/base/failpoint.h"
 #include "bridge/base/log.h"
 #include "bridge/relay/facts.h"
+#include "bridge/relay/lost.h"
 #include "bridge/relay/slot_risk.h"
 #include "bridge/relay/source.h"
 #include "bridge/relay/watch.h"
@@ -103,6 +104,25 @@ static bool read_slot(struct relay *r, struct generation *g, struct error *err) 
   return true;
 }
 
+/* Where the position's timeline ended, if the server is on another. */
+static bool read_history(struct generation *g, struct replication *rep, struct error *err) {
+  struct admit_facts *f = &g->facts.admit;
+  f->ancestor_found = false;
+  if (g->position.state != POSITION_SET || g->position.timeline == f->identity.timeline)
+    return true;
+  return replication_timeline_end(rep, f->identity.timeline, g->position.timeline, &f->ancestor_found, &f->ancestor_end,
+                                  err);
+}
+
+/* A refusal because the server's history ends before the position: what is in Kafka beyond it? */
+static bool name_lost(struct relay *r, const struct generation *g, struct error *err) {
+  lsn_t from;
+  progress_talk(r->progress, PROGRESS_KAFKA);
+  if (err->kind == ERROR_REFUSED && admit_lost_from(&g->facts.admit, &g->position, &from))
+    lost_report(&r->settings->publisher.kafka, &g->position, from, err);
+  return false;
+}
+
 /* Publication, intent, slot, first position; only where nothing was ever published. The stored intent makes a slot
  * without a position ours to go on with. */
 static bool create_slot(struct relay *r, struct generation *g, struct error *err) {
@@ -115,8 +135,10 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
     return false;
   if (g->facts.admit.slot.exists)
     return error_set(err, ERROR_START_OVER, "slot %s appeared meanwhile", s->slot);
-  if (!admit_creation(&g->facts.admit, &g->position, err))
+  if (!read_history(g, g->rep, err))
     return false;
+  if (!admit_creation(&g->facts.admit, &g->position, err))
+    return name_lost(r, g, err);
   if (!admit_may_create(s->slot, s->create, err))
     return false;
   if (s->publication != NULL && !g->facts.publication.exists &&
@@ -136,7 +158,7 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
   progress_talk(r->progress, PROGRESS_POSTGRES);
   bool exists;
   lsn_t consistent_point;
-  if (!replication_create_slot(g->rep, s->slot, s->plugin, &exists, &consistent_point, err))
+  if (!replication_create_slot(g->rep, s->slot, s->plugin, s->failover, &exists, &consistent_point, err))
     return false;
   if (exists)
     return error_set(err, ERROR_START_OVER, "slot %s appeared meanwhile", s->slot);
@@ -182,7 +204,7 @@ static bool connect_both(struct relay *r, struct generation *g, struct error *er
     return not_let_in(r, err);
   /* The slot is read here too, so that what it keeps is known while Kafka is away. */
   if (!facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err) ||
-      !read_slot(r, g, err))
+      !read_slot(r, g, err) || !facts_check_primary(&g->facts, err))
     return false;
   progress_talk(r->progress, PROGRESS_KAFKA);
   g->facts.admit.position_topic = publisher_position_topic(r->publisher);
@@ -254,13 +276,27 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
   }
 }
 
+/* A slot that nobody reads is made a failover slot, where the config asks for it. While somebody does, the server takes
+ * no change: who gets the slot then starts over. */
+static bool keep_failover(struct relay *r, struct generation *g, struct error *err) {
+  const struct relay_settings *s = r->settings;
+  const struct catalog_slot *slot = &g->facts.admit.slot;
+  if (!s->failover || !slot->exists || slot->failover || slot->active)
+    return true;
+  if (!replication_set_failover(g->rep, s->slot, err))
+    return false;
+  log_info("relay.failover_enabled", log_string("slot", s->slot));
+  return true;
+}
+
 /* What the slot says now that it is ours. */
 static bool read_held_slot(struct relay *r, struct generation *g, int backend_pid, struct error *err) {
   for (int attempt = 0;; attempt++) {
     if (!read_slot(r, g, err))
       return false;
     if (g->facts.admit.slot.active_pid == backend_pid)
-      return true;
+      return !r->settings->failover || g->facts.admit.slot.failover ||
+             error_set(err, ERROR_START_OVER, "slot %s is ours, and to be made a failover slot", r->settings->slot);
     if (attempt == 50)
       return error_set(err, ERROR_START_OVER, "slot %s is not held by our backend %d but by %d", r->settings->slot,
                        backend_pid, g->facts.admit.slot.active_pid);
@@ -275,9 +311,7 @@ static bool admit(struct relay *r, struct generation *g, struct replication *his
   if (!publisher_open(r->publisher, &g->position, err))
     return false;
   progress_talk(r->progress, PROGRESS_POSTGRES);
-  if (g->position.state == POSITION_SET && g->position.timeline != f->identity.timeline &&
-      !replication_timeline_end(history, f->identity.timeline, g->position.timeline, &f->ancestor_found,
-                                &f->ancestor_end, err))
+  if (!read_history(g, history, err))
     return false;
   bool changed;
   f->adopt = r->settings->adopt_slot && !r->adopted;
@@ -302,7 +336,7 @@ static bool refuse_if_held(struct relay *r, struct generation *g, struct error *
   if (!catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, &ignored) ||
       g->facts.admit.slot.active_pid != r->last_backend_pid)
     error_set(err, ERROR_START_OVER, "slot %s was lost while starting", r->settings->slot);
-  return false;
+  return name_lost(r, g, err);
 }
 
 /* The slot is there: may it be streamed from at all? What the server would say to START_REPLICATION says less. */
@@ -357,7 +391,7 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
     return false;
   if (g->facts.admit.slot.exists ? !check_before_streaming(g, s, err) : !create_slot(r, g, err))
     return false;
-  if (!acquire_slot(r, g, err))
+  if (!keep_failover(r, g, err) || !acquire_slot(r, g, err))
     return false;
   int backend_pid = replication_backend_pid(g->rep);
   int64_t sender_timeout_ms = replication_sender_timeout_ms(g->rep);

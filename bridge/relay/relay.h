@@ -17,7 +17,8 @@ struct relay_settings {
   const char *slot;
   const char *publication; /* NULL with a plugin that reads none */
   const char *plugin;
-  bool create; /* slot and publication, when missing */
+  bool create;   /* slot and publication, when missing */
+  bool failover; /* standbys that synchronise slots have the slot too; Postgres 17 */
   bool adopt_slot;
   struct intake_rules intake;
   struct publisher_settings publisher;

@@ -39,7 +39,8 @@ _walferry() {
         replay) options+=" --from --to --type --topic --topic-suffix --sink --dry-run --again --json" ;;
         inbox) options+=" --until-end" ;;
         init) options+=" --print --admin" ;;
-        check | status) options+=" --json" ;;
+        check) options+=" --json" ;;
+        status) options+=" --json --lost" ;;
         dlq)
             options+=" --id --type --code --since --until --state --all --from-topic --limit --max-per-second --dry-run --confirm --json"
             ;;

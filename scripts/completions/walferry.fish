@@ -36,6 +36,7 @@ complete -c walferry -n '__fish_seen_subcommand_from inbox' -l until-end -d 'lea
 complete -c walferry -n '__fish_seen_subcommand_from init' -l print -d 'print SQL, topics and ACLs instead'
 complete -c walferry -n '__fish_seen_subcommand_from init' -l admin -x -d 'connection for tables, functions, role and publication'
 complete -c walferry -n '__fish_seen_subcommand_from check status' -l json -d 'one JSON object'
+complete -c walferry -n '__fish_seen_subcommand_from status' -l lost -d 'events that Kafka has and the database no longer has'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -a 'list show replay discard'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l id -x -d 'one letter'
 complete -c walferry -n '__fish_seen_subcommand_from dlq' -l type -x -d 'letters of this type, exact or with *'

@@ -34,6 +34,7 @@ class Postgres(system.Server):
         data: the data folder of a stopped server of that version, to begin with a copy of it."""
         super().__init__("postgres")
         self.port, = system.free_ports(1)
+        self.version = version
         chosen = f"WALFERRY_PG_VERSION={version} " if version else ""
         make = f"postgres_place '{self.dir}' {self.port} '{data}'" if data else f"postgres_prepare '{self.dir}' {self.port}"
         subprocess.run(system.shell_library("postgres", chosen + make), check=True)
@@ -112,6 +113,23 @@ class Postgres(system.Server):
         assert not self.running, "stop the server first"
         shutil.rmtree(self.data)
         subprocess.run(["cp", "-a", str(image), str(self.data)], check=True)
+
+    def standby(self, slot, settings=None):
+        """A standby of this server, which is stopped here, as a copy with the physical slot of that name; not started.
+        It synchronises failover slots, where the version can."""
+        if self.running:
+            self.value(f"select pg_create_physical_replication_slot('{slot}', true)")
+            self.stop()
+        other = Postgres(version=self.version, data=self.data, settings={
+            "primary_conninfo": self.conninfo() + f" application_name={slot}", "primary_slot_name": slot,
+            "hot_standby_feedback": "on", **({"sync_replication_slots": "on"} if self.version else {}), **(settings or {})})
+        (other.data / "standby.signal").touch()
+        os.chmod(other.data / "standby.signal", 0o666)
+        return other
+
+    def promote(self):
+        self.value("select pg_promote()")
+        system.wait_for(lambda: self.value("select pg_is_in_recovery()") == "f", 30, "promotion")
 
     # SQL
 

@@ -50,6 +50,8 @@ static void good_lines_are_understood(void **state) {
       {{"relay", "c", "--dry-run", "10"}, {.command = COMMAND_RELAY, .config_path = "c", .dry_run = 10}},
       {{"check", "c", "--json"}, {.command = COMMAND_CHECK, .config_path = "c", .json = true}},
       {{"status", "--json", "c"}, {.command = COMMAND_STATUS, .config_path = "c", .json = true}},
+      {{"status", "c", "--lost", "--json"},
+       {.command = COMMAND_STATUS, .config_path = "c", .json = true, .lost = true}},
       {{"drop", "c", "--confirm", "shop"}, {.command = COMMAND_DROP, .config_path = "c", .confirm = "shop"}},
       {{"explain"}, {.command = COMMAND_EXPLAIN}},
       {{"explain", "slot_missing"}, {.command = COMMAND_EXPLAIN, .code = "slot_missing"}},

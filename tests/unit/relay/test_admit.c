@@ -404,6 +404,51 @@ static void first_position_is_made_from_the_slot(void **state) {
   }
 }
 
+static void failover_before_last_end(struct scene *s) {
+  bend_to_older_timeline(s, 0x10ff);
+}
+static void wal_ends_before_last_end(struct scene *s) {
+  s->facts.identity.flush_lsn = 0x1080;
+}
+static void failover_before_split_commit(struct scene *s) {
+  bend_to_incomplete(s);
+  bend_to_older_timeline(s, 0x2000);
+}
+static void older_timeline_than_the_positions(struct scene *s) {
+  s->position.timeline = s->facts.identity.timeline + 1;
+  s->facts.identity.flush_lsn = 0x1080;
+}
+
+static void what_is_lost_begins_where_the_history_ends(void **state) {
+  (void)state;
+  static const struct {
+    const char *name;
+    void (*bend)(struct scene *);
+    lsn_t from; /* 0: nothing is */
+  } cases[] = {
+      {"as it was", nothing, 0},
+      {"nothing published yet", bend_to_none, 0},
+      {"another cluster", other_cluster, 0},
+      {"failover behind all", failover_behind_all, 0},
+      {"failover cuts idle progress", failover_cuts_idle, 0},
+      {"failover at the last end", failover_at_last_end, 0},
+      {"failover before the last end", failover_before_last_end, 0x10ff},
+      {"failover before a split one's commit", failover_before_split_commit, 0x2000},
+      {"older image", wal_ends_before_last_end, 0x1080},
+      {"older image of an older timeline", older_timeline_than_the_positions, 0x1080},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct scene s;
+    scene_init(&s);
+    cases[i].bend(&s);
+    lsn_t from = 0;
+    bool any = admit_lost_from(&s.facts, &s.position, &from);
+    if (any != (cases[i].from != 0) || (any && from != cases[i].from))
+      fail_msg("%s: %d, %s", cases[i].name, any, lsn_format(from).text);
+    scene_free(&s);
+  }
+}
+
 static void a_slot_is_created_only_where_nothing_was_published(void **state) {
   (void)state;
   static const struct {
@@ -420,6 +465,9 @@ static void a_slot_is_created_only_where_nothing_was_published(void **state) {
       {"position of another database", other_database_oid, "instance_conflict"},
       {"position with --adopt-slot", adopt_with_position, "slot_missing"},
       {"split", bend_to_incomplete, "slot_missing"},
+      {"failover that left the slot behind", failover_behind_all, "slot_missing"},
+      {"failover that lost events, and the slot", failover_before_last_end, "timeline_diverged"},
+      {"older image without the slot", wal_ends_before_last_end, "server_behind"},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct scene s;
@@ -657,6 +705,7 @@ int main(void) {
       cmocka_unit_test(what_fits_goes_on),
       cmocka_unit_test(first_position_is_made_from_the_slot),
       cmocka_unit_test(a_slot_is_created_only_where_nothing_was_published),
+      cmocka_unit_test(what_is_lost_begins_where_the_history_ends),
       cmocka_unit_test(publication_has_to_send_all),
       cmocka_unit_test(columns_are_looked_at_only_where_required),
       cmocka_unit_test(running_ends_when_slot_or_publication_were_touched),
