@@ -252,8 +252,8 @@ const struct explain_page explain_refusals[] = {
      "Replay what there is, from the LSN that the refusal names:\n"
      "  walferry replay shop.yaml --from LSN\n"
      "What is older may still be in the outbox: insert those rows again, with new ids\n"
-     "or, if your consumers drop repeats by id, with their own. For the next time, give\n"
-     "postgres.replay.keep and keep_bytes more room.\n"},
+     "or, if your consumers drop repeats by id, with their own. For the next time,\n"
+     "give postgres.replay.keep and keep_bytes more room.\n"},
     {"position_unreadable", EXPLAIN_REFUSAL, "the stored position is not of this version's format",
      "A newer walferry wrote it, or somebody else wrote into the position topic.\n",
      "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop -X isolation.level=read_committed -f '%T %k %s\\n' | "
@@ -324,8 +324,8 @@ const struct explain_page explain_refusals[] = {
      "ends it:\n"
      "  SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"},
     {"server_is_standby", EXPLAIN_ERROR, "the server is a standby, and the slot cannot be read there",
-     "The slot is not there, or it is synchronised from the primary and nobody may read\n"
-     "it before the standby is promoted. The relay waits for that.\n",
+     "The slot is not there, or it is synchronised from the primary and nobody may\n"
+     "read it before the standby is promoted. The relay waits for that.\n",
      "  SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn();\n" SLOT_ROW,
      "Promote it, or point postgres.conninfo at the primary: several hosts, and\n"
      "target_session_attrs=read-write, find it by themselves.\n"},

@@ -36,7 +36,7 @@ static bool look(struct preview *p, struct error *err) {
   const struct relay_settings *s = p->settings->relay;
   p->conn = connection_open(s->conninfo, s->name, err);
   if (p->conn == NULL || !facts_server(&p->facts, p->conn, s, err) || !facts_publication(&p->facts, p->conn, s, err) ||
-      !catalog_slot(p->conn, s->slot, &p->facts.admit.slot, err))
+      !catalog_slot(p->conn, s->slot, &p->facts.admit.slot, err) || !facts_check_primary(&p->facts, err))
     return false;
   if (!p->facts.admit.slot.exists) {
     error_refuse(err, "slot_missing", "slot %s does not exist", s->slot);

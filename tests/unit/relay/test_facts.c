@@ -91,12 +91,50 @@ static void a_plugin_that_is_not_allowed_is_refused_in_both_forms(void **state) 
   assert_true(facts_check_plugin(&facts, &err)); /* the server itself will say */
 }
 
+static void failover_slots_take_postgres_17(void **state) {
+  (void)state;
+  struct facts facts = {.server = {.version = 160009}};
+  struct error err;
+  assert_true(facts_check_failover(&facts, &(struct relay_settings){.failover = false}, &err));
+  assert_false(facts_check_failover(&facts, &(struct relay_settings){.failover = true}, &err));
+  expect_refusal("16", &err, "failover_unsupported");
+  facts.server.version = 170000;
+  assert_true(facts_check_failover(&facts, &(struct relay_settings){.failover = true}, &err));
+}
+
+static void a_standby_serves_only_with_a_slot_of_its_own(void **state) {
+  (void)state;
+  static const struct {
+    int version;
+    bool in_recovery, exists, synced, serves;
+  } cases[] = {
+      {150019, false, false, false, true}, {170011, false, true, true, true}, /* promoted */
+      {160015, true, true, false, true},   {150019, true, true, false, false},
+      {170011, true, false, false, false}, {170011, true, true, true, false},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct facts facts = {
+        .server = {.version = cases[i].version, .in_recovery = cases[i].in_recovery},
+        .admit = {.slot_name = "walferry_shop", .slot = {.exists = cases[i].exists, .synced = cases[i].synced}}};
+    struct error err = {.kind = ERROR_NONE};
+    if (facts_check_primary(&facts, &err) != cases[i].serves)
+      fail_msg("case %zu", i);
+    if (cases[i].serves)
+      continue;
+    assert_int_equal(err.kind, ERROR_RETRY);
+    assert_string_equal(err.code, "server_is_standby");
+    assert_non_null(strstr(err.message, "walferry_shop"));
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(publication_is_insert_only_by_way_of_the_root),
       cmocka_unit_test(named_columns_have_to_be_sent),
       cmocka_unit_test(the_list_of_plugins_is_read_as_the_server_reads_it),
       cmocka_unit_test(a_plugin_that_is_not_allowed_is_refused_in_both_forms),
+      cmocka_unit_test(failover_slots_take_postgres_17),
+      cmocka_unit_test(a_standby_serves_only_with_a_slot_of_its_own),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
