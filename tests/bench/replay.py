@@ -52,7 +52,7 @@ class Replay:
 
         def repeat(process):
             while not stop.is_set():
-                if process.wait(600).exit_code not in (0, -15):
+                if process.wait(600).exit_code != 0 and not stop.is_set():
                     failed.append(process)
                     return
                 if not stop.is_set():

@@ -127,6 +127,28 @@ def rfc3339(ms):
     return datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc).isoformat().replace("+00:00", "Z")
 
 
+def test_a_time_begins_where_the_history_has_it(kept):
+    """And not at the oldest that is retained. The relay's clock runs fast: a minute of its history is a second."""
+    with kept.relay(failpoint="clock=x60"):
+        for _ in range(3):
+            kept.insert(2)
+            before = len(minutes(kept))
+            system.wait_for(lambda: len(minutes(kept)) > before or kept.insert(1) is None, 20, "another minute", interval=0.5)
+    one, newest = sorted(minutes(kept), key=lambda m: m["written_us"])[-2:]
+    lsn = max(one["end_lsn"], one["idle_end_lsn"], key=lsn_number)
+    assert lsn_number(lsn) > kept.postgres.confirmed_flush(held(kept))
+    run = replay(kept, "--from", rfc3339(one["written_us"] // 1000 + 1), "--dry-run")
+    assert run.find("replay.streaming")["from"] == lsn
+    run = replay(kept, "--from", rfc3339(newest["written_us"] // 1000 + 1), code=2)
+    assert "nothing to replay" in run.find("replay.failed")["error"]
+
+
+def minutes(shop):
+    """The history of the relay's position."""
+    found = {r["key"]: r["payload"] for r in shop.kafka.consume(f"walferry.position.{shop.name}")}
+    return [json.loads(payload) for key, payload in found.items() if key.startswith("at/") and payload]
+
+
 def test_types_are_picked_by_pattern(kept):
     for kind in ("OrderPlaced", "OrderPaid", "CartFilled", "Refund"):
         kept.insert(2, type=kind)
