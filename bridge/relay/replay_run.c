@@ -95,8 +95,19 @@ static bool check_bounds(const struct replay_request *request, const struct repl
                                : "the relay has published nothing from there on yet");
 }
 
+/* The key, and from the second run on its number. */
+static void next_id(const char *key, const struct position_run *previous, char *id, size_t size) {
+  int64_t number = 0;
+  if (previous->id[0] != '\0' && (strlen(previous->id) <= REPLAY_KEY_SIZE ||
+                                  !number_parse(slice_of(previous->id + REPLAY_KEY_SIZE), 2, INT32_MAX, &number)))
+    number = 1;
+  number += previous->id[0] == '\0' || previous->finished ? 1 : 0;
+  snprintf(id, size, number == 1 ? "%s" : "%s-%" PRId64, key, number);
+}
+
 bool replay_run_begin(const struct replay_request *request, const struct replay_window *window, const char *key,
-                      const char *previous, struct position_run *run, bool *unproven, struct error *err) {
+                      const struct position_run *previous, struct position_run *run, bool *unproven,
+                      struct error *err) {
   *run = (struct position_run){.from = request->from.lsn != 0 ? request->from.lsn
                                        : window->start != 0   ? window->start
                                                               : window->retained,
@@ -105,14 +116,7 @@ bool replay_run_begin(const struct replay_request *request, const struct replay_
                                .to_us = request->to.us};
   if (request->to.lsn != 0 && request->to.lsn < run->to)
     run->to = request->to.lsn;
-  int64_t number = 1;
-  if (previous[0] != '\0' && (strlen(previous) <= REPLAY_KEY_SIZE ||
-                              !number_parse(slice_of(previous + REPLAY_KEY_SIZE), 2, INT32_MAX, &number)))
-    number = 1;
-  if (previous[0] == '\0')
-    snprintf(run->id, sizeof run->id, "%s", key);
-  else
-    snprintf(run->id, sizeof run->id, "%s-%" PRId64, key, number + 1);
+  next_id(key, previous, run->id, sizeof run->id);
   *unproven = run->from_us != 0 && window->start == 0;
   return check_bounds(request, window, run, err);
 }

@@ -43,11 +43,12 @@ struct replay_window {
 /* Of a relay's position: `published` of the window. */
 lsn_t replay_published(const struct position *relay);
 
-/* The run of a key that was not run yet, or once more (previous: the id of the last one; "": none). ERROR_CONFIG where
- * there is nothing between its bounds, ERROR_REFUSED "replay_too_old". A time that the window does not know is taken:
- * *unproven then, and the first transaction that comes has to be of before. */
+/* The run of a key that was not run yet, or once more (previous: the last one; its id "": none; one that is not
+ * finished has published nothing, and gives its id). ERROR_CONFIG where there is nothing between its bounds,
+ * ERROR_REFUSED "replay_too_old". A time that the window does not know is taken: *unproven then, and the first
+ * transaction that comes has to be of before. */
 bool replay_run_begin(const struct replay_request *request, const struct replay_window *window, const char *key,
-                      const char *previous, struct position_run *run, bool *unproven, struct error *err);
+                      const struct position_run *previous, struct position_run *run, bool *unproven, struct error *err);
 /* A run that was interrupted at this position: is what is left of it still there? ERROR_REFUSED "replay_too_old". */
 bool replay_run_resume(const struct position *at, const struct replay_window *window, struct error *err);
 /* From where the stream has to start: with the last transaction that was published, which is compared. */

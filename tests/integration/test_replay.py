@@ -340,11 +340,23 @@ def test_too_old_a_time_is_refused(kept):
 
 def test_what_is_left_of_a_run_was_lost(kept):
     a, b, c = three_commits(kept)
-    run = kept.start("replay", "--from", a, failpoint="publisher.after_commit=kill")
-    run.wait(30)
-    kept.psql(f"select pg_replication_slot_advance('{held(kept)}', '{c}')")
+    run = kept.start("replay", "--from", a, failpoint="publisher.after_commit=kill@2")
+    assert run.wait(30) == -signal.SIGKILL
+    kept.insert(1)
+    kept.drain()
+    kept.psql(f"select pg_replication_slot_advance('{held(kept)}', '{lsn_text(kept.confirmed_flush())}')")
     event = refused(replay(kept, "--from", a, code=3))
     assert event["code"] == "replay_too_old" and "interrupted" in event["error"]
+    assert "it has published" in event["remedy"]
+
+
+def test_a_run_that_was_refused_before_it_began_begins_anew(kept):
+    """Else what counts from now would mean the time at which it was refused, for ever."""
+    three_commits(kept)
+    for _ in range(2):
+        assert refused(replay(kept, "--from", "1d", code=3))["code"] == "replay_too_old"
+    runs = [json.loads(r["payload"])["run"] for r in kept.kafka.consume(f"walferry.position.{kept.name}.replay")]
+    assert len({r["id"] for r in runs}) == 1 and len({r["from_us"] for r in runs}) == 2
 
 
 def test_two_at_once_are_refused(kept):

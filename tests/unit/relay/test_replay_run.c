@@ -5,6 +5,8 @@
 
 #define NOW_US INT64_C(1795219200000000) /* 2026-11-21T00:00:00Z */
 
+static const struct position_run never = {.id = ""};
+
 static struct replay_point point(const char *text) {
   struct replay_point p;
   if (!replay_point_parse(text, NOW_US, &p))
@@ -73,24 +75,24 @@ static void a_run_has_the_bounds_asked_for_within_what_there_is(void **state) {
   struct position_run run;
   struct error err = {.kind = ERROR_NONE};
   bool unproven;
-  assert_true(replay_run_begin(&request, &window, "k", "", &run, &unproven, &err));
+  assert_true(replay_run_begin(&request, &window, "k", &never, &run, &unproven, &err));
   assert_lsn(run.from, 0x200);
   assert_lsn(run.to, 0x900);
   assert_false(unproven);
   request.to = point("0/300");
-  assert_true(replay_run_begin(&request, &window, "k", "", &run, &unproven, &err));
+  assert_true(replay_run_begin(&request, &window, "k", &never, &run, &unproven, &err));
   assert_lsn(run.to, 0x300);
   request.to = point("0/FFFF");
-  assert_true(replay_run_begin(&request, &window, "k", "", &run, &unproven, &err));
+  assert_true(replay_run_begin(&request, &window, "k", &never, &run, &unproven, &err));
   assert_lsn(run.to, 0x900);
   request.from = point("0/100");
-  assert_true(replay_run_begin(&request, &window, "k", "", &run, &unproven, &err));
+  assert_true(replay_run_begin(&request, &window, "k", &never, &run, &unproven, &err));
   request.from = point("0/FF");
-  assert_false(replay_run_begin(&request, &window, "k", "", &run, &unproven, &err));
+  assert_false(replay_run_begin(&request, &window, "k", &never, &run, &unproven, &err));
   assert_non_null(strstr(err.message, "0/100 (its time is not known)"));
   expect_refusal("too old", &err, "replay_too_old");
   request.from = point("0/901");
-  assert_false(replay_run_begin(&request, &window, "k", "", &run, &unproven, &err));
+  assert_false(replay_run_begin(&request, &window, "k", &never, &run, &unproven, &err));
   assert_int_equal(err.kind, ERROR_CONFIG);
 }
 
@@ -101,11 +103,11 @@ static void a_time_begins_where_the_history_knows_or_has_to_prove_itself(void **
   struct position_run run;
   struct error err = {.kind = ERROR_NONE};
   bool unproven;
-  assert_true(replay_run_begin(&request, &window, "k", "", &run, &unproven, &err));
+  assert_true(replay_run_begin(&request, &window, "k", &never, &run, &unproven, &err));
   assert_lsn(run.from, 0x400);
   assert_false(unproven);
   window.start = 0;
-  assert_true(replay_run_begin(&request, &window, "k", "", &run, &unproven, &err));
+  assert_true(replay_run_begin(&request, &window, "k", &never, &run, &unproven, &err));
   assert_lsn(run.from, 0x100);
   assert_true(unproven && run.from_us == request.from.us);
   assert_false(replay_run_refuse_unproven(&run, 0, &err));
@@ -120,15 +122,18 @@ static void each_run_again_has_an_id_of_its_own(void **state) {
   struct replay_window window = {.retained = 0x100, .published = 0x900};
   struct replay_request request = {.from = point("0/200")};
   static const struct {
-    const char *previous, *id;
-  } cases[] = {{"", "0123456789abcdef"},
-               {"0123456789abcdef", "0123456789abcdef-2"},
-               {"0123456789abcdef-2", "0123456789abcdef-3"},
-               {"0123456789abcdef-99", "0123456789abcdef-100"}};
+    struct position_run previous;
+    const char *id;
+  } cases[] = {{{.id = ""}, "0123456789abcdef"},
+               {{.id = "0123456789abcdef", .finished = true}, "0123456789abcdef-2"},
+               {{.id = "0123456789abcdef-2", .finished = true}, "0123456789abcdef-3"},
+               {{.id = "0123456789abcdef-99", .finished = true}, "0123456789abcdef-100"},
+               {{.id = "0123456789abcdef"}, "0123456789abcdef"},
+               {{.id = "0123456789abcdef-7"}, "0123456789abcdef-7"}};
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
     struct position_run run;
     bool unproven;
-    assert_true(replay_run_begin(&request, &window, "0123456789abcdef", cases[i].previous, &run, &unproven, NULL));
+    assert_true(replay_run_begin(&request, &window, "0123456789abcdef", &cases[i].previous, &run, &unproven, NULL));
     assert_string_equal(run.id, cases[i].id);
   }
 }

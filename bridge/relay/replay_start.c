@@ -1,0 +1,230 @@
+/* See replay_state.h: who may replay, what, from where. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bridge/base/clock.h"
+#include "bridge/base/log.h"
+#include "bridge/event/headers.h"
+#include "bridge/relay/history.h"
+#include "bridge/relay/replay_state.h"
+
+#define REACHABLE_TIMEOUT_MS 10000
+#define HISTORY_TIMEOUT_MS 30000
+#define HELD_GRACE_MS 5000 /* the backend of a replay that was killed may hold the copy for a moment longer */
+#define HELD_RETRY_MS 100
+
+const char REPLAY_SLOT_HELD[] = "slot_held";
+
+void replay_copy_name(const char *slot, char name[REPLAY_COPY_SIZE]) {
+  snprintf(name, REPLAY_COPY_SIZE, "%.*s_run", REPLAY_COPY_SIZE - 5, slot);
+}
+
+bool replay_go_on(const struct replay *r, struct error *err) {
+  return !atomic_load(&r->stop->requested) || error_set(err, ERROR_STOPPED, "stopped");
+}
+
+bool replay_pause(const struct replay *r, int64_t ms) {
+  for (int64_t end = clock_monotonic_ms() + ms; clock_monotonic_ms() < end; clock_sleep_ms(20))
+    if (atomic_load(&r->stop->requested))
+      return false;
+  return true;
+}
+
+/* Ordinary questions to both servers. */
+static bool look(struct replay *r, struct replay_attempt *a, struct error *err) {
+  const struct relay_settings *s = &r->relay;
+  a->conn = connection_open(s->conninfo, s->name, err);
+  if (a->conn == NULL && r->let_in && err->kind == ERROR_CONFIG)
+    err->kind = ERROR_RETRY; /* the config is to blame only at first */
+  if (a->conn == NULL)
+    return false;
+  r->let_in = true;
+  if (!facts_server(&a->facts, a->conn, s, err) || !facts_publication(&a->facts, a->conn, s, err) ||
+      !catalog_slot(a->conn, s->slot, &a->facts.admit.slot, err) ||
+      !retain_usable(s->slot, &a->facts.admit.slot, s->plugin, a->facts.admit.database, err) ||
+      !facts_check_publication(&a->facts, s, err) || !replay_go_on(r, err))
+    return false;
+  if (!publisher_reachable(r->relay_publisher, REACHABLE_TIMEOUT_MS, err) ||
+      !publisher_peek(r->relay_publisher, &a->relay, err))
+    return false;
+  if (a->relay.state == POSITION_SET)
+    return true;
+  error_refuse(err, "position_missing", "%s holds no position: nothing is known to have been published",
+               publisher_position_topic(r->relay_publisher));
+  return error_remedy(err, "start the relay first; what it has published can be replayed");
+}
+
+/* May a stored position go on here: same cluster, database, slot, publication, a timeline of this server's history? How
+ * far the slot stands is not asked: a replay has bounds of its own. */
+static bool admit(struct replay_attempt *a, const char *slot, const char *topic, struct position *position,
+                  struct error *err) {
+  struct admit_facts f = a->facts.admit;
+  f.slot_name = slot;
+  f.position_topic = topic;
+  f.slot.confirmed_flush_lsn = 0;
+  bool ignored;
+  if (position->timeline != f.identity.timeline &&
+      !replication_timeline_end(a->rep, f.identity.timeline, position->timeline, &f.ancestor_found, &f.ancestor_end,
+                                err))
+    return false;
+  return admit_position(&f, position, &ignored, &ignored, err);
+}
+
+/* The copy is the lock. */
+static bool copy_slot(struct replay *r, struct replay_attempt *a, const char *copy, struct error *err) {
+  for (int64_t end = clock_monotonic_ms() + HELD_GRACE_MS;;) {
+    bool taken;
+    struct catalog_slot held;
+    if (!replication_copy_slot(a->rep, r->relay.slot, copy, &taken, err))
+      return false;
+    if (!catalog_slot(a->conn, copy, &held, err))
+      return false;
+    if (!taken) {
+      r->last_backend_pid = replication_backend_pid(a->rep);
+      a->facts.admit.slot.confirmed_flush_lsn = held.confirmed_flush_lsn;
+      return true;
+    }
+    if (clock_monotonic_ms() < end) {
+      if (!replay_pause(r, HELD_RETRY_MS))
+        return error_set(err, ERROR_STOPPED, "stopped");
+      continue;
+    }
+    if (held.active_pid == r->last_backend_pid)
+      return error_set(err, ERROR_RETRY, "our own backend %d still holds slot %s", held.active_pid, copy);
+    error_set(err, ERROR_FENCED, "another replay of this instance is running (backend %d, slot %s)", held.active_pid,
+              copy);
+    err->code = REPLAY_SLOT_HELD;
+    return error_remedy(err, "wait until it is done, or stop it; what it has published stays published");
+  }
+}
+
+/* The position that is stored under the run's key, or kept in memory where Kafka is not told. */
+static bool open_position(struct replay *r, struct replay_attempt *a, struct error *err) {
+  if (replay_to_kafka(r))
+    return publisher_check_position_topic(r->publisher, err) && publisher_open(r->publisher, &a->position, err);
+  position_copy(&a->position, &r->at);
+  return true;
+}
+
+bool replay_keep_position(struct replay *r, const struct position *position, struct error *err) {
+  if (replay_to_kafka(r))
+    return publisher_store(r->publisher, position, err);
+  position_copy(&r->at, position);
+  return true;
+}
+
+/* A first position: nothing is done yet, and each topic has the partitions that the relay has pinned. */
+static bool begin_run(struct replay *r, struct replay_attempt *a, const struct replay_window *window,
+                      struct error *err) {
+  struct position_run run;
+  if (!replay_run_begin(&r->settings->request, window, r->key, &a->position.run, &run, &r->unproven, err))
+    return false;
+  struct position first = {.state = POSITION_SET, .complete = true, .end_lsn = run.from, .run = run};
+  for (int i = 0; i < a->relay.topic_count; i++)
+    position_pin(&first, a->relay.topics[i].name, a->relay.topics[i].partitions);
+  admit_fill_identity(&a->facts.admit, &first);
+  bool ok = replay_keep_position(r, &first, err);
+  if (ok)
+    position_copy(&a->position, &first);
+  position_clear(&first);
+  return ok;
+}
+
+/* Where times lie in the WAL, as far as the history of the relay's position knows. */
+static bool read_times(const struct replay *r, const struct replay_attempt *a, int64_t from_us,
+                       struct replay_window *window, struct error *err) {
+  const struct kafka_settings *kafka = &r->settings->relay->publisher.kafka;
+  struct kafka_admin *admin = kafka_admin_new(kafka, err);
+  struct history history = {.count = 0};
+  bool ok = admin != NULL && history_read(admin, kafka, publisher_position_topic(r->relay_publisher),
+                                          HISTORY_TIMEOUT_MS, &r->stop->requested, &history, err);
+  kafka_admin_free(admin);
+  if (!ok)
+    return false;
+  const char *system_id = a->facts.admit.identity.system_id;
+  for (int i = 0; i < history.count && window->retained_us == 0; i++)
+    if (history.entries[i].lsn >= window->retained && strcmp(history.entries[i].system_id, system_id) == 0)
+      window->retained_us = history.entries[i].at_us;
+  const struct history_entry *before = from_us == 0 ? NULL : history_before(&history, from_us, system_id);
+  if (before != NULL && before->lsn >= window->retained)
+    window->start = before->lsn;
+  history_free(&history);
+  return true;
+}
+
+/* Times are looked up only where they matter: for a run that begins at one, or to say what there is. */
+static bool read_window(const struct replay *r, const struct replay_attempt *a, bool resumed,
+                        struct replay_window *window, struct error *err) {
+  *window = (struct replay_window){.retained = a->facts.admit.slot.confirmed_flush_lsn,
+                                   .published = replay_published(&a->relay)};
+  const struct replay_point *asked = &r->settings->request.from;
+  lsn_t start = resumed ? replay_run_start(&a->position) : asked->lsn;
+  return start >= window->retained || read_times(r, a, asked->us, window, err);
+}
+
+/* Begins the run, or goes on with it. One that has published nothing yet begins anew: a time that counts from now does
+ * not mean the day on which it was refused. *over: it is finished already. */
+static bool settle_run(struct replay *r, struct replay_attempt *a, bool *over, struct error *err) {
+  const struct position_run *run = &a->position.run;
+  bool resumed = a->position.state == POSITION_SET && !run->finished && a->position.commit_lsn != 0;
+  *over = run->finished && (r->begun || !r->settings->request.again);
+  if (*over) {
+    r->outcome->was_finished = !r->begun;
+  } else {
+    struct replay_window window;
+    if (!read_window(r, a, resumed, &window, err))
+      return false;
+    if (!resumed && !begin_run(r, a, &window, err))
+      return false;
+    if (resumed && (!admit(a, r->relay.slot, publisher_position_topic(r->publisher), &a->position, err) ||
+                    !replay_run_resume(&a->position, &window, err)))
+      return false;
+    r->unproven = r->unproven && !resumed;
+  }
+  if (!r->begun)
+    r->outcome->records_before = run->records;
+  r->begun = true;
+  r->outcome->run = *run;
+  memcpy(r->run_id, run->id, sizeof r->run_id);
+  return true;
+}
+
+bool replay_start(struct replay *r, struct replay_attempt *a, bool *over, struct error *err) {
+  const struct relay_settings *s = &r->relay;
+  char copy[REPLAY_COPY_SIZE];
+  replay_copy_name(s->slot, copy);
+  bool busy;
+  if (!look(r, a, err))
+    return false;
+  a->rep = replication_open(s->conninfo, s->name, err);
+  if (a->rep == NULL || !replication_identify(a->rep, &a->facts.admit.identity, err) ||
+      !admit(a, r->settings->relay->slot, publisher_position_topic(r->relay_publisher), &a->relay, err) ||
+      !copy_slot(r, a, copy, err) || !open_position(r, a, err) || !settle_run(r, a, over, err))
+    return false;
+  if (*over)
+    return true;
+  lsn_t from = replay_run_start(&a->position);
+  r->relay.intake.filter.from_us = a->position.run.from_us;
+  r->relay.intake.filter.to_us = a->position.run.to_us;
+  r->relay.intake.record.mark = (struct record_header){.name = HEADER_REPLAY, .value = slice_of(r->run_id)};
+  if (!relay_start_streaming(s, a->rep, copy, from, &busy, err))
+    return false;
+  if (busy)
+    return error_set(err, ERROR_RETRY, "the temporary slot %s is not ours", copy);
+  int64_t sender_timeout_ms = replication_sender_timeout_ms(a->rep);
+  a->source = source_start(a->rep, a->position.run.to + 1, r->progress);
+  a->rep = NULL;
+  struct intake *intake = intake_new(&s->intake, &a->position, a->position.commit_lsn != 0);
+  if (!relay_resolve_partitions(s, &a->facts.publication, a->conn, sender_timeout_ms, intake, &a->partitions, err)) {
+    intake_free(intake);
+    return false;
+  }
+  source_go(a->source, decoder_new(decoder_class_find(s->plugin)), intake);
+  source_ack(a->source, a->facts.admit.slot.confirmed_flush_lsn);
+  progress_enter(r->progress, PROGRESS_STREAMING);
+  a->streaming_ms = a->watched_ms = clock_monotonic_ms();
+  log_info("replay.streaming", log_string("run", a->position.run.id), log_lsn("from", from),
+           log_lsn("to", a->position.run.to), log_int("records_before", (int64_t)a->position.run.records));
+  return true;
+}
