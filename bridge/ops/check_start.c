@@ -82,6 +82,27 @@ static void check_failover_slot(struct check *c) {
     check_ok(&c->report, name, "it is none: after a failover it is gone (slot_missing); see postgres.failover");
 }
 
+/* What is wrong with it hinders replays, not the relay. */
+static void check_held_back(struct check *c) {
+  static const char name[] = "held-back slot";
+  const struct retain_settings *retain = &c->settings->retain;
+  struct catalog_slot held;
+  struct error err;
+  if (retain->slot == NULL)
+    return;
+  bool read = catalog_slot(c->conn, retain->slot, &held, &err);
+  if (read && !held.exists && c->settings->create)
+    check_ok(&c->report, name, "%s does not exist yet; the relay makes it", retain->slot);
+  else if (!read || !retain_usable(retain->slot, &held, c->settings->plugin, c->facts.admit.database, &err))
+    check_warn(&c->report, name, err.remedy, "%s", err.message);
+  else if (held.wal_keep_bytes_max >= 0 && held.wal_keep_bytes_max < retain->keep_bytes)
+    check_warn(&c->report, name, "lower postgres.replay.keep_bytes, or raise max_slot_wal_keep_size above it",
+               "%s may keep more WAL than the server lets a slot keep: it would be lost", retain->slot);
+  else
+    check_ok(&c->report, name, "%s at %s, %lld MB of WAL", retain->slot, lsn_format(held.confirmed_flush_lsn).text,
+             (long long)(catalog_wal_retained(&held) / 1024 / 1024));
+}
+
 /* Has a relay taken the slot, or moved on, since we looked? Then nothing is known about what we compared. */
 static bool has_moved(struct check *c) {
   struct catalog_slot now;
@@ -146,6 +167,7 @@ void check_start_from(struct check *c) {
   } else {
     check_missing_slot(c);
   }
+  check_held_back(c);
   check_position(c);
   c->facts.admit.position_topic = NULL;
   free(topic);

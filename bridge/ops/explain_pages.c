@@ -201,7 +201,9 @@ const struct explain_page explain_refusals[] = {
      "An instance name stands for one database and one slot; its position topic and\n"
      "its transactional id carry the name. Two configs use the same one, or slot or\n"
      "dbname were changed.\n",
-     STATUS, "Give this instance another `name`, or put postgres.slot and the dbname back.\n"},
+     STATUS,
+     "Give this instance another `name`, or put postgres.slot and the dbname back. If\n"
+     "the database was moved, or the slot renamed, for good:\n" SET_POSITION "\n"},
     {"timeline_diverged", EXPLAIN_REFUSAL, "the server is on a timeline that left the stored position behind",
      "The server left the timeline of the position at a point before it, or does not\n"
      "descend from it. Kafka then holds events of commits that this server never had.\n",
@@ -234,7 +236,11 @@ const struct explain_page explain_refusals[] = {
      "go on from cannot be found.\n",
      "  walferry status shop.yaml      'half done'\n",
      "Put relay.tables, relay.messages, postgres.decoder and the publication back to\n"
-     "what they were, let the relay finish that transaction, and change them then.\n"},
+     "what they were, let the relay finish that transaction, and change them then. To\n"
+     "repeat it from its beginning (LSN: its commit), or to skip the rest of it (one\n"
+     "behind):\n"
+     "  walferry position shop.yaml set LSN      says what that would be\n"
+     "  walferry position shop.yaml set LSN --confirm shop --reason 'why'\n"},
     {"position_exists", EXPLAIN_REFUSAL, "--adopt-slot was given, but there is a stored position",
      "Adopting a slot is for when there is none. With one, the relay knows by itself\n"
      "where to go on.\n",
@@ -261,7 +267,8 @@ const struct explain_page explain_refusals[] = {
      "Run the version that wrote it. If another program wrote there: take its right to\n"
      "do so away, and write the last good record, which the command above shows,\n"
      "again:\n"
-     "  kcat -b $KAFKA_BROKERS -P -t walferry.position.shop -K '|'      a line: current|{...}\n"},
+     "  kcat -b $KAFKA_BROKERS -P -t walferry.position.shop -K '|'      a line: current|{...}\n"
+     "If none is left, go on knowingly:\n" SET_POSITION "\n"},
     {"position_topic_invalid", EXPLAIN_REFUSAL, "the position topic does not keep the position safely",
      "It must have one partition, so that records have one order; cleanup.policy\n"
      "exactly compact, so that the newest is kept for ever; and no unclean leader\n"
@@ -311,9 +318,9 @@ const struct explain_page explain_refusals[] = {
      "  SELECT id, octet_length(payload::text) FROM outbox ORDER BY 2 DESC LIMIT 5;\n",
      "Stop walferry. Note the rows of that transaction. Give an LSN behind its commit:\n"
      "  SELECT pg_current_wal_lsn();      behind everything that is in the WAL now\n"
-     "Then go on knowingly:\n" SET_POSITION " Whatever else\n"
-     "was committed in between is skipped too: find it, and insert it again. Keep such\n"
-     "rows out from now on:\n"
+     "Then go on knowingly:\n" SET_POSITION "\n"
+     "Whatever else was committed before is skipped too: find it, and insert it again.\n"
+     "Keep such rows out from now on:\n"
      "  ALTER TABLE outbox ADD CONSTRAINT payload_size CHECK (octet_length(payload::text) <= 67108864);\n"},
     {"slot_held", EXPLAIN_ERROR, "another instance holds the slot (exit code 4)",
      "Without --until a second instance waits as a standby. With it, or after another\n"

@@ -108,9 +108,35 @@ static void write_slot(const struct metrics *m, const struct progress_snapshot *
   }
 }
 
+static void write_held_back(const struct metrics *m, const struct progress_snapshot *s) {
+  const struct catalog_slot *slot = &s->retained;
+  if (s->retained_read_us == 0)
+    return;
+  metrics_gauge(m, "walferry_replay_slot_trouble", "1 if something is wrong with the held-back slot (see /status).",
+                s->retained_trouble[0] != '\0');
+  metrics_gauge(m, "walferry_replay_slot_exists", "1 if the held-back slot is there.", slot->exists);
+  if (!slot->exists)
+    return;
+  if (slot->confirmed_flush_lsn != 0)
+    metrics_gauge(m, "walferry_replay_slot_lsn", "The oldest position that can be replayed.",
+                  (int64_t)slot->confirmed_flush_lsn);
+  if (s->retained_since_us != 0)
+    metrics_gauge_seconds(m, "walferry_replay_slot_since_timestamp_seconds",
+                          "When the relay stood there, since the Unix epoch.", s->retained_since_us);
+  if (slot->restart_lsn != 0)
+    metrics_gauge(m, "walferry_replay_slot_retained_bytes", "WAL kept for the held-back slot.",
+                  catalog_wal_retained(slot));
+  if (slot->wal_status[0] == '\0')
+    return;
+  metrics_family(m, "walferry_replay_slot_wal_status", "gauge", "1 for the held-back slot's wal_status.");
+  metrics_sample(m, "walferry_replay_slot_wal_status", METRICS_LABELS({"status", slot->wal_status}));
+  metrics_number(m, 1);
+}
+
 void metrics_relay(const struct metrics *m, const struct progress_snapshot *s) {
   write_state(m, s);
   write_published(m, &s->published);
   write_stream(m, s);
   write_slot(m, s);
+  write_held_back(m, s);
 }

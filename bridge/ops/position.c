@@ -137,6 +137,12 @@ static void say_before(const struct reposition *r, FILE *out) {
             "many cannot be counted here.\n",
             at, lsn_format(r->facts.admit.identity.flush_lsn).text);
     return;
+  case REPOSITION_REWRITTEN:
+    fprintf(out,
+            "Stored is %s, but the server does not have the transaction that was published last (commit %s): Kafka has "
+            "events that this database does not have, and others may stand in their place.\n",
+            at, lsn_format(p->commit_lsn).text);
+    return;
   case REPOSITION_COMPARABLE:
     fprintf(out, "Stored is %s.\n", at);
     return;
@@ -156,14 +162,9 @@ static void say_counts(const struct reposition *r, FILE *out) {
     fprintf(out, "What will be repeated or skipped cannot be counted: %s\n", r->uncounted.message);
     return;
   }
-  if (r->counts.rewritten)
-    fprintf(out,
-            "The server does not have the transaction that was published last (commit %s): its history is another one "
-            "than Kafka's.\n",
-            lsn_format(r->before.commit_lsn).text);
   bool known = r->what == REPOSITION_COMPARABLE || r->what == REPOSITION_LEFT;
   fprintf(out, "Skipped: %" PRId64 " %s committed before %s that %s not published, and would not be.\n",
-          r->counts.skipped, events(r->counts.skipped), lsn, known ? "are" : "may be");
+          r->counts.skipped, events(r->counts.skipped), lsn, known ? "are" : "perhaps are");
   if (known)
     fprintf(out, "Repeated: %" PRId64 " %s committed from %s on that are in Kafka already.\n", r->counts.repeated,
             events(r->counts.repeated), lsn);

@@ -19,9 +19,12 @@ static bool read_slot(struct status *status, const struct relay_settings *settin
                       struct error *err) {
   char *instances = instance_application_name(settings->conninfo, settings->name);
   bool ok = catalog_slot(conn, settings->slot, &status->slot, err) &&
+            (status->held_name == NULL || catalog_slot(conn, status->held_name, &status->held, err)) &&
             health_slot(conn, settings->slot, &status->slot_use, err) &&
             health_readers(conn, instances, &status->readers, &status->reader_count, err);
   free(instances);
+  if (ok && status->held_name != NULL)
+    retain_usable(status->held_name, &status->held, settings->plugin, status->server.database, &status->held_trouble);
   return ok;
 }
 
@@ -140,6 +143,7 @@ bool status_run(const char *name, const char *conninfo, const struct relay_setti
   struct status_inbox view = {.consumer = inbox == NULL ? NULL : inbox->group};
   struct status status = {.instance = name,
                           .slot_name = relay == NULL ? NULL : relay->slot,
+                          .held_name = relay == NULL ? NULL : relay->retain.slot,
                           .quarantine_topic = relay == NULL ? NULL : relay->publisher.quarantine_topic,
                           .inbox = inbox == NULL ? NULL : &view};
   char *cluster_id = NULL;

@@ -118,6 +118,19 @@ static void print_slot(const struct status *s, FILE *out) {
     row(out, "  invalid", "%s", slot->invalidation_reason);
 }
 
+static void print_held(const struct status *s, FILE *out) {
+  if (s->held_name == NULL)
+    return;
+  row(out, "held back", "%s%s", s->held_name, s->held_trouble.kind == ERROR_NONE ? "" : ": WARNING");
+  if (s->held_trouble.kind != ERROR_NONE) {
+    row(out, "  trouble", "%s", s->held_trouble.message);
+    row(out, "", "%s", s->held_trouble.remedy);
+    return;
+  }
+  row(out, "  from", "%s", lsn_format(s->held.confirmed_flush_lsn).text);
+  row(out, "  WAL", "%s, %.1f MB", s->held.wal_status, (double)catalog_wal_retained(&s->held) / (1024 * 1024));
+}
+
 static void print_postgres(const struct status *s, FILE *out) {
   if (!s->postgres_read) {
     print_missing("postgres", &s->postgres_error, out);
@@ -128,6 +141,7 @@ static void print_postgres(const struct status *s, FILE *out) {
   if (s->slot_name == NULL)
     return;
   print_slot(s, out);
+  print_held(s, out);
   int active = active_count(s);
   row(out, "instances", "%d active, %d standby", active, s->reader_count - active);
   for (int i = 0; i < s->reader_count; i++)
@@ -257,6 +271,21 @@ static void json_slot(const struct status *s, struct buffer *json) {
   jsonobject_close(json);
 }
 
+static void json_held(const struct status *s, struct buffer *json) {
+  if (!s->postgres_read || s->held_name == NULL) {
+    jsonobject_text(json, "held_back", NULL);
+    return;
+  }
+  jsonobject_open(json, "held_back");
+  put_text(json, "name", s->held_name);
+  jsonobject_bool(json, "exists", s->held.exists);
+  put_text(json, "trouble", s->held_trouble.kind == ERROR_NONE ? NULL : s->held_trouble.message);
+  put_text(json, "wal_status", s->held.wal_status);
+  jsonobject_lsn(json, "lsn", s->held.confirmed_flush_lsn);
+  put_known(json, "retained_bytes", s->held.restart_lsn != 0 ? catalog_wal_retained(&s->held) : -1);
+  jsonobject_close(json);
+}
+
 static void json_instances(const struct status *s, struct buffer *json) {
   if (!s->postgres_read) {
     jsonobject_text(json, "instances", NULL);
@@ -345,6 +374,7 @@ static void json_quarantine(const struct status *s, struct buffer *json) {
 
 static void json_relay(const struct status *s, struct buffer *json) {
   json_slot(s, json);
+  json_held(s, json);
   json_instances(s, json);
   json_kafka(s, json);
   json_position(s, json);

@@ -20,6 +20,7 @@ struct status_code { /* quarantined records with one error code */
 struct status {
   const char *instance;
   const char *slot_name; /* NULL: the config has no relay */
+  const char *held_name; /* the held-back slot; NULL: none */
   const char *quarantine_topic;
   const struct status_inbox *inbox; /* NULL: the config has no inbox */
 
@@ -28,6 +29,8 @@ struct status {
   struct catalog_server server;
   struct health_server health;
   struct catalog_slot slot;
+  struct catalog_slot held;
+  struct error held_trouble; /* ERROR_NONE: it is one that can be replayed from */
   struct health_slot slot_use;
   struct health_reader *readers; /* active and standby; reader_count of them */
   int reader_count;

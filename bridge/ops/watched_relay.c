@@ -121,6 +121,25 @@ static void write_slot(const struct progress_snapshot *s, const struct watched_r
   jsonobject_close(out);
 }
 
+static void write_held_back(const struct progress_snapshot *s, struct buffer *out) {
+  const struct catalog_slot *slot = &s->retained;
+  if (s->retained_read_us == 0 && s->retained_trouble[0] == '\0') {
+    jsonobject_text(out, "held_back", NULL);
+    return;
+  }
+  jsonobject_open(out, "held_back");
+  jsonobject_moment(out, "read_at", s->retained_read_us);
+  jsonobject_text(out, "trouble", s->retained_trouble[0] == '\0' ? NULL : s->retained_trouble);
+  jsonobject_bool(out, "exists", slot->exists);
+  if (slot->exists) {
+    jsonobject_text(out, "wal_status", slot->wal_status[0] == '\0' ? NULL : slot->wal_status);
+    jsonobject_lsn(out, "lsn", slot->confirmed_flush_lsn);
+    jsonobject_moment(out, "since", s->retained_since_us);
+    jsonobject_integer(out, "retained_bytes", catalog_wal_retained(slot));
+  }
+  jsonobject_close(out);
+}
+
 static void write_lag(const struct progress_snapshot *s, struct buffer *out) {
   jsonobject_open(out, "lag");
   if (s->slot_read_us != 0 && s->slot.confirmed_flush_lsn != 0)
@@ -151,6 +170,7 @@ static void write_status(const void *source, const void *moment, struct buffer *
   jsonobject_integer(out, "generation", s->generation);
   write_position(s, out);
   write_slot(s, relay, out);
+  write_held_back(s, out);
   jsonobject_text(out, "publication", relay->publication);
   write_lag(s, out);
   write_published(&s->published, out);

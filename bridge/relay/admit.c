@@ -63,7 +63,10 @@ bool admit_owner(const struct admit_facts *f, const struct position *p, struct e
                  "the position in %s belongs to slot %s of the database with OID %" PRIu32
                  ", but the config names slot %s of database %s (OID %" PRIu32 ")",
                  f->position_topic, p->slot, p->database_oid, f->slot_name, f->database, f->database_oid);
-    return error_remedy(err, "an instance name serves one database and one slot: give this instance another `name`");
+    return error_remedy(err,
+                        "an instance name serves one database and one slot: give this instance another `name`. If it "
+                        "moved for good: %s",
+                        way_on(f).text);
   }
   if (strcmp(p->plugin, f->plugin) != 0) {
     error_refuse(err, "slot_mismatch", "the position in %s was made with the decoder %s, but the config says %s",
@@ -229,7 +232,10 @@ static bool check_progress(const struct admit_facts *f, const struct position *p
                  "transaction %s is published up to change %" PRIu64
                  ", but relay.tables, relay.messages or the decoder are not what they were",
                  lsn_format(p->commit_lsn).text, p->next_index);
-    return error_remedy(err, "put them back, let the relay finish this transaction, then change them");
+    return error_remedy(err,
+                        "put them back, let the relay finish this transaction, then change them. To repeat or skip it: "
+                        "walferry position CONFIG set LSN --confirm NAME, with %s or an LSN behind it",
+                        lsn_format(p->commit_lsn).text);
   }
   return true;
 }

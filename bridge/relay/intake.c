@@ -133,9 +133,10 @@ static bool refuse_resume(const struct intake *in, struct error *err) {
                "transaction %s (xid %" PRIu32 ") was published up to change %" PRIu64
                ", but the server now sends other changes for it",
                lsn_format(in->commit_lsn).text, in->xid, in->from.next_index);
-  return error_remedy(err,
-                      "put tables, messages and the publication back to what they were when it was interrupted, let "
-                      "the relay finish this transaction, then change them");
+  return error_remedy(
+      err, "put tables, messages and the publication back to what they were when it was interrupted, let "
+           "the relay finish this transaction, then change them. To repeat or skip it: walferry position CONFIG set "
+           "LSN --confirm NAME");
 }
 
 static bool on_commit(struct intake *in, const struct change *change, struct error *err) {

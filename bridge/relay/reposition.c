@@ -9,7 +9,8 @@
 #include "bridge/base/failpoint.h"
 
 #define KAFKA_TIMEOUT_MS 10000
-#define HELD_WAIT_MS 3000 /* the row follows what was said on the connection */
+#define HELD_WAIT_MS                                                                                                   \
+  3000 /* the row follows what was said; an instance that was killed may hold the slot for a moment */
 #define LOOK_MS 20
 
 static bool identify(struct reposition *r, struct replication *rep, struct error *err) {
@@ -126,6 +127,13 @@ static struct position published(const struct reposition *r) {
   return p;
 }
 
+static void ask(struct reposition *r, const struct gap_question *question) {
+  r->counted_from = question->from;
+  r->counted_to = question->to;
+  r->counted_with = question->slot;
+  r->counted = gap_count(question, &r->facts, r->conn, r->stop, &r->counts, &r->uncounted);
+}
+
 static void count(struct reposition *r) {
   const struct admit_facts *f = &r->facts.admit;
   struct position before = published(r);
@@ -149,10 +157,16 @@ static void count(struct reposition *r) {
       question.from = slot_at;
     }
   }
-  r->counted_from = question.from;
-  r->counted_to = question.to;
-  r->counted_with = question.slot;
-  r->counted = gap_count(&question, &r->facts, r->conn, r->stop, &r->counts, &r->uncounted);
+  ask(r, &question);
+  if (!r->counted || !r->counts.rewritten)
+    return;
+  /* What is covered by number is another transaction here. */
+  r->what = REPOSITION_REWRITTEN;
+  r->unseen_from = r->unseen_to = 0;
+  before = published(r);
+  question = (struct gap_question){
+      .relay = r->relay, .slot = f->slot_name, .before = &before, .target = r->lsn, .from = slot_at, .to = r->lsn};
+  ask(r, &question);
 }
 
 bool reposition_look(struct reposition *r, const struct relay_settings *relay, lsn_t lsn, const struct stop *stop,
@@ -180,18 +194,16 @@ static bool refuse_held(const struct reposition *r, struct error *err) {
 /* The slot is the lock. Streaming from the LSN on, nothing of before is decoded, be it decodable or not. */
 static bool take_slot(struct reposition *r, struct replication *rep, struct error *err) {
   struct catalog_slot *slot = &r->facts.admit.slot;
-  bool busy;
-  if (!relay_start_streaming(r->relay, rep, r->relay->slot, r->lsn, &busy, err))
-    return false;
+  bool busy = true;
   for (int64_t end = clock_monotonic_ms() + HELD_WAIT_MS;; clock_sleep_ms(LOOK_MS)) {
+    if (busy && !relay_start_streaming(r->relay, rep, r->relay->slot, r->lsn, &busy, err))
+      return false;
     if (!catalog_slot(r->conn, r->relay->slot, slot, err))
       return false;
-    if (busy)
-      return refuse_held(r, err);
     if (slot->active_pid == replication_backend_pid(rep))
       return judge_lsn(r, err); /* what was read before is stale */
     if (clock_monotonic_ms() >= end)
-      return error_set(err, ERROR_RETRY, "slot %s was lost meanwhile", r->relay->slot);
+      return busy ? refuse_held(r, err) : error_set(err, ERROR_RETRY, "slot %s was lost meanwhile", r->relay->slot);
   }
 }
 

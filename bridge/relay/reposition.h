@@ -8,9 +8,10 @@
 enum reposition_before {                      /* what the stored position is to this server */
                          REPOSITION_NONE = 1, /* there is none, or an intent */
                          REPOSITION_UNREADABLE,
-                         REPOSITION_OTHER, /* of another cluster, database or decoder: its LSNs say nothing here */
-                         REPOSITION_LEFT,  /* of a timeline that the server left before it */
-                         REPOSITION_AHEAD, /* the server's WAL ends before it */
+                         REPOSITION_OTHER,     /* of another cluster, database or decoder: its LSNs say nothing here */
+                         REPOSITION_LEFT,      /* of a timeline that the server left before it */
+                         REPOSITION_AHEAD,     /* the server's WAL ends before it */
+                         REPOSITION_REWRITTEN, /* the server lacks the transaction that was published last */
                          REPOSITION_COMPARABLE
 };
 

@@ -17,6 +17,7 @@
 #include "bridge/relay/minutes.h"
 #include "bridge/relay/progress.h"
 #include "bridge/relay/relay.h"
+#include "bridge/relay/retain_pin.h"
 
 #define LOOK_MS 500                      /* has a new minute begun? */
 #define KAFKA_TIMEOUT_MS 5000            /* stopping waits no longer than that */
@@ -45,6 +46,7 @@ struct retain {
   char sampled_system_id[24]; /* "": the history was not read yet */
   struct retain_sample *samples;
   int sample_count, sample_room;
+  struct retain_pin pin;
   int64_t minute_us; /* of the last round */
   struct error told; /* what was wrong in the last round */
   int64_t told_us;
@@ -157,14 +159,15 @@ static bool advance(struct retain *r, lsn_t to, struct catalog_slot *slot, struc
 }
 
 /* Moves it to where it has to stand. The WAL that is kept begins before that, so that it may take more than one go. */
-static bool move_up(struct retain *r, lsn_t committed, struct catalog_slot *slot, struct error *err) {
+static bool move_up(struct retain *r, lsn_t committed, lsn_t pinned, struct catalog_slot *slot, struct error *err) {
   const struct retain_settings *s = &r->settings->retain;
   struct retain_view view = {.samples = r->samples,
                              .sample_count = r->sample_count,
                              .now_us = FAILPOINT_CLOCK(clock_wall_us()),
                              .keep_us = s->keep_ms * 1000,
                              .keep_bytes = s->keep_bytes,
-                             .committed = committed};
+                             .committed = committed,
+                             .pinned = pinned};
   for (int i = 0; i < TIGHTEN_MAX; i++) {
     view.wal_lsn = slot->wal_lsn;
     view.restart_lsn = slot->restart_lsn;
@@ -189,6 +192,14 @@ static int64_t since_us(const struct retain *r, lsn_t at) {
   return us;
 }
 
+/* What Kafka tells of earlier runs and of replays. While it does not, the slot may be needed where it stands: it stays
+ * there, but for the limit in bytes. */
+static bool read_kafka(struct retain *r, const char *system_id, int64_t now_us, lsn_t *pinned, struct error *err) {
+  return read_samples(r, system_id, err) &&
+         retain_pin_read(&r->pin, &r->settings->publisher.kafka, now_us - r->settings->retain.keep_ms * 1000,
+                         KAFKA_TIMEOUT_MS, &r->stop->requested, pinned, err);
+}
+
 static bool run_round(struct retain *r, lsn_t committed, const char *system_id, struct error *err) {
   const struct relay_settings *s = r->settings;
   struct catalog_slot slot = {.exists = false};
@@ -201,15 +212,20 @@ static bool run_round(struct retain *r, lsn_t committed, const char *system_id, 
     return false;
   if (made)
     log_info("retain.slot_created", log_string("slot", s->retain.slot));
-  if (!read_samples(r, system_id, err))
-    return false;
   int64_t now_us = FAILPOINT_CLOCK(clock_wall_us());
+  lsn_t pinned = slot.confirmed_flush_lsn;
+  bool known = read_kafka(r, system_id, now_us, &pinned, err);
+  if (!known && err->kind == ERROR_STOPPED)
+    return false;
   add_sample(r, now_us, committed);
   forget_samples(r, now_us - s->retain.keep_ms * 1000);
-  if (!read_slot(r, &slot, err) || !move_up(r, committed, &slot, err))
+  struct error trouble;
+  if (!read_slot(r, &slot, &trouble) || !move_up(r, committed, pinned, &slot, &trouble)) {
+    *err = trouble;
     return false;
+  }
   progress_retained(r->progress, &slot, since_us(r, slot.confirmed_flush_lsn));
-  return true;
+  return known;
 }
 
 /* Once, and then every hour while it stays so. */
@@ -274,6 +290,7 @@ void retain_stop(struct retain *r) {
     pthread_join(r->thread, NULL);
   disconnect(r);
   free(r->samples);
+  retain_pin_free(&r->pin);
   pthread_cond_destroy(&r->woken);
   pthread_mutex_destroy(&r->lock);
   free(r);

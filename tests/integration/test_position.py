@@ -1,10 +1,12 @@
 """The position's history, and what an operator does with a position: `walferry position`."""
 import json
+import urllib.request
 
 import pytest
 
 from harness import system
 from harness.servers import lsn_number
+from test_refusals import move_wal_beyond, take_image
 from integration_checks import position_lsn, ready, wait_records
 
 FAST = "clock=x60"  # a minute of the history is a second
@@ -109,7 +111,6 @@ def test_the_held_back_slot_keeps_no_more_than_it_may(shop):
 def test_a_held_back_slot_that_is_wrong_only_warns(shop, how):
     shop.config["postgres"] |= {"replay": {"keep": "2m"}}
     ready(shop)
-    system.wait_for(lambda: True)
     if held(shop):
         shop.postgres.drop_slot(shop.slot + "_replay")
     shop.psql({"missing": "select 1",
@@ -122,8 +123,39 @@ def test_a_held_back_slot_that_is_wrong_only_warns(shop, how):
     wait_records(shop, 3)
     event = relay.wait_event("retain.trouble")
     assert shop.slot + "_replay" in event["error"] and event["remedy"]
+    port = relay.wait_event("http.listening")["port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        assert 'walferry_replay_slot_trouble{name="%s"} 1' % shop.name in page.read().decode()
+    status = json.loads(shop.run("status", "--json").expect_exit(0).stdout)
+    assert shop.slot + "_replay" in status["held_back"]["trouble"]
+    assert "held-back slot" in text(shop.run("check"))
     assert relay.running and relay.terminate() == 0
     shop.assert_exactly_once()
+
+
+def replay_record(shop, finished):
+    """What a replay stores of itself, of a run that began where the held-back slot stands."""
+    start = held(shop)["confirmed_flush_lsn"]
+    run = {"id": "f" * 16, "from": start, "to": start, "from_us": 0, "to_us": 0, "records": 0, "finished": finished}
+    position = shop.position() | {"commit_lsn": "0/0", "complete": True, "next_index": 0, "run": run}
+    shop.kafka.produce(f"walferry.position.{shop.name}.replay", json.dumps(position), key="f" * 16)
+
+
+def test_an_unfinished_replay_pins_the_held_back_slot(shop):
+    shop.config["postgres"]["replay"] = {"keep": "2m"}
+    shop.init()
+    relay, _ = live(shop, 1)
+    start = held(shop)["confirmed_flush_lsn"]
+    # it got on just now, and in two minutes: as often as a replay does
+    for _ in range(4):
+        position = shop.position()
+        replay_record(shop, finished=False)
+        system.wait_for(lambda: shop.insert(1) and shop.position()["written_us"] > position["written_us"] + 60000000, 20,
+                        "a minute", interval=0.2)
+    assert held(shop)["confirmed_flush_lsn"] == start, "the window passed over what the replay needs"
+    replay_record(shop, finished=True)
+    system.wait_for(lambda: shop.insert(1) and held(shop)["confirmed_flush_lsn"] != start, 20, "moving on", interval=0.3)
+    assert relay.terminate() == 0
 
 
 # position show and history
@@ -292,6 +324,58 @@ def test_another_cluster_is_resolved(shop, fresh_postgres, make_shop):
     put(other, confirmed(other), "of another origin", "Skipped: 0 events")
     other.drain()
     assert set(more) <= set(other.record_ids()) and len(other.record_ids()) == 5
+
+
+@pytest.mark.parametrize("silent", [True, False], ids=["server_behind", "history_rewritten"])
+def test_a_restored_image_is_resolved(fresh_postgres, make_shop, silent):
+    """The database lost events that Kafka has: they stay, and what is committed now follows."""
+    server = fresh_postgres()
+    shop, restore = take_image(server, make_shop(postgres=server), persisted=False)
+    there = shop.position()["end_lsn"]
+    gone = shop.insert(5)
+    shop.drain()
+    end = position_lsn(shop)
+    restore()
+    if not silent:
+        shop.insert(2)
+        move_wal_beyond(shop, end)
+    shop.insert(2)
+    event = shop.run("relay").expect_refused()
+    assert "walferry position" in event["remedy"]
+    assert event["code"] == ("server_behind" if silent else "history_rewritten")
+    put(shop, there, "Kafka has events that this database does not have", "Skipped: 3 events")
+    shop.drain()
+    shop.assert_exactly_once(shop.outbox_ids() | set(gone))
+
+
+@pytest.mark.decoder("pgoutput")
+def test_rows_that_cannot_be_decoded_are_passed_over(shop):
+    """Committed while there was no publication, they end every stream that has to pass them."""
+    published(shop)
+    shop.psql(f"drop publication {shop.publication}")
+    lost = shop.insert(2)
+    shop.psql(f"create publication {shop.publication} for table outbox with (publish = 'insert', "
+              "publish_via_partition_root = true)")
+    behind = shop.psql("select pg_current_wal_lsn()")
+    shop.insert(1)
+    put(shop, behind)
+    assert lsn_number(confirmed(shop)) >= lsn_number(behind)
+    shop.drain()
+    shop.assert_exactly_once(shop.outbox_ids() - set(lost))
+
+
+def test_setting_survives_a_kill(shop):
+    """Killed behind the store, the position is ahead of its slot: an ordinary one."""
+    published(shop)
+    skipped = shop.insert(2)
+    behind = shop.psql("select pg_current_wal_lsn()")
+    for moment, stored in (("before", False), ("after", True)):
+        run = shop.run("position", "set", behind, "--confirm", shop.name, failpoint=f"reposition.{moment}_store=kill")
+        assert run.exit_code == -9 and ("set" in shop.position()) == stored
+    assert lsn_number(confirmed(shop)) < lsn_number(behind)
+    shop.insert(1)
+    shop.drain()
+    shop.assert_exactly_once(shop.outbox_ids() - set(skipped))
 
 
 def test_bounds_and_a_running_instance(shop):
