@@ -36,7 +36,7 @@ static const char program_help[] =
     "Example: walferry relay shop.yaml\n";
 
 static const char relay_help[] =
-    "usage: walferry relay CONFIG [--until now|LSN] [--sink kafka|stdout] [--dry-run N] [--adopt-slot]\n"
+    "usage: walferry relay CONFIG [--until now|LSN] [--sink kafka|stdout] [--dry-run N] [--snapshot] [--adopt-slot]\n"
     "                             [--log-format text|json]\n"
     "\n"
     "Streams the committed rows of the outbox tables to Kafka, each exactly once. A second instance of the same "
@@ -51,6 +51,11 @@ static const char relay_help[] =
     "and\n"
     "                  nothing is acknowledged: a temporary copy of the slot is read, also while a relay runs\n"
     "  --dry-run N     the same for the first N events, then leave\n"
+    "  --snapshot      where the slot is not made yet: publish the rows that stand in the outbox tables first, then "
+    "go\n"
+    "                  over to what is committed from then on, without a gap or a repeat. Makes the slot itself; later "
+    "it\n"
+    "                  may stay and does nothing\n"
     "  --adopt-slot    go on from a slot for which no position is stored, once and knowingly\n"
     "\n"
     "SIGTERM or SIGINT: finish what is open, acknowledge, leave within 10 s; a second one leaves at once.\n"
@@ -106,7 +111,7 @@ static const char inbox_help[] =
     "Example: walferry inbox shop.yaml\n";
 
 static const char init_help[] =
-    "usage: walferry init CONFIG [--print] [--admin CONNINFO] [--log-format text|json]\n"
+    "usage: walferry init CONFIG [--print] [--admin CONNINFO] [--snapshot] [--log-format text|json]\n"
     "\n"
     "Creates what the config names and what is not there yet. For the relay section: outbox tables (with a size\n"
     "check), walferry.emit and walferry.emit_message, publication, slot with its first position, topics. For the "
@@ -117,6 +122,9 @@ static const char init_help[] =
     "  --print            print the SQL, the topics and Kafka's ACLs instead, and change nothing\n"
     "  --admin CONNINFO   create tables, functions, publication and the role of the config with this connection; that\n"
     "                     role then needs no more than LOGIN, and REPLICATION for a relay\n"
+    "  --snapshot         leave slot and position to the first `walferry relay CONFIG --snapshot`, and grant what "
+    "that\n"
+    "                     needs: CREATE on the schema walferry, for the work list of the rows\n"
     "\n"
     "Example: walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n";
 
@@ -289,6 +297,7 @@ enum option_id {
   OPTION_AGAIN,
   OPTION_REASON,
   OPTION_LOST,
+  OPTION_SNAPSHOT,
   OPTION_END
 };
 
@@ -320,6 +329,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, OPTION_
                                              {"again", no_argument, NULL, OPTION_AGAIN},
                                              {"reason", required_argument, NULL, OPTION_REASON},
                                              {"lost", no_argument, NULL, OPTION_LOST},
+                                             {"snapshot", no_argument, NULL, OPTION_SNAPSHOT},
                                              {NULL, 0, NULL, 0}};
 
 /* Which command takes which option, besides those that all take. */
@@ -345,6 +355,7 @@ static const struct {
     {OPTION_AGAIN, COMMAND_REPLAY},    {OPTION_JSON, COMMAND_REPLAY},
     {OPTION_JSON, COMMAND_POSITION},   {OPTION_CONFIRM, COMMAND_POSITION},
     {OPTION_REASON, COMMAND_POSITION}, {OPTION_LOST, COMMAND_STATUS},
+    {OPTION_SNAPSHOT, COMMAND_RELAY},  {OPTION_SNAPSHOT, COMMAND_INIT},
 };
 
 #define BIT(option) (1u << (option))
@@ -486,6 +497,9 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
   case OPTION_LOST:
     cli->lost = true;
     return true;
+  case OPTION_SNAPSHOT:
+    cli->snapshot = true;
+    return true;
   case OPTION_END:
     break;
   }
@@ -615,6 +629,10 @@ static bool check_options(struct cli *cli, unsigned given, struct error *err) {
     return false;
   if (cli->adopt_slot && (cli->sink_stdout || cli->dry_run > 0))
     return usage(err, "nothing is adopted by a run that only prints", "--adopt-slot");
+  if (cli->snapshot && (cli->sink_stdout || cli->dry_run > 0))
+    return usage(err, "a run that only prints reads a slot that is there, and takes no", "--snapshot");
+  if (cli->snapshot && cli->adopt_slot)
+    return usage(err, "a slot that is there has no snapshot; --adopt-slot does not go with", "--snapshot");
   if (cli->dry_run > 0 && (given & 1u << OPTION_SINK) != 0 && !cli->sink_stdout)
     return usage(err, "a dry run sends nothing to Kafka", "--sink kafka");
   if (cli->command == COMMAND_DROP && cli->confirm == NULL) {

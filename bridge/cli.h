@@ -36,6 +36,7 @@ struct cli {
   const char *until;       /* relay: NULL, "now" or an LSN, checked */
   bool until_end;          /* inbox */
   bool adopt_slot;         /* relay */
+  bool snapshot;           /* relay, init */
   bool sink_stdout;        /* relay, replay: records to stdout instead of Kafka */
   int64_t dry_run;         /* relay: so many events to stdout; 0: not asked for */
   bool print;              /* init */

@@ -63,6 +63,7 @@ static bool run_relay(const struct cli *cli, const struct config *config, struct
                       const struct stop *stop, struct error *err) {
   struct relay_settings *relay = &settings->relay;
   relay->adopt_slot = cli->adopt_slot;
+  relay->snapshot = cli->snapshot;
   if (cli->until != NULL)
     relay->until = lsn_parse(slice_of(cli->until), &relay->until_lsn) ? RELAY_UNTIL_LSN : RELAY_UNTIL_NOW;
   if (cli->sink_stdout || cli->dry_run != 0) { /* stands beside the one that works: no HTTP, whose port that one has */
@@ -98,8 +99,9 @@ static bool run_inbox(const struct cli *cli, const struct config *config, struct
   return ok;
 }
 
-static bool run_init(const struct cli *cli, const struct config *config, const struct settings *settings,
+static bool run_init(const struct cli *cli, const struct config *config, struct settings *settings,
                      const struct stop *stop, struct error *err) {
+  settings->relay.snapshot = cli->snapshot;
   char *role = conninfo_value(config->postgres.conninfo, "user");
   struct init_settings init = {.relay = settings_relay(settings, config),
                                .inbox = settings_inbox(settings, config),

@@ -57,6 +57,7 @@ struct change {
       lsn_t commit_lsn;       /* where the commit record starts */
       int64_t commit_time_us; /* Unix microseconds */
       uint32_t xid;
+      uint64_t first_index; /* of the first change that will be counted; 0 from a decoder */
     } begin;
     struct {
       const struct relation *relation;

@@ -49,7 +49,7 @@ void header_list_transaction(struct header_list *list, const struct event *event
     snprintf(list->xid_text, sizeof list->xid_text, "%" PRIu32, event->xid);
   }
   *lsn = slice_of(list->lsn_text.text);
-  *tx = slice_of(list->xid_text);
+  *tx = event->xid == 0 ? SLICE_ABSENT : slice_of(list->xid_text);
 }
 
 /* Whether the record's content type is the row's own to say. */
@@ -75,7 +75,8 @@ static void collect_own(struct header_list *list, const struct event *event, con
   struct slice lsn, tx;
   header_list_transaction(list, event, &lsn, &tx);
   add(list, HEADER_LSN, lsn);
-  add(list, HEADER_TX, tx);
+  if (slice_present(tx))
+    add(list, HEADER_TX, tx);
   if (defaults->mark.name != NULL)
     add(list, defaults->mark.name, defaults->mark.value);
   list->own = list->count;

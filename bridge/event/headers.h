@@ -48,7 +48,8 @@ struct header_defaults {
 bool header_list_collect(struct header_list *list, const struct event *event, const struct header_defaults *defaults,
                          struct problem *problem);
 
-/* The commit LSN and the transaction id as header texts, kept until another transaction comes. */
+/* The commit LSN and the transaction id (absent where it is 0: a row of a snapshot) as header texts, kept until another
+ * transaction comes. */
 void header_list_transaction(struct header_list *list, const struct event *event, struct slice *lsn, struct slice *tx);
 
 #endif

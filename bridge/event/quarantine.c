@@ -248,7 +248,7 @@ struct record *record_quarantine(const struct record *refused, const char *quara
   add_header(&headers, "id", cut(refused->id, text_max));
   add_header(&headers, "type", cut(record_header_value(refused, "type"), text_max));
   add_header(&headers, HEADER_LSN, slice_of(lsn.text)); /* those of a dead letter's record are the original's */
-  add_header(&headers, HEADER_TX, slice_of(tx));
+  add_header(&headers, HEADER_TX, refused->xid == 0 ? SLICE_ABSENT : slice_of(tx));
   add_header(&headers, HEADER_REPLAY, record_header_value(refused, HEADER_REPLAY));
   add_header(&headers, HEADER_SNAPSHOT, record_header_value(refused, HEADER_SNAPSHOT));
   add_error_headers(&headers, problem, refused->origin);

@@ -11,6 +11,7 @@
 #include "bridge/postgres/slot.h"
 #include "bridge/relay/facts.h"
 #include "bridge/relay/replay.h"
+#include "bridge/relay/worklist.h"
 
 #define KAFKA_TIMEOUT_MS 10000
 #define GRACE_MS 3000 /* the backends of an instance that was just stopped may be there for a moment longer */
@@ -200,6 +201,16 @@ static bool drop_retained(struct drop *d, struct error *err) {
   return true;
 }
 
+/* Of a snapshot that was not published to its end. */
+static bool drop_work_list(struct drop *d, struct error *err) {
+  int dropped;
+  if (!worklist_drop_all(d->conn, d->relay->slot, &dropped, err))
+    return false;
+  if (dropped > 0)
+    fprintf(d->out, "ok  work list of its snapshot dropped\n");
+  return true;
+}
+
 static bool run_drop_publication(struct drop *d, const char *quoted, struct error *err) {
   char *sql = memory_format("DROP PUBLICATION IF EXISTS %s", quoted);
   bool ok = connection_run(d->conn, sql, err);
@@ -305,7 +316,8 @@ static bool report_remains(const struct drop *d, struct error *err) {
 bool drop_run(const struct relay_settings *relay, const struct stop *stop, FILE *out, struct error *err) {
   struct drop d = {.relay = relay, .stop = stop, .out = out, .position_topic = kafka_position_topic(relay->name)};
   bool ok = look_at_server(&d, err) && look_at_kafka(&d, err) && go_on(&d, err) && drop_slot(&d, err) &&
-            go_on(&d, err) && drop_retained(&d, err) && go_on(&d, err) && drop_publication(&d, err) && go_on(&d, err);
+            go_on(&d, err) && drop_retained(&d, err) && go_on(&d, err) && drop_work_list(&d, err) && go_on(&d, err) &&
+            drop_publication(&d, err) && go_on(&d, err);
   if (ok) {
     delete_replay_topic(&d); /* before the other one: what is left is found by the same command */
     delete_position_topic(&d);

@@ -260,6 +260,31 @@ const struct explain_page explain_refusals[] = {
      "What is older may still be in the outbox: insert those rows again, with new ids\n"
      "or, if your consumers drop repeats by id, with their own. For the next time,\n"
      "give postgres.replay.keep and keep_bytes more room.\n"},
+    {"snapshot_too_late", EXPLAIN_REFUSAL, "--snapshot was given, but the slot was made without one",
+     "A snapshot is what stood in the tables at the moment the slot was made, and can\n"
+     "be taken at that moment only. This slot was made by `walferry init`, or by a\n"
+     "start without --snapshot.\n",
+     STATUS "  SELECT count(*) FROM outbox;      rows from before the slot among them\n",
+     "If nothing has to be published from before: start without --snapshot. If nothing\n"
+     "was published yet, or consumers drop repeats by id, begin anew:\n"
+     "  walferry drop shop.yaml --confirm shop\n"
+     "  walferry init shop.yaml --snapshot --admin 'host=db1 dbname=shop user=postgres'\n"
+     "  walferry relay shop.yaml --snapshot\n"
+     "What was published and still stands in the outbox then comes again. What was\n"
+     "streamed, not published yet, and is deleted from the outbox never comes: let the\n"
+     "relay publish all (`--until now`) first.\n"},
+    {"snapshot_lost", EXPLAIN_REFUSAL, "the work list of a half-published snapshot is not there whole",
+     "The rows of the snapshot are published from tables of the schema walferry, named\n"
+     "snapshot_ and the slot's position in hexadecimal. One was dropped or renamed,\n"
+     "rows were taken out of it, or the database was restored from before they were\n"
+     "made.\n",
+     STATUS "  \\dt+ walferry.snapshot_*      in psql\n",
+     "Bring the tables back, and start again. If they are gone for good, begin anew:\n"
+     "  walferry drop shop.yaml --confirm shop\n"
+     "  walferry init shop.yaml --snapshot --admin 'host=db1 dbname=shop user=postgres'\n"
+     "  walferry relay shop.yaml --snapshot\n"
+     "Rows of the snapshot that are in Kafka already come again, with the same ids;\n"
+     "those that were deleted from the outbox meanwhile do not.\n"},
     {"position_unreadable", EXPLAIN_REFUSAL, "the stored position is not of this version's format",
      "A newer walferry wrote it, or somebody else wrote into the position topic.\n",
      "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop -X isolation.level=read_committed -f '%T %k %s\\n' | "

@@ -130,6 +130,8 @@ static void role_sql(struct buffer *sql, const struct init_settings *settings) {
     init_sql_role(sql, settings->role, true, relay->intake.tables, relay->intake.table_count);
   else
     init_sql_role(sql, settings->role, false, NULL, 0);
+  if (relay != NULL && relay->snapshot)
+    init_sql_snapshot(sql, settings->role);
 }
 
 /* The schema walferry is there by now. */
@@ -253,14 +255,25 @@ static bool make_replay_topic(const struct relay_settings *relay, const struct s
 static bool make_position(const struct relay_settings *relay, const struct stop *stop, FILE *out, struct error *err) {
   struct relay_settings with_create = *relay;
   with_create.create = true;
-  bool created, restored;
+  bool restored;
   if (!retain_restore(relay, stop, &restored, err))
     return false;
   if (restored)
     fprintf(out, "ok  slot %s made of the held-back one: nothing is lost\n", relay->slot);
-  if (!relay_establish(&with_create, stop, &created, err))
+  enum relay_established how;
+  if (!relay_establish(&with_create, stop, &how, err))
     return false;
-  fprintf(out, "ok  slot %s and its position%s\n", relay->slot, created ? "" : " (were there)");
+  switch (how) {
+  case RELAY_CREATED:
+    fprintf(out, "ok  slot %s and its position\n", relay->slot);
+    break;
+  case RELAY_WAS_THERE:
+    fprintf(out, "ok  slot %s and its position (were there)\n", relay->slot);
+    break;
+  case RELAY_LEFT:
+    fprintf(out, "--  slot %s and its position (`walferry relay CONFIG --snapshot` makes them)\n", relay->slot);
+    break;
+  }
   return true;
 }
 
@@ -334,13 +347,14 @@ static void print_topic(struct buffer *sql, const char *topic, const struct topi
 
 static void print_position_and_topics(struct buffer *sql, const struct relay_settings *relay) {
   char *position_topic = kafka_position_topic(relay->name);
-  buffer_printf(
-      sql,
-      "-- The slot %s is made by walferry itself (`walferry init` or postgres.create: true), together with its "
-      "first position.\n\n"
-      "-- Topics: name, partitions, replication, settings\n"
-      "-- %s, ",
-      relay->slot, position_topic);
+  buffer_printf(sql,
+                "-- The slot %s is made by walferry itself (%s), together with its "
+                "first position.\n\n"
+                "-- Topics: name, partitions, replication, settings\n"
+                "-- %s, ",
+                relay->slot,
+                relay->snapshot ? "`walferry relay CONFIG --snapshot`" : "`walferry init` or postgres.create: true",
+                position_topic);
   struct topic_shape shape = publisher_position_shape(&relay->publisher);
   topic_shape_describe(&shape, sql);
   if (relay->retain.slot != NULL) {

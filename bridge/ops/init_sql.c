@@ -212,3 +212,9 @@ void init_sql_role(struct buffer *sql, const char *role, bool replication, const
     buffer_append_text(sql, ";\n");
   }
 }
+
+void init_sql_snapshot(struct buffer *sql, const char *role) {
+  buffer_append_text(sql, "GRANT CREATE ON SCHEMA walferry TO ");
+  quote_identifier(sql, role);
+  buffer_append_text(sql, "; -- for relay --snapshot; may be revoked once that is done\n");
+}

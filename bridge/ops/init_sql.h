@@ -20,6 +20,9 @@ void init_sql_emit_message(struct buffer *sql, const char *prefix);
 void init_sql_role(struct buffer *sql, const char *role, bool replication, const struct table_spec *tables,
                    int table_count);
 
+/* And what the role needs besides to take a snapshot: its work list is a table of its own. */
+void init_sql_snapshot(struct buffer *sql, const char *role);
+
 /* The column name of a role: configured or default. */
 const char *init_column(const struct table_spec *table, enum event_field field);
 

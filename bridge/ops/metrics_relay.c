@@ -36,6 +36,15 @@ static void write_published(const struct metrics *m, const struct totals *p) {
                     &p->end_to_end);
 }
 
+static void write_rows(const struct metrics *m, const struct position_snapshot *rows) {
+  if (rows->state == POSITION_SNAPSHOT_NONE)
+    return;
+  metrics_gauge(m, "walferry_snapshot_rows", "Rows of the snapshot that this process publishes, or has published.",
+                (int64_t)rows->rows);
+  metrics_gauge(m, "walferry_snapshot_published_rows", "Those of them that are committed in Kafka.",
+                (int64_t)rows->next);
+}
+
 /* What only the holder of the slot knows. */
 static void write_stream(const struct metrics *m, const struct progress_snapshot *s) {
   if (s->state != PROGRESS_STREAMING)
@@ -136,6 +145,7 @@ static void write_held_back(const struct metrics *m, const struct progress_snaps
 void metrics_relay(const struct metrics *m, const struct progress_snapshot *s) {
   write_state(m, s);
   write_published(m, &s->published);
+  write_rows(m, &s->rows);
   write_stream(m, s);
   write_slot(m, s);
   write_held_back(m, s);

@@ -156,7 +156,8 @@ static void print_position(const struct status *s, FILE *out) {
     row(out, "position", "none");
     return;
   case POSITION_INTENT:
-    row(out, "position", "none yet: a slot was being created");
+    row(out, "position", "none yet: a slot was being created%s",
+        p->snapshot.state == POSITION_SNAPSHOT_ASKED ? ", with a snapshot" : "");
     return;
   case POSITION_SET:
     break;
@@ -167,6 +168,9 @@ static void print_position(const struct status *s, FILE *out) {
   else
     row(out, "  last event", "committed %s at %s, xid %" PRIu32, clock_rfc3339(p->commit_time_us).text,
         lsn_format(p->commit_lsn).text, p->xid);
+  if (p->snapshot.state != POSITION_SNAPSHOT_NONE)
+    row(out, "  snapshot", "%s, %" PRIu64 " of %" PRIu64 " rows published", position_snapshot_name(p->snapshot.state),
+        p->snapshot.next, p->snapshot.rows);
   if (!p->complete)
     row(out, "  half done", "change %" PRIu64 " of that transaction is next", p->next_index);
   if (p->idle_end_lsn > p->end_lsn)
@@ -315,6 +319,18 @@ static void json_kafka(const struct status *s, struct buffer *json) {
   jsonobject_close(json);
 }
 
+static void json_snapshot(const struct position_snapshot *s, struct buffer *json) {
+  if (s->state == POSITION_SNAPSHOT_NONE) {
+    jsonobject_text(json, "snapshot", NULL);
+    return;
+  }
+  jsonobject_open(json, "snapshot");
+  put_text(json, "state", position_snapshot_name(s->state));
+  jsonobject_integer(json, "published", (int64_t)s->next);
+  jsonobject_integer(json, "rows", (int64_t)s->rows);
+  jsonobject_close(json);
+}
+
 static void json_position(const struct status *s, struct buffer *json) {
   const struct position *p = &s->position;
   if (!s->position_read) {
@@ -335,6 +351,7 @@ static void json_position(const struct status *s, struct buffer *json) {
     jsonobject_integer(json, "timeline", p->timeline);
     put_text(json, "system_id", p->system_id);
   }
+  json_snapshot(&p->snapshot, json);
   jsonobject_close(json);
 }
 

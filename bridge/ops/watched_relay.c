@@ -1,6 +1,7 @@
 /* See watched_relay.h. */
 #include "bridge/ops/watched_relay.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,6 +27,7 @@ static bool start_is_over(const struct progress_snapshot *s) {
   case PROGRESS_STOPPING:
     return false;
   case PROGRESS_STANDBY:
+  case PROGRESS_SNAPSHOT:
   case PROGRESS_STREAMING:
     return true;
   case PROGRESS_RECOVERING:
@@ -43,6 +45,10 @@ static void sum_up(const struct progress_snapshot *s, struct vitals *out) {
     break;
   case PROGRESS_STANDBY:
     snprintf(out->summary, sizeof out->summary, "%s: another instance holds the slot", state);
+    break;
+  case PROGRESS_SNAPSHOT:
+    snprintf(out->summary, sizeof out->summary, "%s, %" PRIu64 " of %" PRIu64 " rows published", state, s->rows.next,
+             s->rows.rows);
     break;
   case PROGRESS_STREAMING:
     snprintf(out->summary, sizeof out->summary, "%s, published up to %s", state, lsn_format(s->position_ack_lsn).text);
@@ -164,11 +170,22 @@ static void write_published(const struct totals *p, struct buffer *out) {
   jsonobject_close(out);
 }
 
+static void write_rows(const struct position_snapshot *rows, struct buffer *out) {
+  if (rows->state == POSITION_SNAPSHOT_NONE)
+    return;
+  jsonobject_open(out, "snapshot");
+  jsonobject_text(out, "state", position_snapshot_name(rows->state));
+  jsonobject_integer(out, "published", (int64_t)rows->next);
+  jsonobject_integer(out, "rows", (int64_t)rows->rows);
+  jsonobject_close(out);
+}
+
 static void write_status(const void *source, const void *moment, struct buffer *out) {
   const struct watched_relay *relay = source;
   const struct progress_snapshot *s = moment;
   jsonobject_integer(out, "generation", s->generation);
   write_position(s, out);
+  write_rows(&s->rows, out);
   write_slot(s, relay, out);
   write_held_back(s, out);
   jsonobject_text(out, "publication", relay->publication);

@@ -30,11 +30,6 @@ struct replication {
   int64_t sender_timeout_ms;
 };
 
-/* The plugins send values as text in the session's style; an empty search_path as Postgres' own subscriber has it, so
- * that regclass and the like come qualified. */
-static const char session_settings[] = "SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; "
-                                       "SET extra_float_digits = 3; SET bytea_output = 'hex'; SET search_path = ''";
-
 static PGresult *command(struct replication *rep, const char *sql, ExecStatusType expected, int64_t timeout_ms,
                          struct error *err) {
   PGresult *result = session_exec(rep->pg, sql, -1, NULL, timeout_ms, err);
@@ -52,7 +47,7 @@ static struct slice cell(const PGresult *result, int row, int column) {
 }
 
 static bool prepare_session(struct replication *rep, struct error *err) {
-  PGresult *result = command(rep, session_settings, PGRES_COMMAND_OK, COMMAND_TIMEOUT_MS, err);
+  PGresult *result = command(rep, session_text_style, PGRES_COMMAND_OK, COMMAND_TIMEOUT_MS, err);
   if (result == NULL)
     return error_wrap(err, "preparing the replication connection");
   PQclear(result);
@@ -198,14 +193,15 @@ static bool fail_create_slot(const struct replication *rep, const PGresult *resu
 }
 
 bool replication_create_slot(struct replication *rep, const char *slot, const char *plugin, bool failover, bool *exists,
-                             lsn_t *consistent_point, struct error *err) {
+                             lsn_t *consistent_point, struct replication_snapshot *snapshot, struct error *err) {
   struct buffer sql;
   buffer_init(&sql, COMMAND_MAX);
   buffer_append_text(&sql, "CREATE_REPLICATION_SLOT ");
   quote_identifier(&sql, slot);
   buffer_append_text(&sql, " LOGICAL ");
   quote_identifier(&sql, plugin);
-  buffer_append_text(&sql, failover ? " (SNAPSHOT 'nothing', FAILOVER true)" : " (SNAPSHOT 'nothing')");
+  buffer_append_text(&sql, snapshot != NULL ? " (SNAPSHOT 'export'" : " (SNAPSHOT 'nothing'");
+  buffer_append_text(&sql, failover ? ", FAILOVER true)" : ")");
   buffer_append_char(&sql, '\0');
   PGresult *result = sql.overflow ? NULL : session_exec(rep->pg, sql.data, -1, NULL, CREATE_TIMEOUT_MS, err);
   if (sql.overflow)
@@ -217,9 +213,12 @@ bool replication_create_slot(struct replication *rep, const char *slot, const ch
   bool ok = true;
   lsn_t point;
   if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-    if (lsn_parse(cell(result, 0, 1), &point)) { /* slot_name, consistent_point, snapshot_name, output_plugin */
+    struct slice name = cell(result, 0, 2); /* slot_name, consistent_point, snapshot_name, output_plugin */
+    if (lsn_parse(cell(result, 0, 1), &point) && (snapshot == NULL || slice_present(name))) {
       *exists = false;
       *consistent_point = point;
+      if (snapshot != NULL)
+        snprintf(snapshot->name, sizeof snapshot->name, "%.*s", SLICE_ARG(name));
     } else {
       ok = error_set(err, ERROR_FATAL, "the server's answer to CREATE_REPLICATION_SLOT makes no sense");
     }

@@ -32,10 +32,15 @@ bool replication_identify(struct replication *rep, struct replication_identity *
 bool replication_timeline_end(struct replication *rep, uint32_t current, uint32_t timeline, bool *found, lsn_t *end,
                               struct error *err);
 
-/* A logical slot, not temporary, without an exported snapshot; failover: one that standbys synchronise (Postgres 17).
- * *exists instead of an error if the name is taken. *consistent_point: from where it streams. */
+struct replication_snapshot { /* what was committed at a slot's consistent point, for SET TRANSACTION SNAPSHOT */
+  char name[64];
+};
+
+/* A logical slot, not temporary; failover: one that standbys synchronise (Postgres 17). *exists instead of an error if
+ * the name is taken. *consistent_point: from where it streams. snapshot: NULL, or to be exported; it lasts until the
+ * connection's next command or end. */
 bool replication_create_slot(struct replication *rep, const char *slot, const char *plugin, bool failover, bool *exists,
-                             lsn_t *consistent_point, struct error *err);
+                             lsn_t *consistent_point, struct replication_snapshot *snapshot, struct error *err);
 /* Makes a slot that nobody reads one that standbys synchronise. ERROR_RETRY if somebody does meanwhile: the server
  * would wait for that one's end. */
 bool replication_set_failover(struct replication *rep, const char *slot, struct error *err);

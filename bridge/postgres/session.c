@@ -10,6 +10,9 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/memory.h"
 
+const char session_text_style[] = "SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; "
+                                  "SET extra_float_digits = 3; SET bytea_output = 'hex'; SET search_path = ''";
+
 /* Parameters for PQconnectStartParams: borrowed texts, NULL-terminated. libpq knows about 40 keywords. */
 enum { PARAMS_MAX = 80 };
 struct params {

@@ -12,6 +12,10 @@
 
 enum session_kind { SESSION_SQL = 1, SESSION_REPLICATION };
 
+/* The output plugins send values as text in the session's style; an empty search_path as Postgres' own subscriber has
+ * it, so that regclass and the like come qualified. A session that reads rows by SQL sets the same. */
+extern const char session_text_style[];
+
 /* A connected, non-blocking PGconn in UTF-8. Unless the conninfo has its own: connect_timeout 10 s, TCP keepalives,
  * tcp_user_timeout 30 s, application_name "walferry/<name>". These defaults win over a service file, which libpq reads
  * too late for us to see. ERROR_CONFIG for an unusable conninfo and for refused credentials, rights, role or database;

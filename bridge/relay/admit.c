@@ -187,6 +187,16 @@ static bool check_timeline(const struct admit_facts *f, const struct position *p
   return true;
 }
 
+static bool check_work_list(const struct admit_facts *f, const struct position *p, struct error *err) {
+  if (p->snapshot.state != POSITION_SNAPSHOT_OPEN || p->fingerprint == f->fingerprint)
+    return true;
+  error_refuse(err, "resume_mismatch",
+               "the snapshot is published up to row %" PRIu64 " of %" PRIu64
+               ", but relay.tables, relay.messages or the decoder are not what they were",
+               p->snapshot.next, p->snapshot.rows);
+  return error_remedy(err, "put them back, let the relay finish the snapshot, then change them");
+}
+
 static bool check_server_end(const struct admit_facts *f, const struct position *p, struct error *err) {
   lsn_t ack = position_ack_lsn(p);
   lsn_t needed = covered_end(p) > ack ? covered_end(p) : ack;
@@ -237,7 +247,17 @@ static bool check_progress(const struct admit_facts *f, const struct position *p
                         "walferry position CONFIG set LSN --confirm NAME, with %s or an LSN behind it",
                         lsn_format(p->commit_lsn).text);
   }
-  return true;
+  return check_work_list(f, p, err);
+}
+
+bool admit_snapshot(const struct admit_facts *f, const struct position *p, struct error *err) {
+  if (!f->snapshot || p->state != POSITION_SET || p->snapshot.state != POSITION_SNAPSHOT_NONE)
+    return true;
+  error_refuse(err, "snapshot_too_late",
+               "--snapshot was given, but slot %s was made without a snapshot, and %s holds its position (%s)",
+               f->slot_name, f->position_topic, lsn_format(position_ack_lsn(p)).text);
+  return error_remedy(err, "start without --snapshot. If nothing was published yet and the rows from before are to be, "
+                           "`walferry drop`, `walferry init CONFIG --snapshot`, and start with --snapshot");
 }
 
 bool admit_position(const struct admit_facts *f, struct position *position, bool *changed, bool *expect_last,
@@ -253,8 +273,8 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
       return error_remedy(err, "start without --adopt-slot");
     }
     lsn_t idle;
-    if (!admit_owner(f, position, err) || !check_publication_same(f, position, err) ||
-        !check_history(f, position, &idle, err))
+    if (!admit_owner(f, position, err) || !admit_snapshot(f, position, err) ||
+        !check_publication_same(f, position, err) || !check_history(f, position, &idle, err))
       return false;
     struct position cut = *position; /* borrows the lists */
     cut.idle_end_lsn = idle;

@@ -21,7 +21,8 @@ struct admit_facts {
   uint64_t fingerprint;
   bool ancestor_found; /* about position->timeline, where it differs from identity.timeline */
   lsn_t ancestor_end;
-  bool adopt; /* --adopt-slot */
+  bool adopt;    /* --adopt-slot */
+  bool snapshot; /* --snapshot */
 };
 
 /* Is the slot one of ours in kind, and alive? Also asked before streaming starts, where the server's own words would
@@ -40,6 +41,9 @@ void admit_fill_identity(const struct admit_facts *facts, struct position *posit
  * intake_new. On refusal position is untouched and err has code, cause and remedy. */
 bool admit_position(const struct admit_facts *facts, struct position *position, bool *changed, bool *expect_last,
                     struct error *err);
+
+/* May --snapshot be given with this position? ERROR_REFUSED "snapshot_too_late" where the slot was made without one. */
+bool admit_snapshot(const struct admit_facts *facts, const struct position *position, struct error *err);
 
 /* Where the server's history of what the position covers ends, if it does before the position: records of
  * transactions whose commit LSN is not below *from are in Kafka, and no longer in the database. False where all is

@@ -86,7 +86,7 @@ static bool on_begin(struct intake *in, const struct change *change, struct erro
   in->commit_lsn = change->begin.commit_lsn;
   in->xid = change->begin.xid;
   in->commit_time_us = change->begin.commit_time_us;
-  in->index = 0;
+  in->index = change->begin.first_index;
   in->hash = FNV1A_START;
   in->covered = position_covers(&in->from, in->commit_lsn);
   in->resumed = false;
@@ -322,6 +322,11 @@ struct segment *intake_next_segment(struct intake *in) {
     s->next = NULL;
   }
   return s;
+}
+
+void intake_cut(struct intake *in) {
+  if (in->open != NULL)
+    close_segment(in);
 }
 
 lsn_t intake_last_end(const struct intake *in) {

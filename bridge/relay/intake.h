@@ -58,6 +58,9 @@ bool intake_keepalive(struct intake *intake, lsn_t wal_end, lsn_t *idle_end, str
 /* The next finished segment, the caller's; NULL when there is none. */
 struct segment *intake_next_segment(struct intake *intake);
 
+/* Finishes the segment that is being filled, in the middle of a transaction. */
+void intake_cut(struct intake *intake);
+
 /* The end LSN of the last transaction handed out whole, 0 if none: what is not confirmed while the ack is below it. */
 lsn_t intake_last_end(const struct intake *intake);
 /* Everything up to here was decoded, events or not: the highest commit end or keepalive seen. */

@@ -8,6 +8,7 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/log.h"
 #include "bridge/base/memory.h"
+#include "bridge/relay/worklist.h"
 
 #define uthash_malloc(size) memory_alloc(size)
 #include <uthash.h>
@@ -142,6 +143,8 @@ static bool has_column(const struct relation *relation, const char *name) {
 
 /* The configured partitioned table whose partition the relation could be by its columns, or -1. */
 static int looks_like(const struct partitions *p, const struct relation *relation) {
+  if (has_column(relation, WORKLIST_ORDINAL)) /* a copy of it, and dropped before it is streamed */
+    return -1;
   for (int i = 0; i < p->table_count; i++) {
     bool like = p->partitioned[i];
     for (enum event_field field = 0; like && field < FIELD_COUNT; field++) {

@@ -59,7 +59,8 @@ void position_pin(struct position *p, const char *topic, int32_t partitions) {
 bool position_same_progress(const struct position *a, const struct position *b) {
   return a->state == b->state && a->commit_lsn == b->commit_lsn && a->end_lsn == b->end_lsn && a->xid == b->xid &&
          a->complete == b->complete && a->next_index == b->next_index && a->idle_end_lsn == b->idle_end_lsn &&
-         a->floor == b->floor && strcmp(a->system_id, b->system_id) == 0;
+         a->floor == b->floor && a->snapshot.state == b->snapshot.state && a->snapshot.next == b->snapshot.next &&
+         strcmp(a->system_id, b->system_id) == 0;
 }
 
 static void append_lsn(struct buffer *json, const char *name, lsn_t lsn) {
@@ -95,8 +96,35 @@ static void append_run(struct buffer *json, const struct position_run *run) {
                 run->from_us, run->to_us, run->records, run->finished ? "true" : "false");
 }
 
+const char *position_snapshot_name(enum position_snapshot_state state) {
+  switch (state) {
+  case POSITION_SNAPSHOT_NONE:
+    return "none";
+  case POSITION_SNAPSHOT_ASKED:
+    return "asked";
+  case POSITION_SNAPSHOT_OPEN:
+    return "open";
+  case POSITION_SNAPSHOT_DONE:
+    return "done";
+  }
+  return "";
+}
+
+static bool snapshot_pending(const struct position *p) {
+  return p->snapshot.state == POSITION_SNAPSHOT_ASKED || p->snapshot.state == POSITION_SNAPSHOT_OPEN;
+}
+
+static void append_snapshot(struct buffer *json, const struct position_snapshot *s) {
+  if (s->state == POSITION_SNAPSHOT_NONE)
+    return;
+  buffer_printf(json,
+                ",\"snapshot\":{\"state\":\"%s\",\"next\":%" PRIu64 ",\"rows\":%" PRIu64 ",\"taken_us\":%" PRId64 "}",
+                position_snapshot_name(s->state), s->next, s->rows, s->taken_us);
+}
+
 void position_encode(const struct position *p, struct buffer *json) {
-  buffer_printf(json, "{\"format\":%d,\"state\":\"%s\",\"system_id\":\"%s\",\"timeline\":%" PRIu32, POSITION_FORMAT,
+  buffer_printf(json, "{\"format\":%d,\"state\":\"%s\",\"system_id\":\"%s\",\"timeline\":%" PRIu32,
+                snapshot_pending(p) ? POSITION_FORMAT_SNAPSHOT : POSITION_FORMAT,
                 p->state == POSITION_INTENT ? "intent" : "position", p->system_id, p->timeline);
   buffer_printf(json, ",\"database_oid\":%" PRIu32 ",\"slot\":", p->database_oid);
   buffer_append_json(json, slice_of(p->slot));
@@ -118,6 +146,7 @@ void position_encode(const struct position *p, struct buffer *json) {
   buffer_printf(json, ",\"next_index\":%" PRIu64 ",\"hash\":\"%016" PRIx64 "\",\"fingerprint\":\"%016" PRIx64 "\"",
                 p->next_index, p->hash, p->fingerprint);
   append_optional(p, json);
+  append_snapshot(json, &p->snapshot);
   buffer_append_text(json, ",\"topics\":{");
   for (int i = 0; i < p->topic_count; i++) {
     if (i > 0)
@@ -197,21 +226,42 @@ static bool take_run(const json_t *root, struct position_run *run) {
   return true;
 }
 
+/* value: NULL where the position has none. */
+static bool take_snapshot(const json_t *value, struct position_snapshot *snapshot) {
+  if (value == NULL)
+    return true;
+  const char *state;
+  json_int_t next, rows, taken_us;
+  json_error_t ignored;
+  if (json_unpack_ex((json_t *)(uintptr_t)value, &ignored, 0, "{s:s,s:I,s:I,s:I}", "state", &state, "next", &next,
+                     "rows", &rows, "taken_us", &taken_us) != 0 ||
+      next < 0 || rows < next)
+    return false;
+  for (enum position_snapshot_state s = POSITION_SNAPSHOT_ASKED; s <= POSITION_SNAPSHOT_DONE; s++)
+    if (strcmp(state, position_snapshot_name(s)) == 0)
+      *snapshot =
+          (struct position_snapshot){.state = s, .next = (uint64_t)next, .rows = (uint64_t)rows, .taken_us = taken_us};
+  return snapshot->state != POSITION_SNAPSHOT_NONE;
+}
+
 static bool take_members(const json_t *root, struct position *p) {
   const char *state, *system_id, *slot, *plugin, *commit_lsn, *end_lsn, *idle, *hash, *fingerprint;
   json_int_t format, timeline, database_oid, publication_oid, xid, commit_time, next_index;
   int complete;
-  json_t *tables, *topics;
+  json_t *tables, *topics, *snapshot = NULL;
   json_error_t ignored;
   if (json_unpack_ex((json_t *)(uintptr_t)root, &ignored, 0,
-                     "{s:I,s:s,s:s,s:I,s:I,s:s,s:s,s:I,s:o,s:s,s:s,s:s,s:I,s:I,s:b,s:I,s:s,s:s,s:o}", "format", &format,
-                     "state", &state, "system_id", &system_id, "timeline", &timeline, "database_oid", &database_oid,
-                     "slot", &slot, "plugin", &plugin, "publication_oid", &publication_oid, "tables", &tables,
-                     "commit_lsn", &commit_lsn, "end_lsn", &end_lsn, "idle_end_lsn", &idle, "xid", &xid,
+                     "{s:I,s:s,s:s,s:I,s:I,s:s,s:s,s:I,s:o,s:s,s:s,s:s,s:I,s:I,s:b,s:I,s:s,s:s,s:o,s?o}", "format",
+                     &format, "state", &state, "system_id", &system_id, "timeline", &timeline, "database_oid",
+                     &database_oid, "slot", &slot, "plugin", &plugin, "publication_oid", &publication_oid, "tables",
+                     &tables, "commit_lsn", &commit_lsn, "end_lsn", &end_lsn, "idle_end_lsn", &idle, "xid", &xid,
                      "commit_time_us", &commit_time, "complete", &complete, "next_index", &next_index, "hash", &hash,
-                     "fingerprint", &fingerprint, "topics", &topics) != 0)
+                     "fingerprint", &fingerprint, "topics", &topics, "snapshot", &snapshot) != 0)
     return false;
-  if (format != POSITION_FORMAT || next_index < 0 || !json_is_object(tables) || !json_is_object(topics))
+  if (!take_snapshot(snapshot, &p->snapshot) ||
+      format != (snapshot_pending(p) ? POSITION_FORMAT_SNAPSHOT : POSITION_FORMAT))
+    return false;
+  if (next_index < 0 || !json_is_object(tables) || !json_is_object(topics))
     return false;
   if (strcmp(state, "intent") == 0)
     p->state = POSITION_INTENT;
@@ -225,6 +275,9 @@ static bool take_members(const json_t *root, struct position *p) {
       !take_u32(xid, &p->xid) || !lsn_parse(slice_of(commit_lsn), &p->commit_lsn) ||
       !lsn_parse(slice_of(end_lsn), &p->end_lsn) || !lsn_parse(slice_of(idle), &p->idle_end_lsn) ||
       !parse_hex64(hash, &p->hash) || !parse_hex64(fingerprint, &p->fingerprint) || !take_run(root, &p->run))
+    return false;
+  if ((p->snapshot.state == POSITION_SNAPSHOT_ASKED && p->state != POSITION_INTENT) ||
+      (p->snapshot.state > POSITION_SNAPSHOT_ASKED && p->state != POSITION_SET))
     return false;
   p->commit_time_us = commit_time;
   p->complete = complete != 0;

@@ -13,6 +13,7 @@
 
 #define POSITION_KEY "current"
 #define POSITION_FORMAT 1
+#define POSITION_FORMAT_SNAPSHOT 2 /* while a snapshot is not through: a version that knows of none must not go on */
 /* Changes when what is counted changes: inserts into configured tables and transactional messages of configured
  * prefixes, before routing. */
 #define POSITION_COUNTING 1
@@ -21,6 +22,21 @@ enum position_state {
   POSITION_NONE = 1, /* nothing was ever stored */
   POSITION_INTENT,   /* a slot is about to be created, or was; nothing was published yet */
   POSITION_SET
+};
+
+enum position_snapshot_state {
+  POSITION_SNAPSHOT_NONE = 0, /* nobody asked for one */
+  POSITION_SNAPSHOT_ASKED,    /* with the slot that is about to be created */
+  POSITION_SNAPSHOT_OPEN,     /* its rows are in a work list, and being published */
+  POSITION_SNAPSHOT_DONE
+};
+
+/* The rows that stood in the tables when the slot was created; they are published before what it streams. */
+struct position_snapshot {
+  enum position_snapshot_state state;
+  uint64_t next;    /* the row of the work list to be published next; those before it are */
+  uint64_t rows;    /* in all */
+  int64_t taken_us; /* Unix microseconds */
 };
 
 struct position_table { /* a table's entry in the publication */
@@ -83,6 +99,7 @@ struct position {
 
   int64_t written_us;       /* when this was stored, Unix microseconds; 0 unknown */
   int64_t history_since_us; /* copies of it may be kept from this minute on (history.h); 0: none are */
+  struct position_snapshot snapshot;
 
   struct position_topic *topics;
   int topic_count;
@@ -100,6 +117,8 @@ lsn_t position_ack_lsn(const struct position *p);
 /* Whether a transaction whose commit record starts at commit_lsn has been published whole, or lies before the floor.
  * Compared by commit LSN only: the next commit record may start exactly at the end LSN of the last. */
 bool position_covers(const struct position *p, lsn_t commit_lsn);
+
+const char *position_snapshot_name(enum position_snapshot_state state); /* "none", "asked", "open", "done" */
 
 /* Partition count pinned for a topic; 0 if none. */
 int32_t position_partitions(const struct position *p, const char *topic);

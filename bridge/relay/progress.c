@@ -41,6 +41,8 @@ const char *progress_state_name(enum progress_state state) {
     return "starting";
   case PROGRESS_STANDBY:
     return "standby";
+  case PROGRESS_SNAPSHOT:
+    return "snapshot";
   case PROGRESS_STREAMING:
     return "streaming";
   case PROGRESS_RECOVERING:
@@ -148,6 +150,7 @@ void progress_readiness(const struct progress_snapshot *s, struct progress_readi
   const char *silent = silent_peer(s);
   *out = (struct progress_readiness){.reason = silent != NULL ? silent : progress_state_name(s->state), .details = ""};
   switch (s->state) {
+  case PROGRESS_SNAPSHOT:
   case PROGRESS_STREAMING:
     out->ready = silent == NULL;
     if (silent != NULL)
@@ -255,6 +258,12 @@ void progress_retain_trouble(struct progress *p, const struct error *err) {
   pthread_mutex_lock(&p->lock);
   snprintf(p->told.retained_trouble, sizeof p->told.retained_trouble, "%s",
            err->kind == ERROR_NONE ? "" : err->message);
+  pthread_mutex_unlock(&p->lock);
+}
+
+void progress_rows(struct progress *p, const struct position_snapshot *rows) {
+  pthread_mutex_lock(&p->lock);
+  p->told.rows = *rows;
   pthread_mutex_unlock(&p->lock);
 }
 

@@ -14,6 +14,7 @@
 enum progress_state {
   PROGRESS_STARTING = 1, /* the first attempt, and after a standby got the slot */
   PROGRESS_STANDBY,      /* another instance holds the slot */
+  PROGRESS_SNAPSHOT,     /* the rows from before the slot are copied or published; the slot is ours */
   PROGRESS_STREAMING,    /* events flow, or would */
   PROGRESS_RECOVERING,   /* an attempt failed, the next has not got through yet */
   PROGRESS_STOPPING,     /* as asked; the process will be gone in a few seconds */
@@ -51,6 +52,7 @@ struct progress_snapshot {
   uint64_t recoveries_fenced;
 
   struct totals published;
+  struct position_snapshot rows; /* of the snapshot; its state is NONE where this process had nothing to do with one */
 
   /* Only while streaming, else 0; as is the position below. */
   int64_t queue_bytes;
@@ -83,7 +85,8 @@ void progress_free(struct progress *p); /* accepts NULL */
  * time since the server had WAL that it has not sent yet; 0 when caught up. */
 void progress_look(struct progress *p, struct progress_snapshot *out);
 
-/* Whether events flow, or would: streaming, the server heard of lately, Kafka not known to be away. Else why not:
+/* Whether events flow, or would: streaming (or those of a snapshot), the server heard of lately, Kafka not known to be
+ * away. Else why not:
  * "starting", "standby", "recovering", "stopping", "postgres_away", "kafka_away". */
 struct progress_readiness {
   bool ready;
@@ -107,6 +110,8 @@ void progress_published(struct progress *p, const struct totals *totals, const s
 /* The thread that moves up the held-back slot. */
 void progress_retained(struct progress *p, const struct catalog_slot *slot, int64_t since_us);
 void progress_retain_trouble(struct progress *p, const struct error *err);
+/* How far a snapshot is published. */
+void progress_rows(struct progress *p, const struct position_snapshot *rows);
 void progress_kafka_answered(struct progress *p);
 void progress_kafka_silent(struct progress *p, const struct error *err);
 

@@ -731,18 +731,17 @@ static bool settle_batch(struct publisher *p, const struct segment *batch, const
   return true;
 }
 
-bool publisher_publish(struct publisher *p, const struct segment *batch, struct error *err) {
+/* p->next is the position behind the batch, without the topics that it pins. */
+static bool publish_to_next(struct publisher *p, const struct segment *batch, struct error *err) {
   free_substitutes(p);
   p->batch_start_bytes = p->batch_bytes;
   int count = 0;
   for (const struct segment *s = batch; s != NULL; s = s->next)
     count += s->count;
-  position_copy(&p->next, &p->committed);
   const struct record **settled = memory_alloc((size_t)count * sizeof *settled);
   bool ok = ensure_producer(p, err) && settle_suspects(p, batch, count, err) && settle_batch(p, batch, settled, err) &&
             settle_substitutes(p, settled, count, err);
   if (ok) {
-    publisher_advance(&p->next, batch);
     /* Settling may have found a topic with smaller batches, or tried a record alone. */
     ok = ensure_producer(p, err) && transact(p, settled, count, err);
     if (ok) {
@@ -754,6 +753,19 @@ bool publisher_publish(struct publisher *p, const struct segment *batch, struct 
   }
   free(settled);
   return ok;
+}
+
+bool publisher_publish(struct publisher *p, const struct segment *batch, struct error *err) {
+  position_copy(&p->next, &p->committed);
+  publisher_advance(&p->next, batch);
+  return publish_to_next(p, batch, err);
+}
+
+bool publisher_publish_snapshot(struct publisher *p, const struct segment *batch, uint64_t next_row,
+                                struct error *err) {
+  position_copy(&p->next, &p->committed);
+  p->next.snapshot.next = next_row;
+  return publish_to_next(p, batch, err);
 }
 
 void publisher_rest(const struct publisher *p) {

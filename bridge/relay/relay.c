@@ -12,6 +12,7 @@
 #include "bridge/relay/facts.h"
 #include "bridge/relay/lost.h"
 #include "bridge/relay/slot_risk.h"
+#include "bridge/relay/snapshot.h"
 #include "bridge/relay/source.h"
 #include "bridge/relay/watch.h"
 
@@ -53,8 +54,11 @@ struct relay {
 struct generation {
   struct connection *conn; /* until the watch takes it */
   struct watch *watch;
-  struct replication *rep; /* until the source takes it */
+  struct replication *rep;      /* until the source takes it */
+  struct replication *exporter; /* made the slot, and keeps the snapshot that it has exported; NULL: there is none */
+  struct replication_snapshot exported;
   struct source *source;
+  struct intake *intake;         /* until the source takes it */
   struct partitions *partitions; /* NULL with a plugin that tells of rows by the root */
   struct facts facts;
   struct position position;
@@ -64,8 +68,10 @@ struct generation {
 
 static void generation_end(struct generation *g) {
   source_stop(g->source);
+  intake_free(g->intake);
   partitions_free(g->partitions);
   replication_close(g->rep);
+  replication_close(g->exporter);
   watch_stop(g->watch);
   connection_close(g->conn);
   facts_free(&g->facts);
@@ -123,8 +129,21 @@ static bool name_lost(struct relay *r, const struct generation *g, struct error 
   return false;
 }
 
+/* The option asks for it, or did when an attempt that ended early began. */
+static bool wants_snapshot(const struct relay *r, const struct position *position) {
+  return r->settings->snapshot || position->snapshot.state == POSITION_SNAPSHOT_ASKED;
+}
+
+/* The slot is made, and its first position is stored once the work list is: while that is copied, this connection keeps
+ * the snapshot, and the slot is held by another. */
+static bool keep_exporter(struct relay *r, struct generation *g, struct error *err) {
+  g->exporter = g->rep;
+  g->rep = replication_open(r->settings->conninfo, r->settings->name, err);
+  return g->rep != NULL && replication_identify(g->rep, &g->facts.admit.identity, err);
+}
+
 /* Publication, intent, slot, first position; only where nothing was ever published. The stored intent makes a slot
- * without a position ours to go on with. */
+ * without a position ours to go on with, or says that it was to come with a snapshot. */
 static bool create_slot(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
   progress_talk(r->progress, PROGRESS_KAFKA);
@@ -139,9 +158,10 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
     return false;
   if (!admit_creation(&g->facts.admit, &g->position, err))
     return name_lost(r, g, err);
-  if (!admit_may_create(s->slot, s->create, err))
+  bool snapshot = wants_snapshot(r, &g->position);
+  if (!admit_may_create(s->slot, s->create || snapshot, err))
     return false;
-  if (s->publication != NULL && !g->facts.publication.exists &&
+  if (s->publication != NULL && !g->facts.publication.exists && s->create &&
       (!admit_tables(&g->facts.publication, err) || !facts_create_publication(g->conn, s, err) ||
        !facts_publication(&g->facts, g->conn, s, err)))
     return false;
@@ -150,6 +170,7 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
 
   g->position.state = POSITION_INTENT;
   g->position.complete = true;
+  g->position.snapshot.state = snapshot ? POSITION_SNAPSHOT_ASKED : POSITION_SNAPSHOT_NONE;
   admit_fill_identity(&g->facts.admit, &g->position);
   progress_talk(r->progress, PROGRESS_KAFKA);
   if (!publisher_store(r->publisher, &g->position, err))
@@ -158,11 +179,16 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
   progress_talk(r->progress, PROGRESS_POSTGRES);
   bool exists;
   lsn_t consistent_point;
-  if (!replication_create_slot(g->rep, s->slot, s->plugin, s->failover, &exists, &consistent_point, err))
+  if (!replication_create_slot(g->rep, s->slot, s->plugin, s->failover, &exists, &consistent_point,
+                               snapshot ? &g->exported : NULL, err))
     return false;
   if (exists)
     return error_set(err, ERROR_START_OVER, "slot %s appeared meanwhile", s->slot);
   FAILPOINT("relay.after_slot_created");
+  log_info("relay.slot_created", log_string("slot", s->slot), log_string("plugin", s->plugin),
+           log_lsn("lsn", consistent_point));
+  if (snapshot)
+    return keep_exporter(r, g, err);
   g->position.state = POSITION_SET;
   g->position.end_lsn = consistent_point;
   progress_talk(r->progress, PROGRESS_KAFKA);
@@ -170,8 +196,6 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
     return false;
   FAILPOINT("relay.after_first_position");
   r->adopted = true; /* nothing to adopt any more */
-  log_info("relay.slot_created", log_string("slot", s->slot), log_string("plugin", s->plugin),
-           log_lsn("lsn", consistent_point));
   return true;
 }
 
@@ -254,6 +278,8 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
       }
       return true;
     }
+    if (g->exporter != NULL)
+      return error_set(err, ERROR_START_OVER, "slot %s was taken by another instance as soon as it was made", s->slot);
     if (!read_slot(r, g, err))
       return false;
     int holder = g->facts.admit.slot.active_pid;
@@ -304,6 +330,75 @@ static bool read_held_slot(struct relay *r, struct generation *g, int backend_pi
   }
 }
 
+/* Asked between the steps of a snapshot, during which nothing is taken from the source. */
+static bool judge_watched(struct relay *r, struct generation *g, bool fresh, struct error *err);
+struct snapshot_turn {
+  struct relay *r;
+  struct generation *g;
+};
+static bool snapshot_goes_on(void *ctx, struct error *err) {
+  struct snapshot_turn *turn = ctx;
+  struct segment *none;
+  progress_talk(turn->r->progress, PROGRESS_POSTGRES);
+  if (stopped(turn->r, err) || handover_take(source_handover(turn->g->source), 0, &none, err) == HANDOVER_CLOSED)
+    return false;
+  return turn->g->watch == NULL || !watch_ready(turn->g->watch) || judge_watched(turn->r, turn->g, false, err);
+}
+
+static struct snapshot enter_snapshot(struct snapshot_turn *turn, lsn_t point) {
+  progress_enter(turn->r->progress, PROGRESS_SNAPSHOT);
+  turn->r->unreachable_since_ms = 0;
+  return (struct snapshot){.settings = turn->r->settings,
+                           .point = point,
+                           .publisher = turn->r->publisher,
+                           .source = turn->g->source,
+                           .progress = turn->r->progress,
+                           .wait = {.go_on = snapshot_goes_on, .ctx = turn}};
+}
+
+/* A slot without a snapshot where one was asked for, or whose snapshot came to nothing: nothing was published by it.
+ * Dropped only if it still is the one that was seen: held by nobody, where it stood. */
+static void drop_fruitless_slot(struct relay *r, struct generation *g) {
+  static const char sql[] = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 "
+                            "AND NOT active AND confirmed_flush_lsn = $2::pg_lsn";
+  struct lsn_text at = lsn_format(g->facts.admit.slot.confirmed_flush_lsn);
+  source_stop(g->source);
+  g->source = NULL;
+  struct error ignored;
+  for (int64_t end = clock_monotonic_ms() + HELD_GRACE_MS; clock_monotonic_ms() < end; clock_sleep_ms(20)) {
+    struct rows *rows = connection_query(g->conn, sql, 2, (const char *const[]){r->settings->slot, at.text}, &ignored);
+    bool dropped = rows != NULL && rows_count(rows) == 1;
+    rows_free(rows);
+    if (!dropped && catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, &ignored) &&
+        g->facts.admit.slot.active)
+      continue; /* our own walsender is about to end */
+    if (dropped)
+      log_info("relay.slot_dropped", log_string("slot", r->settings->slot),
+               log_string("reason", "it was made for a snapshot that was not taken"));
+    return;
+  }
+}
+
+/* Nothing was published yet, and a snapshot is wanted. */
+static bool take_snapshot(struct relay *r, struct generation *g, struct error *err) {
+  if (!admit_owner(&g->facts.admit, &g->position, err))
+    return false;
+  struct snapshot_turn turn = {.r = r, .g = g};
+  bool ok = g->exporter != NULL;
+  if (ok) {
+    struct snapshot snapshot = enter_snapshot(&turn, g->facts.admit.slot.confirmed_flush_lsn);
+    ok = snapshot_copy(&snapshot, &g->facts.publication, g->exported.name, &g->position.snapshot, err);
+  } else {
+    error_set(err, ERROR_START_OVER, "slot %s is from an attempt that ended before its snapshot was taken",
+              r->settings->slot);
+  }
+  if (!ok)
+    drop_fruitless_slot(r, g);
+  replication_close(g->exporter);
+  g->exporter = NULL;
+  return ok;
+}
+
 /* Steps 4 and 5: fence, read the position, compare. */
 static bool admit(struct relay *r, struct generation *g, struct replication *history, struct error *err) {
   struct admit_facts *f = &g->facts.admit;
@@ -314,7 +409,10 @@ static bool admit(struct relay *r, struct generation *g, struct replication *his
   if (!read_history(g, history, err))
     return false;
   bool changed;
+  if (g->position.state == POSITION_INTENT && wants_snapshot(r, &g->position) && !take_snapshot(r, g, err))
+    return false;
   f->adopt = r->settings->adopt_slot && !r->adopted;
+  f->snapshot = r->settings->snapshot;
   if (!admit_position(f, &g->position, &changed, &g->expect_last, err))
     return false;
   if (!facts_check_publication(&g->facts, r->settings, err))
@@ -326,6 +424,9 @@ static bool admit(struct relay *r, struct generation *g, struct replication *his
     FAILPOINT("relay.after_first_position");
   }
   r->adopted = true;
+  if (r->settings->snapshot && g->position.snapshot.state == POSITION_SNAPSHOT_DONE && r->generation == 1)
+    log_info("relay.snapshot_done", log_int("rows", (int64_t)g->position.snapshot.rows),
+             log_string("reason", "by an earlier run: --snapshot has nothing to do any more"));
   return true;
 }
 
@@ -384,6 +485,18 @@ bool relay_resolve_partitions(const struct relay_settings *s, const struct catal
   return true;
 }
 
+static bool publish_snapshot(struct relay *r, struct generation *g, struct error *err) {
+  struct snapshot_turn turn = {.r = r, .g = g};
+  struct snapshot snapshot = enter_snapshot(&turn, g->position.end_lsn);
+  if (snapshot_publish(&snapshot, err))
+    return true;
+  /* A work list that is not as it should be may be another instance's doing, which went on with the slot meanwhile. */
+  struct error lost;
+  if ((err->kind == ERROR_REFUSED || err->kind == ERROR_FATAL) && !judge_watched(r, g, true, &lost))
+    *err = lost;
+  return false;
+}
+
 /* The whole start sequence, up to a source that streams. */
 static bool start(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
@@ -409,17 +522,18 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   if (!ok)
     return err->kind == ERROR_REFUSED ? refuse_if_held(r, g, err) : false;
 
-  struct intake *intake = intake_new(&s->intake, &g->position, g->expect_last);
-  if (!relay_resolve_partitions(s, &g->facts.publication, g->conn, sender_timeout_ms, intake, &g->partitions, err)) {
-    intake_free(intake);
+  g->intake = intake_new(&s->intake, &g->position, g->expect_last);
+  if (!relay_resolve_partitions(s, &g->facts.publication, g->conn, sender_timeout_ms, g->intake, &g->partitions, err))
     return false;
-  }
-  source_go(g->source, decoder_new(decoder_class_find(s->plugin)), intake);
+  g->watch = watch_start(s, r->stop, g->conn);
+  g->conn = NULL;
+  if (g->position.snapshot.state == POSITION_SNAPSHOT_OPEN && !publish_snapshot(r, g, err))
+    return false;
+  source_go(g->source, decoder_new(decoder_class_find(s->plugin)), g->intake);
+  g->intake = NULL;
   /* Acknowledged is only what this generation saw and published: idle progress of an earlier one may lie where a server
    * that was rolled back a little has other rows now. */
   source_ack(g->source, g->facts.admit.slot.confirmed_flush_lsn);
-  g->watch = watch_start(s, r->stop, g->conn);
-  g->conn = NULL;
 
   kafka_answered(r, g);
   progress_enter(r->progress, PROGRESS_STREAMING);
@@ -636,22 +750,30 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
   return ok;
 }
 
-bool relay_establish(const struct relay_settings *settings, const struct stop *stop, bool *created, struct error *err) {
+/* What the relay would say to a slot that is there. */
+static bool check_established(struct generation *g, const struct relay_settings *settings, struct error *err) {
+  bool changed, expect_last;
+  g->facts.admit.snapshot = settings->snapshot;
+  return facts_check_publication(&g->facts, settings, err) &&
+         (g->position.state == POSITION_NONE && g->facts.admit.slot.exists
+              ? admit_position(&g->facts.admit, &g->position, &changed, &expect_last, err)
+              : admit_snapshot(&g->facts.admit, &g->position, err));
+}
+
+bool relay_establish(const struct relay_settings *settings, const struct stop *stop, enum relay_established *how,
+                     struct error *err) {
   struct relay r = {.settings = settings, .stop = stop, .progress = progress_new()};
   r.publisher = publisher_new(&settings->publisher, stop);
   struct generation g = {.conn = NULL};
   position_init(&g.position);
-  *created = false;
-  bool ok = connect_both(&r, &g, err);
-  if (ok && !g.facts.admit.slot.exists) {
+  bool ok = connect_both(&r, &g, err) && publisher_peek(r.publisher, &g.position, err);
+  bool left = ok && g.position.state != POSITION_SET && wants_snapshot(&r, &g.position);
+  bool there = ok && g.facts.admit.slot.exists;
+  *how = left ? RELAY_LEFT : there ? RELAY_WAS_THERE : RELAY_CREATED;
+  if (ok && (there || left))
+    ok = check_established(&g, settings, err);
+  else if (ok)
     ok = create_slot(&r, &g, err);
-    *created = ok;
-  } else if (ok) {
-    ok = facts_check_publication(&g.facts, settings, err) && publisher_peek(r.publisher, &g.position, err);
-    bool changed, expect_last;
-    if (ok && g.position.state == POSITION_NONE) /* the refusal that the relay would give */
-      ok = admit_position(&g.facts.admit, &g.position, &changed, &expect_last, err);
-  }
   publisher_close(r.publisher);
   generation_end(&g);
   publisher_free(r.publisher);

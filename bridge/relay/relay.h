@@ -20,6 +20,7 @@ struct relay_settings {
   bool create;   /* slot and publication, when missing */
   bool failover; /* standbys that synchronise slots have the slot too; Postgres 17 */
   bool adopt_slot;
+  bool snapshot; /* where the slot is made: publish the rows that stand in the tables before what it streams */
   struct intake_rules intake;
   struct publisher_settings publisher;
   struct retain_settings retain;
@@ -34,9 +35,15 @@ struct relay_settings {
 bool relay_run(const struct relay_settings *settings, const struct stop *stop, struct progress *progress,
                struct error *err);
 
+enum relay_established {
+  RELAY_CREATED = 1,
+  RELAY_WAS_THERE,
+  RELAY_LEFT /* to the first start of the relay: a snapshot is wanted, which only that can take */
+};
 /* Makes publication, slot and first position where nothing is there yet, with a stored intent in between; does nothing
- * where all is there. *created tells. Used by `init` and, with create, by the start. */
-bool relay_establish(const struct relay_settings *settings, const struct stop *stop, bool *created, struct error *err);
+ * where all is there. Used by `init`. */
+bool relay_establish(const struct relay_settings *settings, const struct stop *stop, enum relay_established *how,
+                     struct error *err);
 
 /* START_REPLICATION from a slot with what the decoder asks of the server; from and *busy as in replication_start. */
 bool relay_start_streaming(const struct relay_settings *settings, struct replication *rep, const char *slot, lsn_t from,

@@ -203,7 +203,7 @@ static bool turn(struct source *s, struct error *err) {
     s->heard_ms = now;
     progress_heard(s->progress, s->received, now); /* its silence is our doing */
     /* A server that shuts down would wait for us to read on: let go of it, a standby may have more luck. */
-    if ((s->waiting != NULL || s->alone) && publishing_ms(s) > RELEASE_MS)
+    if (publishing_ms(s) > RELEASE_MS)
       return fail_stalled(err);
     return wait_for_work(s, false, err);
   }

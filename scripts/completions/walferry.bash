@@ -35,10 +35,10 @@ _walferry() {
     options="--help --log-format"
     case $command in
         "") options="--help --version --log-format" ;;
-        relay) options+=" --until --sink --dry-run --adopt-slot" ;;
+        relay) options+=" --until --sink --dry-run --snapshot --adopt-slot" ;;
         replay) options+=" --from --to --type --topic --topic-suffix --sink --dry-run --again --json" ;;
         inbox) options+=" --until-end" ;;
-        init) options+=" --print --admin" ;;
+        init) options+=" --print --admin --snapshot" ;;
         check) options+=" --json" ;;
         status) options+=" --json --lost" ;;
         dlq)

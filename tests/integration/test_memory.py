@@ -55,3 +55,14 @@ def test_many_small_events_stay_within_the_bound(shop):
     assert sum(shop.kafka.end_offsets(shop.topic(), committed=True).values()) > 300_000
     print(f"small: {peak_mb:.0f} MB")
     assert peak_mb < BASE_MB, f"{peak_mb:.0f} MB, not within {BASE_MB}"
+
+
+def test_a_snapshot_of_many_rows_stays_within_the_bound(shop):
+    shop.config["relay"]["envelope"] = "payload"
+    shop.insert_many(150_000, payload_bytes=300)
+    run = shop.relay("--snapshot", timeout=120)
+    peak_mb = run.memory_peak_kb() / 1024
+    assert run.terminate() == 0
+    assert sum(shop.kafka.end_offsets(shop.topic(), committed=True).values()) > 150_000
+    print(f"snapshot: {peak_mb:.0f} MB")
+    assert peak_mb < BASE_MB, f"{peak_mb:.0f} MB, not within {BASE_MB}"

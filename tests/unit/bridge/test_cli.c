@@ -38,6 +38,8 @@ static void good_lines_are_understood(void **state) {
       {{"relay", "c", "--until", "now"}, {.command = COMMAND_RELAY, .config_path = "c", .until = "now"}},
       {{"relay", "c", "--until=16/B374D848"}, {.command = COMMAND_RELAY, .config_path = "c", .until = "16/B374D848"}},
       {{"--until", "0/1", "relay", "c"}, {.command = COMMAND_RELAY, .config_path = "c", .until = "0/1"}},
+      {{"relay", "--snapshot", "c"}, {.command = COMMAND_RELAY, .config_path = "c", .snapshot = true}},
+      {{"init", "c", "--snapshot"}, {.command = COMMAND_INIT, .config_path = "c", .snapshot = true}},
       {{"relay", "--adopt-slot", "c"}, {.command = COMMAND_RELAY, .config_path = "c", .adopt_slot = true}},
       {{"init", "c", "--print"}, {.command = COMMAND_INIT, .config_path = "c", .print = true}},
       {{"init", "c", "--admin", "host=db1 user=postgres"},
@@ -72,6 +74,7 @@ static void good_lines_are_understood(void **state) {
     assert_int_equal(cli.command, expected->command);
     assert_int_equal(cli.help_for, expected->help_for);
     assert_int_equal(cli.adopt_slot, expected->adopt_slot);
+    assert_int_equal(cli.snapshot, expected->snapshot);
     assert_int_equal(cli.print, expected->print);
     assert_int_equal(cli.sink_stdout, expected->sink_stdout);
     assert_int_equal(cli.dry_run, expected->dry_run);
@@ -148,6 +151,10 @@ static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
       {{"relay", "c", "--dry-run", "0"}, "--dry-run takes a number of events from 1 on, not: 0"},
       {{"relay", "c", "--dry-run", "1", "--sink", "kafka"}, "a dry run sends nothing to Kafka"},
       {{"relay", "c", "--dry-run", "1", "--adopt-slot"}, "nothing is adopted"},
+      {{"relay", "c", "--dry-run", "1", "--snapshot"}, "takes no"},
+      {{"relay", "c", "--sink", "stdout", "--snapshot"}, "takes no"},
+      {{"relay", "c", "--adopt-slot", "--snapshot"}, "--adopt-slot does not go with"},
+      {{"check", "c", "--snapshot"}, "check does not take --snapshot"},
       {{"relay", "c", "--json"}, "relay does not take --json"},
       {{"drop", "c"}, "--confirm is missing"},
       {{"position", "c"}, "what to do is missing behind the config file: show, history or set"},

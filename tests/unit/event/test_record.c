@@ -104,6 +104,15 @@ static void a_record_outlives_what_it_was_made_of(void **state) {
   record_free(second);
 }
 
+static void a_row_without_a_transaction_has_no_header_of_one(void **state) {
+  struct event event = fixture_event();
+  event.xid = 0;
+  struct record *record = build(state, &event);
+  assert_false(slice_present(record_header_value(record, HEADER_TX)));
+  assert_text(record_header_value(record, HEADER_LSN), "16/B374D848");
+  record_free(record);
+}
+
 static void a_mark_is_the_last_of_walferrys_own_headers(void **state) {
   struct fixture *f = *state;
   f->rules.mark = (struct record_header){.name = HEADER_REPLAY, .value = slice_of("run-1")};
@@ -549,6 +558,7 @@ int main(void) {
       cmocka_unit_test(an_event_becomes_a_record),
       cmocka_unit_test(a_record_outlives_what_it_was_made_of),
       cmocka_unit_test(a_mark_is_the_last_of_walferrys_own_headers),
+      cmocka_unit_test(a_row_without_a_transaction_has_no_header_of_one),
       cmocka_unit_test(what_is_known_stands_in_the_headers),
       cmocka_unit_test(custom_headers_follow),
       cmocka_unit_test(header_columns_stand_before_the_headers_column),

@@ -113,6 +113,12 @@ static void configured_names_are_used_and_quoted(void **state) {
   expect_not_in(sql, "\"tenant_id\"");
 }
 
+static void a_snapshot_needs_a_place_for_its_work_list(void **state) {
+  struct buffer *sql = *state;
+  init_sql_snapshot(sql, "fer\"ry");
+  expect_in(sql, "GRANT CREATE ON SCHEMA walferry TO \"fer\"\"ry\";");
+}
+
 static void every_role_has_a_column(void **state) {
   (void)state;
   for (enum event_field field = 0; field < FIELD_COUNT; field++)
@@ -211,6 +217,7 @@ int main(void) {
       TEST(names_with_dollar_tags_get_another_tag_around_them),
       TEST(table_has_a_column_per_role_and_a_size_check),
       TEST(configured_names_are_used_and_quoted),
+      TEST(a_snapshot_needs_a_place_for_its_work_list),
       TEST(every_role_has_a_column),
       TEST(emit_writes_the_columns_that_the_table_has),
       TEST(emit_for_a_bare_table_has_the_same_parameters),

@@ -146,6 +146,20 @@ static void intent_of_other_slot(struct scene *s) {
 static void no_position(struct scene *s) {
   bend_to_none(s);
 }
+static void snapshot_too_late(struct scene *s) {
+  s->facts.snapshot = true;
+}
+static void snapshot_of_other_tables(struct scene *s) {
+  s->position.snapshot = (struct position_snapshot){.state = POSITION_SNAPSHOT_OPEN, .next = 3, .rows = 9};
+  s->facts.fingerprint = 0xf2;
+}
+static void snapshot_that_is_done(struct scene *s) {
+  s->position.snapshot = (struct position_snapshot){.state = POSITION_SNAPSHOT_DONE, .next = 9, .rows = 9};
+  s->facts.snapshot = true;
+}
+static void open_snapshot_without_the_option(struct scene *s) {
+  s->position.snapshot = (struct position_snapshot){.state = POSITION_SNAPSHOT_OPEN, .next = 3, .rows = 9};
+}
 static void adopt_with_position(struct scene *s) {
   s->facts.adopt = true;
 }
@@ -234,6 +248,8 @@ static void what_is_in_doubt_is_refused(void **state) {
       {"intent for another slot", intent_of_other_slot, "instance_conflict"},
       {"slot alone", no_position, "slot_unknown"},
       {"adopt in spite of a position", adopt_with_position, "position_exists"},
+      {"a snapshot of a slot made without one", snapshot_too_late, "snapshot_too_late"},
+      {"an open snapshot of other tables", snapshot_of_other_tables, "resume_mismatch"},
       {"publication gone", publication_gone, "publication_missing"},
       {"publication made again", publication_oid, "publication_changed"},
       {"table taken out", entry_gone, "publication_changed"},
@@ -345,6 +361,8 @@ static void what_fits_goes_on(void **state) {
       {"failover cuts idle progress", failover_cuts_idle, true, false, 0x1500},
       {"failover at the last end", failover_at_last_end, true, false, 0x1100},
       {"failover to a shorter WAL", failover_cuts_idle_ahead_of_server, true, false, 0x1200},
+      {"a snapshot that is done, and asked for again", snapshot_that_is_done, false, false, 0x1800},
+      {"a snapshot that is open, without the option", open_snapshot_without_the_option, false, false, 0x1800},
       {"failover behind a split one's commit", failover_just_behind_split_commit, true, true, 0x1800},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {

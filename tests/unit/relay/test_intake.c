@@ -326,6 +326,24 @@ static void covered_transaction_is_skipped(void **state) {
   assert_lsn(intake_last_end(f->intake), 0x1200);
 }
 
+static void rows_of_a_work_list_are_counted_from_where_they_go_on(void **state) {
+  struct feed *f = *state;
+  start(f, false);
+  struct change c = {.kind = CHANGE_BEGIN, .begin = {.commit_lsn = 0x2000, .first_index = 40}};
+  assert_true(give(f, &c) && insert(f, "a") && insert(f, "b"));
+  assert_null(intake_next_segment(f->intake));
+  intake_cut(f->intake);
+  struct segment *s = intake_next_segment(f->intake);
+  assert_non_null(s);
+  assert_false(s->ends);
+  assert_int_equal(s->first->index, 40);
+  assert_int_equal(s->next_index, 42);
+  assert_lsn(s->commit_lsn, 0x2000);
+  segment_free(s);
+  intake_cut(f->intake); /* nothing is open */
+  assert_null(intake_next_segment(f->intake));
+}
+
 static void large_transaction_is_cut_at_segment_bytes(void **state) {
   struct feed *f = *state;
   f->rules.segment_bytes = 1; /* each record fills one */
@@ -829,6 +847,7 @@ int main(void) {
       TEST(only_transactional_messages_of_our_prefixes_are_taken),
       TEST(empty_transactions_are_idle_progress_only),
       TEST(covered_transaction_is_skipped),
+      TEST(rows_of_a_work_list_are_counted_from_where_they_go_on),
       TEST(large_transaction_is_cut_at_segment_bytes),
       TEST(segment_is_closed_by_the_record_that_reaches_the_bound),
       TEST(split_transaction_is_resumed_behind_what_was_published),

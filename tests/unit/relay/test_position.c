@@ -246,6 +246,66 @@ static void malformed_members_are_refused(void **state) {
   position_clear(&p);
 }
 
+static void snapshot_survives_encoding_and_keeps_older_versions_out(void **state) {
+  (void)state;
+  static const struct {
+    enum position_state state;
+    struct position_snapshot snapshot;
+    const char *format; /* NULL: as without one */
+  } cases[] = {
+      {POSITION_INTENT, {.state = POSITION_SNAPSHOT_ASKED}, "\"format\":2,"},
+      {POSITION_SET, {.state = POSITION_SNAPSHOT_OPEN, .next = 7, .rows = 12, .taken_us = 99}, "\"format\":2,"},
+      {POSITION_SET, {.state = POSITION_SNAPSHOT_DONE, .next = 12, .rows = 12, .taken_us = 99}, "\"format\":1,"},
+  };
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct position before = full_position(), after;
+    before.state = cases[i].state;
+    before.snapshot = cases[i].snapshot;
+    char *json = encoded(&before);
+    assert_non_null(strstr(json, cases[i].format));
+    position_init(&after);
+    struct error err = {.kind = ERROR_NONE};
+    assert_true(position_decode(slice_of(json), &after, &err));
+    assert_memory_equal(&after.snapshot, &cases[i].snapshot, sizeof after.snapshot);
+    assert_true(position_same_progress(&before, &after));
+    after.snapshot.next++;
+    assert_false(position_same_progress(&before, &after));
+    char *of_older = bent(json, cases[i].format, "\"format\":3,");
+    expect_unreadable(of_older);
+    free(of_older);
+    free(json);
+    position_clear(&before);
+    position_clear(&after);
+  }
+}
+
+static void malformed_snapshots_are_refused(void **state) {
+  (void)state;
+  static const struct {
+    const char *find, *with;
+  } cases[] = {
+      {"\"format\":2", "\"format\":1"},
+      {"\"open\"", "\"none\""},
+      {"\"open\"", "\"asked\""},
+      {"\"open\"", "1"},
+      {"\"next\":7", "\"next\":13"},
+      {"\"next\":7", "\"next\":-1"},
+      {"\"state\":\"position\"", "\"state\":\"intent\""},
+      {",\"taken_us\":99", ""},
+      {"\"snapshot\":{", "\"snap\":{"},
+  };
+  struct position p = full_position();
+  p.snapshot = (struct position_snapshot){.state = POSITION_SNAPSHOT_OPEN, .next = 7, .rows = 12, .taken_us = 99};
+  char *json = encoded(&p);
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    char *text = bent(json, cases[i].find, cases[i].with);
+    expect_unreadable(text);
+    free(text);
+  }
+  free(json);
+  position_clear(&p);
+}
+
 static void missing_members_are_refused(void **state) {
   (void)state;
   static const char *const names[] = {"format",     "state",    "system_id",       "timeline",      "database_oid",
@@ -436,6 +496,8 @@ int main(void) {
       cmocka_unit_test(position_survives_encoding),
       cmocka_unit_test(a_run_survives_encoding),
       cmocka_unit_test(intent_survives_encoding),
+      cmocka_unit_test(snapshot_survives_encoding_and_keeps_older_versions_out),
+      cmocka_unit_test(malformed_snapshots_are_refused),
       cmocka_unit_test(malformed_members_are_refused),
       cmocka_unit_test(missing_members_are_refused),
       cmocka_unit_test(texts_that_are_no_object_are_refused),

@@ -1,0 +1,163 @@
+/* See snapshot.h. */
+#include "bridge/relay/snapshot.h"
+
+#include <inttypes.h>
+
+#include "bridge/base/clock.h"
+#include "bridge/base/failpoint.h"
+#include "bridge/base/log.h"
+#include "bridge/event/headers.h"
+#include "bridge/relay/worklist.h"
+
+/* What one Kafka transaction takes. A quarter of what the stream's takes: there is no queue behind it that fills up
+ * meanwhile, and memory is bounded all the same. */
+#define BATCH_BYTES (3 << 20)
+#define BATCH_ROWS 10000
+#define LOG_INTERVAL_MS 1000
+
+static struct worklist *open_list(const struct snapshot *s, struct error *err) {
+  const struct relay_settings *relay = s->settings;
+  struct worklist_settings settings = {.conninfo = relay->conninfo,
+                                       .name = relay->name,
+                                       .tables = relay->intake.tables,
+                                       .table_count = relay->intake.table_count,
+                                       .owner = relay->slot,
+                                       .wait = s->wait};
+  return worklist_open(&settings, s->point, err);
+}
+
+bool snapshot_copy(const struct snapshot *s, const struct catalog_publication *facts, const char *exported,
+                   struct position_snapshot *out, struct error *err) {
+  struct worklist *list = open_list(s, err);
+  uint64_t rows = 0;
+  bool ok = list != NULL && worklist_fill(list, facts, exported, &rows, err);
+  worklist_close(list);
+  if (!ok)
+    return false;
+  FAILPOINT("relay.after_work_list");
+  *out = (struct position_snapshot){.state = POSITION_SNAPSHOT_OPEN, .rows = rows, .taken_us = clock_wall_us()};
+  log_info("relay.snapshot_taken", log_lsn("lsn", s->point), log_int("rows", (int64_t)rows));
+  return true;
+}
+
+static bool refuse_lost(const struct snapshot *s, const struct position_snapshot *at, uint64_t rows,
+                        struct error *err) {
+  error_refuse(err, "snapshot_lost",
+               "rows %" PRIu64 " to %" PRIu64 " of the snapshot of slot %s are not published yet, but its work list in "
+               "schema walferry has %" PRIu64 " rows instead of %" PRIu64,
+               at->next, at->rows - 1, s->settings->slot, rows, at->rows);
+  return error_remedy(err,
+                      "bring the tables walferry.snapshot_%" PRIx64 "_* back; else `walferry drop` and start over "
+                      "with --snapshot: rows that are published already then come again, with the same ids",
+                      s->point);
+}
+
+/* The rows of one Kafka transaction, from *next on, which is moved behind them. The list is the caller's, also on
+ * failure. */
+static bool read_batch(const struct snapshot *s, struct worklist *list, struct intake *intake, uint64_t rows,
+                       uint64_t *next, struct segment **batch, struct error *err) {
+  struct segment **end = batch;
+  size_t bytes = 0;
+  for (int count = 0; count < BATCH_ROWS && bytes < BATCH_BYTES && *next < rows; count++) {
+    struct change change;
+    if (!worklist_read(list, *next, &change, err) || !intake_change(intake, &change, err))
+      return false;
+    worklist_forget(list);
+    ++*next;
+    bool last = count + 1 == BATCH_ROWS || *next == rows;
+    if (last)
+      intake_cut(intake);
+    while ((*end = intake_next_segment(intake)) != NULL) {
+      bytes += (*end)->bytes;
+      end = &(*end)->next;
+    }
+  }
+  intake_cut(intake); /* bytes has ended it */
+  *end = intake_next_segment(intake);
+  return s->wait.go_on(s->wait.ctx, err);
+}
+
+static bool publish_batch(const struct snapshot *s, const struct segment *batch, uint64_t next, struct error *err) {
+  source_set_publishing(s->source, true);
+  progress_talk(s->progress, PROGRESS_KAFKA);
+  bool ok = publisher_publish_snapshot(s->publisher, batch, next, err);
+  source_set_publishing(s->source, false);
+  if (!ok) {
+    publisher_close(s->publisher); /* before the records that it still points to */
+    return false;
+  }
+  const struct position *position = publisher_position(s->publisher);
+  progress_published(s->progress, publisher_totals(s->publisher), position);
+  progress_rows(s->progress, &position->snapshot);
+  progress_talk(s->progress, PROGRESS_POSTGRES);
+  return true;
+}
+
+static void log_rows(uint64_t done, uint64_t rows, int64_t *logged_ms) {
+  int64_t now_ms = clock_monotonic_ms();
+  if (done < rows && now_ms - *logged_ms < LOG_INTERVAL_MS)
+    return;
+  *logged_ms = now_ms;
+  log_info("relay.snapshot", log_int("published", (int64_t)done), log_int("rows", (int64_t)rows));
+}
+
+static bool publish_rows(const struct snapshot *s, struct worklist *list, const struct position *from,
+                         struct error *err) {
+  struct intake_rules rules = s->settings->intake;
+  rules.record.mark = (struct record_header){.name = HEADER_SNAPSHOT, .value = slice_of("true")};
+  struct intake *intake = intake_new(&rules, from, false);
+  uint64_t next = from->snapshot.next, rows = from->snapshot.rows;
+  struct change begin = {
+      .kind = CHANGE_BEGIN,
+      .begin = {.commit_lsn = s->point, .commit_time_us = from->snapshot.taken_us, .first_index = next}};
+  bool ok = intake_change(intake, &begin, err);
+  int64_t logged_ms = clock_monotonic_ms();
+  while (ok && next < rows) {
+    struct segment *batch = NULL;
+    ok = read_batch(s, list, intake, rows, &next, &batch, err) && publish_batch(s, batch, next, err);
+    segment_free_list(batch);
+    if (ok)
+      log_rows(next, rows, &logged_ms);
+  }
+  intake_free(intake);
+  return ok;
+}
+
+/* Only what is published whole is dropped; a list that is gone is then no loss. */
+static bool finish(const struct snapshot *s, struct worklist *list, struct error *err) {
+  FAILPOINT("relay.before_work_list_dropped");
+  if (!worklist_drop(list, err))
+    return false;
+  FAILPOINT("relay.after_work_list_dropped");
+  struct position done;
+  position_init(&done);
+  position_copy(&done, publisher_position(s->publisher));
+  done.snapshot.state = POSITION_SNAPSHOT_DONE;
+  progress_talk(s->progress, PROGRESS_KAFKA);
+  bool ok = publisher_store(s->publisher, &done, err);
+  if (ok)
+    log_info("relay.snapshot_done", log_int("rows", (int64_t)done.snapshot.rows));
+  position_clear(&done);
+  return ok;
+}
+
+bool snapshot_publish(const struct snapshot *s, struct error *err) {
+  struct position from;
+  position_init(&from);
+  position_copy(&from, publisher_position(s->publisher));
+  progress_rows(s->progress, &from.snapshot);
+  progress_talk(s->progress, PROGRESS_POSTGRES);
+  struct worklist *list = open_list(s, err);
+  uint64_t rows;
+  bool ok = list != NULL;
+  if (ok && from.snapshot.next < from.snapshot.rows) {
+    ok = worklist_find(list, &rows, err);
+    if (ok && rows != from.snapshot.rows)
+      ok = refuse_lost(s, &from.snapshot, rows, err);
+    ok = ok && publish_rows(s, list, &from, err);
+  }
+  ok = ok && finish(s, list, err);
+  worklist_close(list);
+  position_clear(&from);
+  return ok;
+}

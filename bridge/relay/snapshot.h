@@ -1,0 +1,28 @@
+/* The snapshot: the rows that stood in the outbox tables when the slot was made, published before what it streams.
+ * Publisher thread; the slot is held meanwhile, and nothing of it acknowledged. */
+#ifndef WALFERRY_RELAY_SNAPSHOT_H
+#define WALFERRY_RELAY_SNAPSHOT_H
+
+#include "bridge/postgres/rowstream.h"
+#include "bridge/relay/relay.h"
+#include "bridge/relay/source.h"
+
+struct snapshot {
+  const struct relay_settings *settings;
+  lsn_t point; /* the slot's consistent point: the wf_lsn of the rows, and the work list's name */
+  struct publisher *publisher;
+  struct source *source; /* holds the slot */
+  struct progress *progress;
+  struct rowstream_wait wait; /* asked between any two steps; false, with err, ends it */
+};
+
+/* Copies the rows that an exported snapshot shows into the work list; *out is what the position has to say of it. A
+ * first position may be stored then, and not before. Errors as of worklist_fill. */
+bool snapshot_copy(const struct snapshot *s, const struct catalog_publication *facts, const char *exported,
+                   struct position_snapshot *out, struct error *err);
+
+/* Publishes what the publisher's position says is left of the work list, drops it, and stores that. ERROR_REFUSED
+ * "snapshot_lost" where the list is not there whole; other errors as of publisher_publish. */
+bool snapshot_publish(const struct snapshot *s, struct error *err);
+
+#endif

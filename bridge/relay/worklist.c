@@ -1,0 +1,386 @@
+/* See worklist.h. */
+#include "bridge/relay/worklist.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "bridge/base/buffer.h"
+#include "bridge/base/memory.h"
+#include "bridge/base/number.h"
+#include "bridge/postgres/quote.h"
+#include "decoders/relation.h"
+
+#define PAGE_ROWS 10000 /* a statement's snapshot holds back vacuum: none is kept for long */
+#define SCHEMA "walferry"
+
+struct part { /* an outbox table's share */
+  char *table;
+  struct relation *relation; /* the outbox table's name, the copy's columns; NULL until found */
+  uint64_t first, count;
+};
+
+struct worklist {
+  struct worklist_settings settings;
+  struct rowstream *rs;
+  struct part *parts;
+  char *comment;
+  struct value *values;
+  int value_capacity;
+  uint64_t next;     /* the ordinal that comes next, */
+  uint64_t page_end; /* where the statement under way ends; at or below next: there is none */
+};
+
+static char *comment_of(const char *owner) {
+  return memory_format("work list of walferry, slot %s", owner);
+}
+
+struct worklist *worklist_open(const struct worklist_settings *settings, uint64_t id, struct error *err) {
+  struct rowstream *rs = rowstream_open(settings->conninfo, settings->name, settings->wait, err);
+  if (rs == NULL)
+    return NULL;
+  struct worklist *list = memory_alloc(sizeof *list);
+  list->settings = *settings;
+  list->rs = rs;
+  list->comment = comment_of(settings->owner);
+  list->parts = memory_alloc((size_t)settings->table_count * sizeof *list->parts);
+  for (int i = 0; i < settings->table_count; i++)
+    list->parts[i] = (struct part){.table = memory_format("snapshot_%" PRIx64 "_%d", id, i)};
+  return list;
+}
+
+void worklist_close(struct worklist *list) {
+  if (list == NULL)
+    return;
+  rowstream_close(list->rs);
+  for (int i = 0; i < list->settings.table_count; i++) {
+    free(list->parts[i].table);
+    relation_free(list->parts[i].relation);
+  }
+  free(list->parts);
+  free(list->values);
+  free(list->comment);
+  free(list);
+}
+
+/* Runs what is in sql, and clears it. */
+static bool run(struct worklist *list, struct buffer *sql, int64_t *rows, struct error *err) {
+  buffer_append_char(sql, '\0');
+  bool ok = rowstream_run(list->rs, sql->data, rows, err);
+  buffer_clear(sql);
+  return ok;
+}
+
+static bool run_text(struct worklist *list, const char *sql, int64_t *rows, struct error *err) {
+  return rowstream_run(list->rs, sql, rows, err);
+}
+
+static void append_owned(struct buffer *sql, const char *owner) {
+  char *comment = comment_of(owner);
+  buffer_append_text(sql, "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                          "WHERE n.nspname = '" SCHEMA "' AND c.relkind = 'r' AND "
+                          "obj_description(c.oid, 'pg_class') = ");
+  quote_literal(sql, comment);
+  free(comment);
+}
+
+static void append_drop(struct buffer *sql, const char *table) {
+  buffer_append_text(sql, sql->len == 0 ? "DROP TABLE IF EXISTS " : ", ");
+  quote_table(sql, SCHEMA, table);
+}
+
+/* What the owner's earlier attempts left. */
+static bool drop_earlier(struct worklist *list, struct buffer *sql, struct error *err) {
+  append_owned(sql, list->settings.owner);
+  buffer_append_char(sql, '\0');
+  bool ok = rowstream_query(list->rs, sql->data, err);
+  buffer_clear(sql);
+  const struct slice *values;
+  for (int columns = 1; ok && columns > 0;) {
+    ok = rowstream_next(list->rs, &values, &columns, err);
+    if (!ok || columns == 0)
+      continue;
+    char *table = memory_copy(values[0].data, values[0].len);
+    append_drop(sql, table);
+    free(table);
+  }
+  return ok && (sql->len == 0 || run(list, sql, NULL, err));
+}
+
+static bool has_column(const struct catalog_publication_table *facts, const char *column) {
+  for (int i = 0; i < facts->column_count; i++)
+    if (strcmp(facts->columns[i], column) == 0)
+      return true;
+  return false;
+}
+
+/* The time first, where the table has it: rows of one key then most likely stand as they were committed. */
+static void append_order(struct buffer *sql, const struct table_spec *spec,
+                         const struct catalog_publication_table *facts) {
+  const char *configured = spec->columns[FIELD_OCCURRED_AT];
+  const char *occurred_at = configured != NULL ? configured : event_field_name(FIELD_OCCURRED_AT);
+  if (has_column(facts, occurred_at)) {
+    quote_identifier(sql, occurred_at);
+    buffer_append_text(sql, ", ");
+  }
+  quote_identifier(sql, event_required_column(spec, FIELD_ID));
+}
+
+/* Rows of a table that others inherit from are published without theirs, those of a partitioned one with all. */
+static void append_copy(struct buffer *sql, const struct part *part, const struct table_spec *spec,
+                        const struct catalog_publication_table *facts) {
+  buffer_append_text(sql, "CREATE TABLE ");
+  quote_table(sql, SCHEMA, part->table);
+  buffer_append_text(sql, " AS SELECT row_number() OVER (ORDER BY ");
+  append_order(sql, spec, facts);
+  buffer_printf(sql, ") + %" PRIu64 " - 1 AS " WORKLIST_ORDINAL, part->first);
+  for (int i = 0; i < facts->column_count; i++) {
+    buffer_append_text(sql, ", ");
+    quote_identifier(sql, facts->columns[i]);
+  }
+  buffer_append_text(sql, facts->partitioned ? " FROM " : " FROM ONLY ");
+  quote_table(sql, spec->schema, spec->table);
+}
+
+static bool copy_table(struct worklist *list, int i, const struct catalog_publication_table *facts, struct buffer *sql,
+                       struct error *err) {
+  struct part *part = &list->parts[i];
+  const struct table_spec *spec = &list->settings.tables[i];
+  int64_t rows = 0;
+  append_copy(sql, part, spec, facts);
+  if (!run(list, sql, &rows, err))
+    return error_wrap(err, "copying the rows of %s.%s", spec->schema, spec->table);
+  part->count = (uint64_t)rows;
+  buffer_append_text(sql, "ALTER TABLE ");
+  quote_table(sql, SCHEMA, part->table);
+  buffer_append_text(sql, " ADD PRIMARY KEY (" WORKLIST_ORDINAL ")");
+  if (!run(list, sql, NULL, err))
+    return false;
+  buffer_append_text(sql, "COMMENT ON TABLE ");
+  quote_table(sql, SCHEMA, part->table);
+  buffer_append_text(sql, " IS ");
+  quote_literal(sql, list->comment);
+  return run(list, sql, NULL, err);
+}
+
+static bool begin(struct worklist *list, const char *snapshot, struct buffer *sql, struct error *err) {
+  if (!run_text(list, "BEGIN ISOLATION LEVEL REPEATABLE READ", NULL, err))
+    return false;
+  if (snapshot != NULL) {
+    buffer_append_text(sql, "SET TRANSACTION SNAPSHOT ");
+    quote_literal(sql, snapshot);
+    if (!run(list, sql, NULL, err))
+      return false;
+  }
+  int64_t there;
+  return run_text(list, "SELECT FROM pg_namespace WHERE nspname = '" SCHEMA "'", &there, err) &&
+         (there > 0 || run_text(list, "CREATE SCHEMA " SCHEMA, NULL, err));
+}
+
+static bool fail_fill(const struct worklist *list, struct error *err) {
+  const char *state = rowstream_sqlstate(list->rs);
+  if (strcmp(state, "42P07") == 0 || strcmp(state, "23505") == 0) /* the table, or its name's row, is there */
+    err->kind = ERROR_START_OVER;
+  if (err->kind == ERROR_CONFIG)
+    error_remedy(err, "`walferry init CONFIG --snapshot` with --admin grants what is missing: CREATE on the schema "
+                      "walferry, and SELECT on the outbox tables; where those have row level security the role needs "
+                      "BYPASSRLS");
+  return error_wrap(err, "making the work list");
+}
+
+bool worklist_fill(struct worklist *list, const struct catalog_publication *facts, const char *snapshot, uint64_t *rows,
+                   struct error *err) {
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  uint64_t count = 0;
+  bool ok = begin(list, snapshot, &sql, err) && drop_earlier(list, &sql, err);
+  for (int i = 0; ok && i < list->settings.table_count; i++) {
+    list->parts[i].first = count;
+    ok = copy_table(list, i, &facts->tables[i], &sql, err);
+    count += list->parts[i].count;
+  }
+  ok = ok && run_text(list, "COMMIT", NULL, err);
+  buffer_free(&sql);
+  if (!ok)
+    return fail_fill(list, err);
+  *rows = count;
+  return true;
+}
+
+/* The rows of a question about the catalogs, handed to take. */
+static bool ask(struct worklist *list, struct buffer *sql, void (*take)(struct part *part, const struct slice *values),
+                struct part *part, int *rows, struct error *err) {
+  buffer_append_char(sql, '\0');
+  bool ok = rowstream_query(list->rs, sql->data, err);
+  buffer_clear(sql);
+  const struct slice *values;
+  *rows = 0;
+  for (int columns = 1; ok && columns > 0;) {
+    ok = rowstream_next(list->rs, &values, &columns, err);
+    if (!ok || columns == 0)
+      continue;
+    take(part, values);
+    ++*rows;
+  }
+  return ok;
+}
+
+static uint64_t number(struct slice text) {
+  uint64_t value = 0;
+  number_parse_u64(text, UINT64_MAX, &value);
+  return value;
+}
+
+/* position, attname, atttypid */
+static void take_column(struct part *part, const struct slice *values) {
+  relation_set_column(part->relation, (int)number(values[0]) - 1, values[1], (uint32_t)number(values[2]));
+}
+
+/* the smallest, NULL of an empty table; how many: with one missing, they are not those that were told to be there */
+static void take_range(struct part *part, const struct slice *values) {
+  if (!slice_present(values[0]))
+    return;
+  part->first = number(values[0]);
+  part->count = number(values[1]);
+}
+
+static void take_count(struct part *part, const struct slice *values) {
+  part->count = number(values[0]);
+}
+
+static void append_columns(struct buffer *sql, const char *select, const struct part *part) {
+  buffer_printf(sql, "SELECT %s FROM pg_attribute WHERE attnum > 1 AND attrelid = to_regclass(", select);
+  struct buffer name;
+  buffer_init(&name, BUFFER_MAX_ROW);
+  quote_table(&name, SCHEMA, part->table);
+  buffer_append_char(&name, '\0');
+  quote_literal(sql, name.data);
+  buffer_append_char(sql, ')');
+  buffer_free(&name);
+}
+
+static bool find_part(struct worklist *list, int i, struct buffer *sql, bool *found, struct error *err) {
+  struct part *part = &list->parts[i];
+  const struct table_spec *spec = &list->settings.tables[i];
+  int ignored, columns;
+  append_columns(sql, "count(*)", part);
+  if (!ask(list, sql, take_count, part, &ignored, err))
+    return false;
+  columns = (int)part->count;
+  part->count = 0;
+  *found = columns > 0;
+  if (!*found)
+    return true;
+  part->relation = relation_new(0, slice_of(spec->schema), slice_of(spec->table), columns);
+  part->relation->serial = (uint64_t)i + 1;
+  append_columns(sql, "row_number() OVER (ORDER BY attnum), attname, atttypid", part);
+  if (!ask(list, sql, take_column, part, &ignored, err))
+    return false;
+  buffer_append_text(sql, "SELECT min(" WORKLIST_ORDINAL "), count(*) FROM ");
+  quote_table(sql, SCHEMA, part->table);
+  return ask(list, sql, take_range, part, &ignored, err);
+}
+
+bool worklist_find(struct worklist *list, uint64_t *rows, struct error *err) {
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  bool ok = true, found = true;
+  uint64_t count = 0;
+  for (int i = 0; ok && found && i < list->settings.table_count; i++) {
+    ok = find_part(list, i, &sql, &found, err);
+    count += list->parts[i].count;
+  }
+  buffer_free(&sql);
+  if (!ok)
+    return error_wrap(err, "reading the work list");
+  *rows = found ? count : 0;
+  return true;
+}
+
+static struct part *part_of(struct worklist *list, uint64_t ordinal) {
+  for (int i = 0; i < list->settings.table_count; i++)
+    if (ordinal - list->parts[i].first < list->parts[i].count)
+      return &list->parts[i];
+  return NULL;
+}
+
+static bool turn_page(struct worklist *list, const struct part *part, uint64_t ordinal, struct error *err) {
+  uint64_t end = part->first + part->count;
+  list->page_end = end - ordinal > PAGE_ROWS ? ordinal + PAGE_ROWS : end;
+  list->next = ordinal;
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  buffer_append_text(&sql, "SELECT * FROM ");
+  quote_table(&sql, SCHEMA, part->table);
+  buffer_printf(&sql,
+                " WHERE " WORKLIST_ORDINAL " >= %" PRIu64 " AND " WORKLIST_ORDINAL " < %" PRIu64
+                " ORDER BY " WORKLIST_ORDINAL,
+                ordinal, list->page_end);
+  buffer_append_char(&sql, '\0');
+  bool ok = rowstream_query(list->rs, sql.data, err);
+  buffer_free(&sql);
+  return ok;
+}
+
+static void fill_change(struct worklist *list, const struct part *part, const struct slice *values,
+                        struct change *change) {
+  int count = part->relation->column_count;
+  if (count > list->value_capacity) {
+    list->values = memory_resize(list->values, (size_t)count * sizeof *list->values);
+    list->value_capacity = count;
+  }
+  for (int i = 0; i < count; i++)
+    list->values[i] =
+        (struct value){.kind = slice_present(values[i + 1]) ? VALUE_TEXT : VALUE_NULL, .text = values[i + 1]};
+  *change = (struct change){.kind = CHANGE_INSERT, .insert = {.relation = part->relation, .values = list->values}};
+}
+
+bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *change, struct error *err) {
+  struct part *part = part_of(list, ordinal);
+  if (part == NULL)
+    return error_set(err, ERROR_FATAL, "the work list has no row %" PRIu64, ordinal);
+  if ((ordinal != list->next || list->next >= list->page_end) && !turn_page(list, part, ordinal, err))
+    return false;
+  const struct slice *values;
+  int columns;
+  if (!rowstream_next(list->rs, &values, &columns, err))
+    return false;
+  if (columns != part->relation->column_count + 1 || number(values[0]) != ordinal)
+    return error_set(err, ERROR_FATAL, "row %" PRIu64 " of the work list is not there, or was changed", ordinal);
+  list->next = ordinal + 1;
+  fill_change(list, part, values, change);
+  return true;
+}
+
+void worklist_forget(struct worklist *list) {
+  rowstream_forget(list->rs);
+}
+
+bool worklist_drop(struct worklist *list, struct error *err) {
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  for (int i = 0; i < list->settings.table_count; i++)
+    append_drop(&sql, list->parts[i].table);
+  bool ok = run(list, &sql, NULL, err);
+  buffer_free(&sql);
+  return ok || error_wrap(err, "dropping the work list");
+}
+
+bool worklist_drop_all(struct connection *conn, const char *owner, int *dropped, struct error *err) {
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  append_owned(&sql, owner);
+  buffer_append_char(&sql, '\0');
+  struct rows *rows = connection_query(conn, sql.data, 0, NULL, err);
+  buffer_clear(&sql);
+  *dropped = 0;
+  for (int i = 0; rows != NULL && i < rows_count(rows); i++, ++*dropped)
+    append_drop(&sql, rows_text(rows, i, 0));
+  bool ok = rows != NULL;
+  if (*dropped > 0) {
+    buffer_append_char(&sql, '\0');
+    ok = connection_run(conn, sql.data, err);
+  }
+  rows_free(rows);
+  buffer_free(&sql);
+  return ok || error_wrap(err, "dropping the work list");
+}

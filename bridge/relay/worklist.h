@@ -1,0 +1,47 @@
+/* A work list: the rows of the configured outbox tables as they stood at one moment, copied into tables of the schema
+ * walferry, numbered, and read from there as changes. What is deleted from an outbox meanwhile is not lost, and a run
+ * that was killed goes on at a number. One table for each outbox table, with its columns as they are; rows of the same
+ * table in the order of occurred_at (where it has that) and id. Knows no slot and no Kafka. */
+#ifndef WALFERRY_RELAY_WORKLIST_H
+#define WALFERRY_RELAY_WORKLIST_H
+
+#include "bridge/event/event.h"
+#include "bridge/postgres/catalog.h"
+#include "bridge/postgres/rowstream.h"
+
+/* The first column of a work list's tables. No outbox has one of that name. */
+#define WORKLIST_ORDINAL "walferry_ordinal"
+
+struct worklist_settings { /* all borrowed */
+  const char *conninfo;
+  const char *name; /* of the instance: to connect under */
+  const struct table_spec *tables;
+  int table_count;
+  const char *owner; /* the slot, say, that it is for: those of earlier attempts are found by it */
+  struct rowstream_wait wait;
+};
+
+struct worklist;
+
+/* id names it among those of all owners: a later attempt's list has another one. */
+struct worklist *worklist_open(const struct worklist_settings *settings, uint64_t id, struct error *err);
+void worklist_close(struct worklist *list); /* accepts NULL */
+
+/* Copies, in one transaction, the rows that are visible in an exported snapshot (NULL: now), and drops what the owner
+ * has of earlier lists. facts: what the catalogs say of the tables, in the same order. ERROR_CONFIG where a right is
+ * missing; ERROR_START_OVER where another list has the id. */
+bool worklist_fill(struct worklist *list, const struct catalog_publication *facts, const char *snapshot, uint64_t *rows,
+                   struct error *err);
+
+/* Finds the list that was filled before, to be read; *rows 0 too where it is not there. */
+bool worklist_find(struct worklist *list, uint64_t *rows, struct error *err);
+/* The insert of row `ordinal`, which counts from 0 over all tables; the rows behind it come cheaply. Borrowed until the
+ * next call, or worklist_forget. */
+bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *change, struct error *err);
+void worklist_forget(struct worklist *list);
+
+bool worklist_drop(struct worklist *list, struct error *err);
+/* All lists of an owner, by whoever has dropped its slot; *dropped: tables. */
+bool worklist_drop_all(struct connection *conn, const char *owner, int *dropped, struct error *err);
+
+#endif

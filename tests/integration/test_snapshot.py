@@ -1,0 +1,358 @@
+"""relay --snapshot: the rows that stood in the tables when the slot was made, then what is streamed: no gap, no repeat."""
+import json
+import re
+import signal
+import threading
+import time
+import urllib.request
+
+import pytest
+
+from harness import system
+from integration_checks import wait_records
+
+LISTS = "select relname from pg_class where relnamespace = 'walferry'::regnamespace and relname like 'snapshot%' and relkind = 'r'"
+
+
+def assert_whole(shop, run=None, wanted=None):
+    """Every row that ever was is one record; the work list is gone, and the position says that it is through."""
+    if run is not None:
+        assert run.terminate() == 0
+    shop.drain()
+    shop.assert_exactly_once(wanted)
+    assert shop.psql(LISTS) == ""
+    assert shop.position()["snapshot"]["state"] == "done"
+    assert shop.position()["format"] == 1
+
+
+def marks(shop):
+    """By id, whether the record is from the snapshot."""
+    return {e["headers"]["id"]: e["headers"].get("wf_snapshot") for e in shop.events()}
+
+
+def snapshot(shop, *args, **kwargs):
+    return shop.start("relay", "--snapshot", *args, **kwargs)
+
+
+def expect_killed(run, name):
+    run.expect_exit(-signal.SIGKILL, 30)
+    assert run.find("failpoint.hit", name=name), run.log_tail()
+
+
+class Writing:
+    """Rows inserted, by several sessions, until it ends; a part of them rolled back."""
+
+    def __init__(self, shop, sessions=3):
+        self.shop, self.stop, self.ids = shop, threading.Event(), []
+        self.threads = [threading.Thread(target=self._write) for _ in range(sessions)]
+
+    def _write(self):
+        while not self.stop.is_set():
+            self.ids += self.shop.insert(3)
+            self.shop.insert(1, rollback=True)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def test_rows_from_before_the_slot_come_first_and_marked(shop):
+    before = shop.insert(25)
+    run = shop.relay("--snapshot")
+    after = shop.insert(5)
+    wait_records(shop, 30)
+    found = marks(shop)
+    assert all(found[i] == "true" for i in before) and all(found[i] is None for i in after)
+    rows = [e for e in shop.events() if e["headers"].get("wf_snapshot")]
+    assert len({e["headers"]["wf_lsn"] for e in rows}) == 1 and not any("wf_tx" in e["headers"] for e in rows)
+    assert run.find("relay.snapshot", published=25, rows=25)
+    assert run.find("relay.snapshot_done", rows=25)
+    assert_whole(shop, run)
+    again = shop.relay("--snapshot")  # as a unit that keeps the option
+    assert again.find("relay.snapshot_done", reason=lambda r: r is not None)
+    assert_whole(shop, again)
+
+
+def test_writers_commit_all_the_while(shop):
+    shop.insert_many(5000)
+    with Writing(shop) as writing:
+        time.sleep(0.3)
+        run = snapshot(shop)
+        run.wait_event("relay.snapshot_taken")
+        run.wait_streaming()
+        time.sleep(0.3)
+    wait_records(shop, 5000 + len(writing.ids), 60)
+    assert run.find("relay.snapshot_taken", rows=lambda n: n >= 5000)
+    assert_whole(shop, run)
+
+
+FILLING = ["relay.after_intent", "relay.after_slot_created", "relay.after_work_list"]
+PUBLISHING = ["relay.after_first_position", "publisher.after_produce", "publisher.after_commit",
+              "relay.before_work_list_dropped", "relay.after_work_list_dropped"]
+
+
+def test_killed_at_each_step_in_turn(shop):
+    """Nothing is published twice, nothing of the first rows is missed, and a start without the option goes on."""
+    wanted = shop.insert(10)
+    shop.insert_many(25000)  # more than one Kafka transaction
+    for name in FILLING:
+        expect_killed(snapshot(shop, failpoint=f"{name}=kill"), name)
+        wanted += shop.insert(2)
+        assert shop.event_topics() == []
+    for name, hit in [*[(p, 1) for p in PUBLISHING[:1]], ("publisher.after_produce", 1), ("publisher.after_commit", 1),
+                      ("publisher.after_commit", 1), *[(p, 1) for p in PUBLISHING[3:]]]:
+        run = shop.start("relay", failpoint=f"{name}=kill@{hit}")
+        expect_killed(run, name)
+        shop.insert(2)
+    assert_whole(shop)
+
+
+def test_rows_deleted_and_updated_meanwhile_come_as_they_were(shop):
+    ids = shop.insert(20, payload={"v": 1})
+    pause = shop.dir / "pause"
+    run = snapshot(shop, failpoint=f"relay.after_first_position=pause:{pause}")
+    system.wait_for(pause.exists, 30, "a pause")
+    shop.psql("delete from outbox where ctid in (select ctid from outbox limit 10)")
+    shop.psql("update outbox set payload = '{\"v\": 2}'")
+    pause.unlink()
+    run.wait_streaming()
+    wait_records(shop, 20)
+    assert [e["event"]["payload"] for e in shop.events()] == [{"v": 1}] * 20
+    assert_whole(shop, run, ids)
+
+
+COLUMNS = {"b": ("bytea", "'\\x00ff10'"), "n": ("numeric", "1.500"), "nan": ("double precision", "'NaN'"),
+           "f": ("double precision", "0.1::float8 + 0.2"), "r": ("real", "1.1"), "t": ("timestamptz", "'2026-01-02 03:04:05.678+02'"),
+           "d": ("date", "'2026-02-03'"), "i": ("interval", "'1 day 2 hours'"), "flag": ("boolean", "true"),
+           "c": ("char(5)", "'ab'"), "ip": ("inet", "'10.0.0.1'"), "a": ("int[]", "'{1,NULL,3}'"), "j": ("json", "'{\"a\" :1}'"),
+           "jb": ("jsonb", "'{\"b\":  1.50}'"), "nothing": ("text", "null"), "q": ("text", "E'tab\\tquote\"\\\\ ü'"),
+           "rt": ("regclass", "'public.outbox'"), "m": ("money", "12.34"), "e": ("mood", "'fine'"), "w": ("word", "'dom'")}
+
+
+def test_values_of_all_types_are_those_of_the_stream(shop):
+    """The same row both ways; every column is a header, and the payload of another type each time."""
+    shop.psql("create type mood as enum ('fine'); create domain word as text")
+    for name, (type, _) in COLUMNS.items():
+        shop.psql(f"alter table outbox add column x_{name} {type}")
+    kinds = ["jsonb", "json", "text", "bytea"]
+    for kind in kinds:
+        shop.psql(f"create table outbox_{kind} (like outbox including all); "
+                  f"alter table outbox_{kind} alter payload type {kind} using null")
+    headers = [{"column": f"x_{name}", "name": f"x_{name}"} for name in COLUMNS
+               if not (name == "nan" and shop.decoder == "wal2json")]  # which sends none
+    shop.config["relay"]["tables"] = [{"table": f"public.outbox_{kind}", "headers": headers} for kind in kinds]
+    values = ", ".join(value for _, value in COLUMNS.values())
+    names = ", ".join(f"x_{name}" for name in COLUMNS)
+
+    def insert(key):
+        for kind in kinds:
+            payload = {"bytea": "'\\x7b2261223a317d'"}.get(kind, "'{\"z\": 1.0,  \"a\": [null]}'")
+            shop.psql(f"insert into outbox_{kind} (aggregatetype, aggregateid, type, payload, {names}) "
+                      f"values ('{kind}', '{key}', 'T', {payload}, {values})")
+    insert("snapshot")
+    run = shop.relay("--snapshot")
+    insert("stream")
+    wait_records(shop, 2 * len(kinds))
+    for kind in kinds:
+        records = {e["key"]: e for e in shop.events(kind)}
+        one, other = records["snapshot"], records["stream"]
+        for record in (one, other):
+            for changing in ("id", "wf_lsn", "wf_tx", "wf_snapshot"):
+                record["headers"].pop(changing, None)
+            for changing in ("id", "occurred_at", "metadata"):
+                record["event"].pop(changing, None)
+        assert one["headers"] == other["headers"] and len(one["headers"]) > 20
+        assert one["event"] == other["event"]
+    assert run.terminate() == 0
+
+
+def test_a_partitioned_outbox_and_a_second_table(make_shop):
+    shop = make_shop(create_table=False)
+    shop.psql("""create table outbox (id uuid default gen_random_uuid(), aggregatetype text, aggregateid text, type text,
+                                      payload jsonb, occurred_at timestamptz default now(), primary key (id, occurred_at))
+                 partition by range (occurred_at);
+                 create table outbox_old partition of outbox for values from (minvalue) to ('2026-01-01');
+                 create table outbox_new partition of outbox for values from ('2026-01-01') to (maxvalue)""")
+    shop.create_table("public.second")
+    shop.config["relay"]["tables"].append({"table": "public.second"})
+    shop.psql("insert into outbox (aggregatetype, aggregateid, type, payload, occurred_at) select 'orders', 'k', 'T', "
+              "jsonb_build_object('n', n), '2026-01-01'::timestamptz + (100 - n) * interval '1 h' - interval '50 h' "
+              "from generate_series(1, 100) n")
+    shop.insert(10, table="second")
+    run = shop.relay("--snapshot")
+    shop.insert(5)
+    shop.insert(5, table="second")
+    wait_records(shop, 120)
+    assert run.terminate() == 0
+    numbers = [e["event"]["payload"]["n"] for e in shop.events() if e["key"] == "k"]
+    assert numbers == list(range(100, 0, -1))  # in the order of occurred_at
+    shop.drain()
+    shop.assert_exactly_once(shop.outbox_ids() | shop.outbox_ids("second"))
+    assert shop.psql(LISTS) == ""
+
+
+def test_rows_that_cannot_be_published_are_quarantined_as_those_of_the_stream(shop):
+    shop.config["relay"]["tables"] = [{"table": "public.outbox", "columns": {"key": "aggregateid"}}]
+    shop.psql("alter table outbox add column topic text, alter aggregateid drop not null; "
+              "insert into outbox (aggregatetype, aggregateid, type) values ('orders', null, 'T')")
+    wanted = shop.insert(5)
+    shop.insert(1, payload={"fill": "x" * 2000000})  # the broker refuses it
+    run = shop.relay("--snapshot")
+    wait_records(shop, 5)
+    assert run.terminate() == 0
+    shop.wait_markers()
+    refused = shop.quarantined()
+    assert sorted(r["headers"]["wf_error_code"] for r in refused) == ["missing_key", "record_too_large"]
+    assert all(r["headers"]["wf_snapshot"] == "true" and "wf_tx" not in r["headers"] for r in refused)
+    assert sorted(shop.record_ids()) == sorted(wanted)
+    assert shop.psql(LISTS) == ""
+
+
+def test_an_empty_outbox_needs_no_more_than_its_slot(shop):
+    run = shop.relay("--snapshot")
+    ids = shop.insert(3)
+    wait_records(shop, 3)
+    assert_whole(shop, run, ids)
+
+
+def get(run, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{run.wait_event('http.listening')['port']}{path}", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def test_it_says_how_far_it_is_and_counts_as_ready(shop):
+    shop.config["http"] = {"listen": "127.0.0.1:0"}
+    shop.insert_many(12000)
+    pause = shop.dir / "pause"
+    run = snapshot(shop, failpoint=f"relay.before_work_list_dropped=pause:{pause}")
+    system.wait_for(pause.exists, 30, "a pause")
+    assert json.loads(get(run, "/readyz"))["reason"] == "snapshot"
+    assert json.loads(get(run, "/status"))["snapshot"] == {"state": "open", "published": 12000, "rows": 12000}
+    metrics = get(run, "/metrics")
+    for name in ("rows", "published_rows"):
+        assert re.search(rf"^walferry_snapshot_{name}\{{.*}} 12000$", metrics, re.M), metrics
+    told = json.loads(shop.run("status", "--json").expect_exit(0).stdout)["position"]
+    assert told["snapshot"] == {"state": "open", "published": 12000, "rows": 12000}
+    assert "open, 12000 of 12000 rows published" in shop.run("status").expect_exit(0).stdout.decode()
+    pause.unlink()
+    run.wait_streaming()
+    assert_whole(shop, run)
+
+
+# Who else makes slots
+
+
+def test_a_standby_waits_while_the_snapshot_is_taken_and_goes_on_with_it(shop):
+    shop.insert_many(12000)
+    pause = shop.dir / "pause"
+    first = snapshot(shop, failpoint=f"relay.after_work_list=pause:{pause}")
+    system.wait_for(pause.exists, 30, "a pause")
+    second = shop.start("relay")  # without the option
+    second.wait_event("relay.standby")
+    first.kill9()
+    second.wait_streaming(60)
+    wait_records(shop, 12000, 60)
+    assert_whole(shop, second)
+
+
+@pytest.mark.parametrize("moment", ["relay.after_work_list", "relay.after_first_position", "publisher.after_commit"])
+def test_a_zombie_does_not_touch_the_snapshot_of_its_successor(shop, moment):
+    """A stands still and loses its slot; B makes one of its own, or goes on with A's list and drops it; then A goes on."""
+    shop.insert(20)
+    pause = shop.dir / "pause"
+    a = snapshot(shop, failpoint=f"{moment}=pause:{pause}{'@3' if moment.startswith('publisher') else ''}")
+    system.wait_for(pause.exists, 30, "a pause")
+    shop.postgres.terminate_slot_user(shop.slot)
+    b = snapshot(shop)
+    b.wait_streaming(60)
+    pause.unlink()
+    system.wait_for(lambda: not a.running or a.find("relay.standby"), 30, "A has noticed")
+    assert a.exit_code in (None, 4), a.log_tail()
+    shop.insert(5)
+    wait_records(shop, 25)
+    a.kill9()
+    assert_whole(shop, b)
+
+
+def test_a_fast_shutdown_of_postgres_does_not_wait_for_a_snapshot_that_kafka_does_not_take(shop):
+    shop.insert_many(40_000)
+    run = snapshot(shop)
+    run.wait_event("position.committed", records=lambda n: n > 0)
+    shop.kafka.sigstop()
+    began = time.monotonic()
+    shop.postgres.stop("fast", timeout=60)
+    took = time.monotonic() - began
+    shop.postgres.start()
+    shop.kafka.sigcont()
+    assert took < 10, f"{took:.1f} s"
+    run.wait_streaming(60)
+    assert_whole(shop, run)
+
+
+def test_a_slot_that_was_made_without_it_is_refused(shop):
+    shop.insert(3)
+    shop.init()
+    refusal = snapshot(shop).expect_refused("snapshot_too_late")
+    assert "without --snapshot" in refusal["remedy"]
+    assert shop.run("init", "--snapshot").exit_code == 3
+    shop.drain()
+    assert shop.record_ids() == []
+    # as the remedy has it
+    shop.run("drop", "--confirm", shop.name).expect_exit(0)
+    shop.init("--snapshot")
+    assert shop.postgres.slot(shop.slot) is None
+    assert_whole(shop, shop.relay("--snapshot"))
+
+
+def test_a_work_list_that_is_lost_is_refused(shop):
+    shop.insert_many(12000)
+    run = snapshot(shop, failpoint="publisher.after_commit=kill@2")
+    expect_killed(run, "publisher.after_commit")
+    table = shop.psql(LISTS).strip()
+    shop.psql(f"alter table walferry.{table} rename to away")
+    refusal = shop.start("relay").expect_refused("snapshot_lost")
+    assert table.rsplit("_", 1)[0] in refusal["remedy"]
+    shop.psql(f"alter table walferry.away rename to {table}; create table kept as select * from walferry.{table} "
+              f"where walferry_ordinal = 11990; delete from walferry.{table} where walferry_ordinal = 11990")
+    shop.start("relay").expect_refused("snapshot_lost")
+    shop.psql(f"insert into walferry.{table} select * from kept")
+    assert_whole(shop)
+
+
+def test_drop_takes_the_work_list_too(shop):
+    shop.insert(5)
+    expect_killed(snapshot(shop, failpoint="relay.after_first_position=kill"), "relay.after_first_position")
+    assert shop.psql(LISTS) != ""
+    shop.run("drop", "--confirm", shop.name).expect_exit(0)
+    assert shop.psql(LISTS) == ""
+
+
+def test_a_role_with_the_printed_rights_can_take_it(shop):
+    """And one without them leaves no slot behind."""
+    shop.config["postgres"]["conninfo"] = shop.config["postgres"]["conninfo"].replace("user=postgres", "user=" + shop.name)
+    shop.config["postgres"]["create"] = False
+    shop.init("--admin", shop.postgres.conninfo(shop.db), "--snapshot")
+    shop.insert(4)
+    shop.psql(f"revoke create on schema walferry from {shop.name}")
+    run = snapshot(shop).expect_exit(2)
+    assert "--snapshot" in run.find("relay.failed")["remedy"]
+    assert shop.postgres.slot(shop.slot) is None
+    shop.psql(f"grant create on schema walferry to {shop.name}; alter table outbox enable row level security")
+    run = snapshot(shop).expect_exit(2)
+    assert "row-level security" in run.find("relay.failed")["error"]
+    shop.psql("alter table outbox disable row level security")
+    assert_whole(shop, shop.relay("--snapshot"))
+    shop.run("drop", "--confirm", shop.name)
+    shop.psql(f"drop owned by {shop.name}; drop role {shop.name}")
+
+
+@pytest.mark.parametrize("arguments", [["--dry-run", "3"], ["--sink", "stdout"], ["--adopt-slot"]])
+@pytest.mark.decoder("pgoutput")
+def test_what_does_not_go_with_it(shop, arguments):
+    shop.start("relay", "--snapshot", *arguments).expect_exit(2)
