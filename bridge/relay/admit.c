@@ -13,14 +13,19 @@ struct way_on {
   char text[240];
 };
 
-/* The deliberate way out, as a sentence with the command. */
-static struct way_on way_on(const struct admit_facts *f) {
+/* The deliberate way out, as a sentence with the command. A slot goes on from `lsn`, if it can. */
+static struct way_on way_on_from(const struct admit_facts *f, lsn_t lsn) {
+  lsn_t from = lsn > f->slot.confirmed_flush_lsn ? lsn : f->slot.confirmed_flush_lsn;
   struct way_on way;
   snprintf(way.text, sizeof way.text,
            "To go on knowing what is missed or repeated: walferry position CONFIG set %s --confirm NAME; without "
            "--confirm it says what that would be",
-           f->slot.exists ? lsn_format(f->slot.confirmed_flush_lsn).text : "new");
+           f->slot.exists ? lsn_format(from).text : "new");
   return way;
+}
+
+static struct way_on way_on(const struct admit_facts *f) {
+  return way_on_from(f, 0);
 }
 
 static uint32_t entry_oid(const struct position *p, const char *origin) {
@@ -180,7 +185,9 @@ static bool check_timeline(const struct admit_facts *f, const struct position *p
     error_refuse(err, "timeline_diverged",
                  "the server left timeline %" PRIu32 " at %s, but events up to %s of it are in Kafka", p->timeline,
                  lsn_format(f->ancestor_end).text, lsn_format(end).text);
-    return error_remedy(err, "Kafka has events that this server lost in the failover. %s", way_on(f).text);
+    /* Up to there all is published, and nothing behind it that the server has. */
+    return error_remedy(err, "Kafka has events that this server lost in the failover. %s",
+                        way_on_from(f, f->ancestor_end).text);
   }
   if (*idle > f->ancestor_end)
     *idle = f->ancestor_end;

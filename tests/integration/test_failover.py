@@ -146,6 +146,7 @@ def test_events_that_the_promoted_server_lacks_are_named(pair):
 
     # What never happened is undone in the consumers; then the relay goes on behind the point where the histories part.
     switch = re.search(r"left timeline 1 at (\S+?),", refused["error"])[1]
+    assert f"set {switch} " in refused["remedy"]
     new = shop.insert(5)
     shop.run("position", "set", switch, "--confirm", shop.name).expect_exit(0)
     shop.drain()
