@@ -69,6 +69,8 @@ def test_a_promotion_while_writers_write_neither_loses_nor_repeats(pair):
     shop.insert(5)
     wait_records(shop, 5)
     wait_synced(shop, primary, standby)
+    assert "nothing is published that standby1 lacks" in shop.run("check").stdout.decode()
+    assert "this standby synchronises slots" in shop.run("check", config=at(shop, standby)).stdout.decode()
     second = shop.start("relay", config=at(shop, standby))
     waiting = second.wait_event("relay.recovering", code="server_is_standby")
     assert shop.slot in waiting["error"] and "target_session_attrs" in waiting["remedy"]
