@@ -133,9 +133,8 @@ def test_a_held_back_slot_that_is_wrong_only_warns(shop, how):
     shop.assert_exactly_once()
 
 
-def replay_record(shop, finished):
-    """What a replay stores of itself, of a run that began where the held-back slot stands."""
-    start = held(shop)["confirmed_flush_lsn"]
+def replay_record(shop, start, finished):
+    """What a replay that began at start stores of itself, having got on just now."""
     run = {"id": "f" * 16, "from": start, "to": start, "from_us": 0, "to_us": 0, "records": 0, "finished": finished}
     position = shop.position() | {"commit_lsn": "0/0", "complete": True, "next_index": 0, "run": run}
     shop.kafka.produce(f"walferry.position.{shop.name}.replay", json.dumps(position), key="f" * 16)
@@ -146,15 +145,19 @@ def test_an_unfinished_replay_pins_the_held_back_slot(shop):
     shop.init()
     relay, _ = live(shop, 1)
     start = held(shop)["confirmed_flush_lsn"]
-    # it got on just now, and in two minutes: as often as a replay does
-    for _ in range(4):
-        position = shop.position()
-        replay_record(shop, finished=False)
-        system.wait_for(lambda: shop.insert(1) and shop.position()["written_us"] > position["written_us"] + 60000000, 20,
-                        "a minute", interval=0.2)
-    assert held(shop)["confirmed_flush_lsn"] == start, "the window passed over what the replay needs"
-    replay_record(shop, finished=True)
-    system.wait_for(lambda: shop.insert(1) and held(shop)["confirmed_flush_lsn"] != start, 20, "moving on", interval=0.3)
+
+    def replay_for(minutes):
+        for _ in range(minutes):
+            replay_record(shop, start, finished=False)
+            began = shop.position()["written_us"]
+            system.wait_for(lambda: shop.insert(1) and shop.position()["written_us"] > began + 60000000, 20, "a minute",
+                            interval=0.2)
+    replay_for(2)  # by then it is known to the relay, which may have moved the slot once more before
+    pinned = held(shop)["confirmed_flush_lsn"]
+    replay_for(3)
+    assert held(shop)["confirmed_flush_lsn"] == pinned, "the window passed over what the replay needs"
+    replay_record(shop, start, finished=True)
+    system.wait_for(lambda: shop.insert(1) and held(shop)["confirmed_flush_lsn"] != pinned, 20, "moving on", interval=0.3)
     assert relay.terminate() == 0
 
 
