@@ -276,8 +276,7 @@ const struct explain_page explain_refusals[] = {
     {"snapshot_lost", EXPLAIN_REFUSAL, "the work list of a half-published snapshot is not there whole",
      "The rows of the snapshot are published from tables of the schema walferry, named\n"
      "snapshot_ and the slot's position in hexadecimal. One was dropped or renamed,\n"
-     "rows were taken out of it, or the database was restored from before they were\n"
-     "made.\n",
+     "rows were taken out of it, or the database is from before they were made.\n",
      STATUS "  \\dt+ walferry.snapshot_*      in psql\n",
      "Bring the tables back, and start again. If they are gone for good, begin anew:\n"
      "  walferry drop shop.yaml --confirm shop\n"

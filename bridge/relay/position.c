@@ -277,7 +277,7 @@ static bool take_members(const json_t *root, struct position *p) {
       !parse_hex64(hash, &p->hash) || !parse_hex64(fingerprint, &p->fingerprint) || !take_run(root, &p->run))
     return false;
   if ((p->snapshot.state == POSITION_SNAPSHOT_ASKED && p->state != POSITION_INTENT) ||
-      (p->snapshot.state > POSITION_SNAPSHOT_ASKED && p->state != POSITION_SET))
+      (p->snapshot.state == POSITION_SNAPSHOT_OPEN && p->state != POSITION_SET))
     return false;
   p->commit_time_us = commit_time;
   p->complete = complete != 0;

@@ -129,9 +129,11 @@ static bool name_lost(struct relay *r, const struct generation *g, struct error 
   return false;
 }
 
-/* The option asks for it, or did when an attempt that ended early began. */
+/* The option asks for it, or did when an attempt that ended early began; once is enough, whatever slot is made later.
+ */
 static bool wants_snapshot(const struct relay *r, const struct position *position) {
-  return r->settings->snapshot || position->snapshot.state == POSITION_SNAPSHOT_ASKED;
+  return position->snapshot.state == POSITION_SNAPSHOT_ASKED ||
+         (r->settings->snapshot && position->snapshot.state == POSITION_SNAPSHOT_NONE);
 }
 
 /* The slot is made, and its first position is stored once the work list is: while that is copied, this connection keeps
@@ -170,7 +172,8 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
 
   g->position.state = POSITION_INTENT;
   g->position.complete = true;
-  g->position.snapshot.state = snapshot ? POSITION_SNAPSHOT_ASKED : POSITION_SNAPSHOT_NONE;
+  if (snapshot)
+    g->position.snapshot.state = POSITION_SNAPSHOT_ASKED;
   admit_fill_identity(&g->facts.admit, &g->position);
   progress_talk(r->progress, PROGRESS_KAFKA);
   if (!publisher_store(r->publisher, &g->position, err))

@@ -1,6 +1,7 @@
 /* See reposition.h. */
 #include "bridge/relay/reposition.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,12 +170,23 @@ static void count(struct reposition *r) {
   ask(r, &question);
 }
 
+/* Its rows would be passed over, and not be counted. */
+static bool judge_snapshot(const struct reposition *r, struct error *err) {
+  const struct position_snapshot *s = &r->before.snapshot;
+  if (s->state != POSITION_SNAPSHOT_OPEN)
+    return true;
+  error_set(err, ERROR_CONFIG, "a snapshot is published up to row %" PRIu64 " of %" PRIu64, s->next, s->rows);
+  return error_remedy(err, "let the relay finish it first; or begin anew: `walferry drop`, then `walferry relay "
+                           "--snapshot`");
+}
+
 bool reposition_look(struct reposition *r, const struct relay_settings *relay, lsn_t lsn, const struct stop *stop,
                      struct error *err) {
   *r = (struct reposition){.relay = relay, .stop = stop, .lsn = lsn};
   position_init(&r->before);
   r->topic = kafka_position_topic(relay->publisher.kafka.instance);
-  if (!ask_kafka(r, err) || !ask_postgres(r, err) || !(lsn == 0 ? judge_new(r, err) : judge_lsn(r, err)))
+  if (!ask_kafka(r, err) || !judge_snapshot(r, err) || !ask_postgres(r, err) ||
+      !(lsn == 0 ? judge_new(r, err) : judge_lsn(r, err)))
     return false;
   if (r->what != REPOSITION_UNREADABLE)
     r->what = compare(r);
@@ -211,6 +223,8 @@ static bool take_slot(struct reposition *r, struct replication *rep, struct erro
 static void fill(const struct reposition *r, const struct position_word *word, struct position *next) {
   for (int i = 0; i < r->before.topic_count; i++)
     position_pin(next, r->before.topics[i].name, r->before.topics[i].partitions);
+  if (r->before.snapshot.state == POSITION_SNAPSHOT_DONE) /* else a new slot would take another */
+    next->snapshot = r->before.snapshot;
   next->state = r->lsn == 0 ? POSITION_INTENT : POSITION_SET;
   next->complete = true;
   next->end_lsn = next->floor = r->lsn;

@@ -325,6 +325,19 @@ def test_a_work_list_that_is_lost_is_refused(shop):
     assert_whole(shop)
 
 
+def test_a_position_that_was_set_keeps_the_option_from_taking_another(shop):
+    shop.insert_many(12000)
+    expect_killed(snapshot(shop, failpoint="publisher.after_commit=kill@3"), "publisher.after_commit")
+    shop.run("position", "set", "new", "--confirm", shop.name, "--reason", "too early").expect_exit(2)
+    shop.drain()
+    shop.postgres.drop_slot(shop.slot)
+    shop.run("position", "set", "new", "--confirm", shop.name, "--reason", "the slot was lost").expect_exit(0)
+    run = shop.relay("--snapshot")
+    shop.insert(2)
+    wait_records(shop, 12002)
+    assert_whole(shop, run)
+
+
 def test_drop_takes_the_work_list_too(shop):
     shop.insert(5)
     expect_killed(snapshot(shop, failpoint="relay.after_first_position=kill"), "relay.after_first_position")
