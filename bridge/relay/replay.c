@@ -53,9 +53,9 @@ static void report(struct replay *r, bool always) {
   progress_look(r->progress, &seen);
   lsn_t at =
       seen.unpublished_events == 0 && seen.received > position->commit_lsn ? seen.received : position->commit_lsn;
-  struct replay_progress progress = {.run = &position->run,
-                                     .at = at > position->run.to ? position->run.to : at,
-                                     .events = position->run.records - r->outcome->records_before};
+  const struct position_run *run = &r->outcome->run;
+  struct replay_progress progress = {
+      .run = run, .at = at > run->to ? run->to : at, .events = run->records - r->outcome->records_before};
   r->settings->report(r->settings->report_ctx, &progress);
 }
 
@@ -75,7 +75,8 @@ static struct segment *cut(struct segment *batch, lsn_t to, bool *over) {
 
 /* Where nothing is known of what was committed before, a first transaction of before the time is proof enough: commits
  * stand in the WAL in the order of their times, but for clocks that were set. */
-static bool prove(struct replay *r, const struct segment *batch, bool over, struct error *err) {
+static bool prove(struct replay *r, const struct replay_attempt *a, const struct segment *batch, bool over,
+                  struct error *err) {
   while (batch != NULL && segment_is_idle(batch))
     batch = batch->next;
   if (!r->unproven || (batch == NULL && !over))
@@ -83,7 +84,10 @@ static bool prove(struct replay *r, const struct segment *batch, bool over, stru
   const struct position_run *run = &r->outcome->run;
   if (batch == NULL || batch->commit_time_us >= run->from_us)
     return replay_run_refuse_unproven(run, batch == NULL ? 0 : batch->commit_time_us, err);
+  if (!replay_keep_position(r, &a->position, err))
+    return false;
   r->unproven = false;
+  r->begun = true;
   return true;
 }
 
@@ -112,9 +116,9 @@ static lsn_t batch_end_lsn(const struct segment *batch) {
 /* over: nothing comes behind it. */
 static bool deliver(struct replay *r, struct replay_attempt *a, const struct segment *batch, bool over,
                     struct error *err) {
-  if (!prove(r, batch, over, err))
+  if (!prove(r, a, batch, over, err))
     return false;
-  if (batch == NULL)
+  if (batch == NULL || r->unproven) /* idle progress, of what is no run yet */
     return true;
   if (replay_to_kafka(r)) {
     source_set_publishing(a->source, true);

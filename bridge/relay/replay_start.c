@@ -114,7 +114,8 @@ bool replay_keep_position(struct replay *r, const struct position *position, str
   return true;
 }
 
-/* A first position: nothing is done yet, and each topic has the partitions that the relay has pinned. */
+/* A first position: nothing is done yet, and each topic has the partitions that the relay has pinned. It is stored once
+ * it is known that there is a run: what is stored holds WAL back for it. */
 static bool begin_run(struct replay *r, struct replay_attempt *a, const struct replay_window *window,
                       struct error *err) {
   struct position_run run;
@@ -124,7 +125,7 @@ static bool begin_run(struct replay *r, struct replay_attempt *a, const struct r
   for (int i = 0; i < a->relay.topic_count; i++)
     position_pin(&first, a->relay.topics[i].name, a->relay.topics[i].partitions);
   admit_fill_identity(&a->facts.admit, &first);
-  bool ok = replay_keep_position(r, &first, err);
+  bool ok = r->unproven || replay_keep_position(r, &first, err);
   if (ok)
     position_copy(&a->position, &first);
   position_clear(&first);
@@ -184,7 +185,7 @@ static bool settle_run(struct replay *r, struct replay_attempt *a, bool *over, s
   }
   if (!r->begun)
     r->outcome->records_before = run->records;
-  r->begun = true;
+  r->begun = !r->unproven;
   r->outcome->run = *run;
   memcpy(r->run_id, run->id, sizeof r->run_id);
   return true;
