@@ -7,7 +7,7 @@ import time
 from chaos import verify, writers
 
 KILLS_WHILE_STARTING, KILLS_WHILE_PUBLISHING = 4, 6
-SEEDED = 600  # events of each key that stand in the outbox at first
+SEEDED = 1000  # events of each key that stand in the outbox at first
 
 # Messages and tidied rows are in no table, so that no snapshot has them. occurred_at gives each key its order; it is the
 # record's timestamp too, so it must not be one that the topic's retention has left behind.
@@ -48,7 +48,7 @@ def test_a_snapshot_is_published_once_whatever_is_killed(shop, capfd):
     first.kill9()
     for _ in range(KILLS_WHILE_STARTING - 1):
         kill_at_random(shop, rng, "process.started", 0.5)
-    late = sum(kill_at_random(shop, rng, "position.committed", 0.15, records=lambda n: n > 0)
+    late = sum(kill_at_random(shop, rng, "position.committed", 0.05, records=lambda n: n > 0)
                for _ in range(KILLS_WHILE_PUBLISHING))
     crew.stop()
     writers.quiesced(shop)
