@@ -57,6 +57,7 @@ struct generation {
   struct replication *rep;      /* until the source takes it */
   struct replication *exporter; /* made the slot, and keeps the snapshot that it has exported; NULL: there is none */
   struct replication_snapshot exported;
+  lsn_t exported_at; /* where that slot begins */
   struct source *source;
   struct intake *intake;         /* until the source takes it */
   struct partitions *partitions; /* NULL with a plugin that tells of rows by the root */
@@ -138,8 +139,9 @@ static bool wants_snapshot(const struct relay *r, const struct position *positio
 
 /* The slot is made, and its first position is stored once the work list is: while that is copied, this connection keeps
  * the snapshot, and the slot is held by another. */
-static bool keep_exporter(struct relay *r, struct generation *g, struct error *err) {
+static bool keep_exporter(struct relay *r, struct generation *g, lsn_t consistent_point, struct error *err) {
   g->exporter = g->rep;
+  g->exported_at = consistent_point;
   g->rep = replication_open(r->settings->conninfo, r->settings->name, err);
   return g->rep != NULL && replication_identify(g->rep, &g->facts.admit.identity, err);
 }
@@ -191,7 +193,7 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
   log_info("relay.slot_created", log_string("slot", s->slot), log_string("plugin", s->plugin),
            log_lsn("lsn", consistent_point));
   if (snapshot)
-    return keep_exporter(r, g, err);
+    return keep_exporter(r, g, consistent_point, err);
   g->position.state = POSITION_SET;
   g->position.end_lsn = consistent_point;
   progress_talk(r->progress, PROGRESS_KAFKA);
@@ -387,12 +389,13 @@ static bool take_snapshot(struct relay *r, struct generation *g, struct error *e
   if (!admit_owner(&g->facts.admit, &g->position, err))
     return false;
   struct snapshot_turn turn = {.r = r, .g = g};
-  bool ok = g->exporter != NULL;
+  lsn_t point = g->facts.admit.slot.confirmed_flush_lsn;
+  bool ok = g->exporter != NULL && point == g->exported_at; /* else another instance has put its own in the place */
   if (ok) {
-    struct snapshot snapshot = enter_snapshot(&turn, g->facts.admit.slot.confirmed_flush_lsn);
+    struct snapshot snapshot = enter_snapshot(&turn, point);
     ok = snapshot_copy(&snapshot, &g->facts.publication, g->exported.name, &g->position.snapshot, err);
   } else {
-    error_set(err, ERROR_START_OVER, "slot %s is from an attempt that ended before its snapshot was taken",
+    error_set(err, ERROR_START_OVER, "slot %s is from another attempt, which ended before its snapshot was taken",
               r->settings->slot);
   }
   if (!ok)

@@ -280,6 +280,20 @@ def test_a_zombie_does_not_touch_the_snapshot_of_its_successor(shop, moment):
     assert_whole(shop, b)
 
 
+@pytest.mark.decoder("pgoutput")
+def test_the_rows_are_those_of_the_slot_that_is_streamed(shop):
+    """A stands still with its snapshot; B drops A's slot, makes another and dies; A streams that one."""
+    ids = shop.insert(5)
+    pause = shop.dir / "pause"
+    a = snapshot(shop, failpoint=f"relay.after_slot_created=pause:{pause}")
+    system.wait_for(pause.exists, 30, "a pause")
+    ids += shop.insert(3)  # behind A's snapshot, before B's slot
+    expect_killed(snapshot(shop, failpoint="relay.after_slot_created=kill"), "relay.after_slot_created")
+    pause.unlink()
+    wait_records(shop, len(ids))
+    assert_whole(shop, a, ids)
+
+
 def test_a_fast_shutdown_of_postgres_does_not_wait_for_a_snapshot_that_kafka_does_not_take(shop):
     shop.insert_many(40_000)
     run = snapshot(shop)
