@@ -176,6 +176,44 @@ static bool begin(struct worklist *list, const char *snapshot, struct buffer *sq
          (there > 0 || run_text(list, "CREATE SCHEMA " SCHEMA, NULL, err));
 }
 
+/* Until the end of the transaction no table, or partition of one, is rewritten, emptied, attached or detached. */
+static bool lock_tables(struct worklist *list, const struct catalog_publication *facts, struct buffer *sql,
+                        struct error *err) {
+  for (int i = 0; i < list->settings.table_count; i++) {
+    buffer_append_text(sql, i == 0 ? "LOCK TABLE " : ", ");
+    buffer_append_text(sql, facts->tables[i].partitioned ? "" : "ONLY ");
+    quote_table(sql, list->settings.tables[i].schema, list->settings.tables[i].table);
+  }
+  buffer_append_text(sql, " IN ACCESS SHARE MODE");
+  return list->settings.table_count == 0 || run(list, sql, NULL, err);
+}
+
+/* Is the table still made of the files that the snapshot knows? Those of a later TRUNCATE, a rewriting ALTER TABLE or
+ * an attached partition hold no row that it shows. Queries see pg_class and pg_inherits as of the snapshot, functions
+ * as they are now. */
+static bool check_files(struct worklist *list, const struct table_spec *spec, struct buffer *sql, struct error *err) {
+  struct buffer name;
+  buffer_init(&name, BUFFER_MAX_ROW);
+  quote_table(&name, spec->schema, spec->table);
+  buffer_append_char(&name, '\0');
+  buffer_append_text(sql, "WITH RECURSIVE root AS (SELECT to_regclass(");
+  quote_literal(sql, name.data);
+  buffer_append_text(sql,
+                     ") AS oid), before AS (SELECT c.oid, c.relkind, c.relfilenode FROM pg_class c JOIN root USING "
+                     "(oid) UNION ALL SELECT c.oid, c.relkind, c.relfilenode FROM before JOIN pg_inherits i ON "
+                     "i.inhparent = before.oid AND before.relkind = 'p' AND NOT i.inhdetachpending "
+                     "JOIN pg_class c ON c.oid = i.inhrelid), "
+                     "now AS (SELECT oid FROM root UNION SELECT relid FROM root, pg_partition_tree(root.oid)) "
+                     "SELECT FROM before FULL JOIN now USING (oid) "
+                     "WHERE relfilenode IS DISTINCT FROM coalesce(pg_relation_filenode(now.oid), 0)");
+  buffer_free(&name);
+  int64_t differing;
+  if (!run(list, sql, &differing, err))
+    return false;
+  return differing == 0 || error_set(err, ERROR_START_OVER, "table %s.%s was rewritten after the slot was made",
+                                     spec->schema, spec->table);
+}
+
 static bool fail_fill(const struct worklist *list, struct error *err) {
   const char *state = rowstream_sqlstate(list->rs);
   if (strcmp(state, "42P07") == 0 || strcmp(state, "23505") == 0) /* the table, or its name's row, is there */
@@ -192,7 +230,9 @@ bool worklist_fill(struct worklist *list, const struct catalog_publication *fact
   struct buffer sql;
   buffer_init(&sql, BUFFER_MAX_ROW);
   uint64_t count = 0;
-  bool ok = begin(list, snapshot, &sql, err) && drop_earlier(list, &sql, err);
+  bool ok = begin(list, snapshot, &sql, err) && lock_tables(list, facts, &sql, err) && drop_earlier(list, &sql, err);
+  for (int i = 0; ok && i < list->settings.table_count; i++)
+    ok = check_files(list, &list->settings.tables[i], &sql, err);
   for (int i = 0; ok && i < list->settings.table_count; i++) {
     list->parts[i].first = count;
     ok = copy_table(list, i, &facts->tables[i], &sql, err);
