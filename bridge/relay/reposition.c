@@ -173,6 +173,11 @@ static void count(struct reposition *r) {
 /* Its rows would be passed over, and not be counted. */
 static bool judge_snapshot(const struct reposition *r, struct error *err) {
   const struct position_snapshot *s = &r->before.snapshot;
+  if (s->state == POSITION_SNAPSHOT_ASKED && r->lsn != 0) {
+    error_set(err, ERROR_CONFIG, "slot %s was made for a snapshot, which is not taken yet", r->relay->slot);
+    return error_remedy(err, "let the relay take it first: every start does, with or without --snapshot; or do without "
+                             "it: `walferry drop`, then `walferry init`");
+  }
   if (s->state != POSITION_SNAPSHOT_OPEN)
     return true;
   error_set(err, ERROR_CONFIG, "a snapshot is published up to row %" PRIu64 " of %" PRIu64, s->next, s->rows);

@@ -376,6 +376,15 @@ def test_a_position_that_was_set_keeps_the_option_from_taking_another(shop):
     assert_whole(shop, run)
 
 
+def test_a_position_is_not_set_while_a_snapshot_is_owed(shop):
+    ids = shop.insert(7)
+    expect_killed(snapshot(shop, failpoint="relay.after_slot_created=kill"), "relay.after_slot_created")
+    at = shop.postgres.slot(shop.slot)["confirmed_flush_lsn"]
+    refusal = shop.run("position", "set", at, "--confirm", shop.name, "--reason", "in haste").expect_exit(2)
+    assert "--snapshot" in refusal.find("position.failed")["remedy"]
+    assert_whole(shop, wanted=ids)
+
+
 def test_drop_takes_the_work_list_too(shop):
     shop.insert(5)
     expect_killed(snapshot(shop, failpoint="relay.after_first_position=kill"), "relay.after_first_position")
