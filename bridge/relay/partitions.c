@@ -143,7 +143,7 @@ static bool has_column(const struct relation *relation, const char *name) {
 
 /* The configured partitioned table whose partition the relation could be by its columns, or -1. */
 static int looks_like(const struct partitions *p, const struct relation *relation) {
-  if (has_column(relation, WORKLIST_ORDINAL)) /* a copy of it, and dropped before it is streamed */
+  if (worklist_holds(relation)) /* a copy of it, and dropped before it is streamed */
     return -1;
   for (int i = 0; i < p->table_count; i++) {
     bool like = p->partitioned[i];

@@ -12,6 +12,7 @@
 
 #define PAGE_ROWS 10000 /* a statement's snapshot holds back vacuum: none is kept for long */
 #define SCHEMA "walferry"
+#define TABLE_PREFIX "snapshot_"
 
 struct part { /* an outbox table's share */
   char *table;
@@ -30,6 +31,11 @@ struct worklist {
   uint64_t page_end; /* where the statement under way ends; at or below next: there is none */
 };
 
+bool worklist_holds(const struct relation *relation) {
+  return strcmp(relation->schema, SCHEMA) == 0 && strncmp(relation->table, TABLE_PREFIX, strlen(TABLE_PREFIX)) == 0 &&
+         relation->column_count > 0 && strcmp(relation->columns[0].name, WORKLIST_ORDINAL) == 0;
+}
+
 static char *comment_of(const char *owner) {
   return memory_format("work list of walferry, slot %s", owner);
 }
@@ -44,7 +50,7 @@ struct worklist *worklist_open(const struct worklist_settings *settings, uint64_
   list->comment = comment_of(settings->owner);
   list->parts = memory_alloc((size_t)settings->table_count * sizeof *list->parts);
   for (int i = 0; i < settings->table_count; i++)
-    list->parts[i] = (struct part){.table = memory_format("snapshot_%" PRIx64 "_%d", id, i)};
+    list->parts[i] = (struct part){.table = memory_format(TABLE_PREFIX "%" PRIx64 "_%d", id, i)};
   return list;
 }
 

@@ -9,8 +9,11 @@
 #include "bridge/postgres/catalog.h"
 #include "bridge/postgres/rowstream.h"
 
-/* The first column of a work list's tables. No outbox has one of that name. */
+/* The first column of a work list's tables. */
 #define WORKLIST_ORDINAL "walferry_ordinal"
+
+/* Is it one of those tables, of whatever list? */
+bool worklist_holds(const struct relation *relation);
 
 struct worklist_settings { /* all borrowed */
   const char *conninfo;

@@ -39,6 +39,16 @@ def test_rows_of_every_partition_come_as_those_of_the_root(shop):
     assert origins(shop) == {f"{shop.name}.public.outbox"}
 
 
+def test_a_partition_with_a_column_as_that_of_a_work_list_is_published(shop):
+    shop.psql("alter table outbox add column walferry_ordinal int")
+    relay = shop.relay()
+    shop.psql("create table outbox_m partition of outbox for values in ('M')")
+    wanted = insert(shop, "M", "A")
+    wait_records(shop, 2)
+    assert relay.terminate() == 0
+    shop.assert_exactly_once(wanted)
+
+
 def test_partitions_made_attached_detached_and_dropped_while_it_runs(shop):
     relay = shop.relay()
     wanted = insert(shop, "A")
