@@ -432,7 +432,7 @@ static bool admit(struct relay *r, struct generation *g, struct replication *his
   r->adopted = true;
   if (r->settings->snapshot && g->position.snapshot.state == POSITION_SNAPSHOT_DONE && r->generation == 1)
     log_info("relay.snapshot_done", log_int("rows", (int64_t)g->position.snapshot.rows),
-             log_string("reason", "by an earlier run: --snapshot has nothing to do any more"));
+             log_string("reason", "decided before: --snapshot has nothing to do any more"));
   return true;
 }
 

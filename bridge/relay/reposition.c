@@ -228,8 +228,10 @@ static bool take_slot(struct reposition *r, struct replication *rep, struct erro
 static void fill(const struct reposition *r, const struct position_word *word, struct position *next) {
   for (int i = 0; i < r->before.topic_count; i++)
     position_pin(next, r->before.topics[i].name, r->before.topics[i].partitions);
-  if (r->before.snapshot.state == POSITION_SNAPSHOT_DONE) /* else a new slot would take another */
+  if (r->before.snapshot.state == POSITION_SNAPSHOT_DONE)
     next->snapshot = r->before.snapshot;
+  else if (r->lsn == 0 && (r->before.state == POSITION_SET || r->what == REPOSITION_UNREADABLE))
+    next->snapshot.state = POSITION_SNAPSHOT_DONE; /* a new slot's would be of rows that are published already */
   next->state = r->lsn == 0 ? POSITION_INTENT : POSITION_SET;
   next->complete = true;
   next->end_lsn = next->floor = r->lsn;

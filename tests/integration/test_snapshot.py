@@ -11,7 +11,7 @@ import pytest
 from harness import system
 from integration_checks import wait_records
 
-LISTS = "select relname from pg_class where relnamespace = 'walferry'::regnamespace and relname like 'snapshot%' and relkind = 'r'"
+LISTS = "select relname from pg_class where relnamespace = to_regnamespace('walferry') and relname like 'snapshot%' and relkind = 'r'"
 
 
 def assert_whole(shop, run=None, wanted=None):
@@ -374,6 +374,20 @@ def test_a_position_that_was_set_keeps_the_option_from_taking_another(shop):
     shop.insert(2)
     wait_records(shop, 12002)
     assert_whole(shop, run)
+
+
+def test_no_snapshot_is_taken_of_what_was_published_by_a_slot_that_is_lost(shop):
+    run = shop.relay()
+    ids = shop.insert(4)
+    wait_records(shop, 4)
+    assert run.terminate() == 0
+    shop.postgres.drop_slot(shop.slot)
+    shop.run("position", "set", "new", "--confirm", shop.name, "--reason", "the slot was lost").expect_exit(0)
+    run = shop.relay("--snapshot")
+    assert run.find("relay.snapshot_done", reason=lambda r: r is not None)
+    ids += shop.insert(2)
+    wait_records(shop, 6)
+    assert_whole(shop, run, ids)
 
 
 def test_a_position_is_not_set_while_a_snapshot_is_owed(shop):
