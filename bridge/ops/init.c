@@ -252,7 +252,8 @@ static bool make_replay_topic(const struct relay_settings *relay, const struct s
   return ok;
 }
 
-static bool make_position(const struct relay_settings *relay, const struct stop *stop, FILE *out, struct error *err) {
+static bool make_position(const struct relay_settings *relay, const struct stop *stop, enum relay_established *how,
+                          FILE *out, struct error *err) {
   struct relay_settings with_create = *relay;
   with_create.create = true;
   bool restored;
@@ -260,10 +261,9 @@ static bool make_position(const struct relay_settings *relay, const struct stop 
     return false;
   if (restored)
     fprintf(out, "ok  slot %s made of the held-back one: nothing is lost\n", relay->slot);
-  enum relay_established how;
-  if (!relay_establish(&with_create, stop, &how, err))
+  if (!relay_establish(&with_create, stop, how, err))
     return false;
-  switch (how) {
+  switch (*how) {
   case RELAY_CREATED:
     fprintf(out, "ok  slot %s and its position\n", relay->slot);
     break;
@@ -277,9 +277,15 @@ static bool make_position(const struct relay_settings *relay, const struct stop 
   return true;
 }
 
-static bool make_retained(const struct relay_settings *relay, FILE *out, struct error *err) {
+/* A copy of the relay's slot. */
+static bool make_retained(const struct relay_settings *relay, enum relay_established how, FILE *out,
+                          struct error *err) {
   if (relay->retain.slot == NULL)
     return true;
+  if (how == RELAY_LEFT) {
+    fprintf(out, "--  slot %s, held back for replays (the relay makes it of the other)\n", relay->retain.slot);
+    return true;
+  }
   struct catalog_server server;
   bool made = false;
   struct connection *conn = connection_open(relay->conninfo, relay->name, err);
@@ -313,7 +319,8 @@ bool init_run(const struct init_settings *settings, const struct stop *stop, FIL
   const struct relay_settings *relay = settings->relay;
   if (!make_database_objects(settings, out, err))
     return false;
-  if (relay != NULL && (!make_position(relay, stop, out, err) || !make_retained(relay, out, err) ||
+  enum relay_established how;
+  if (relay != NULL && (!make_position(relay, stop, &how, out, err) || !make_retained(relay, how, out, err) ||
                         !make_replay_topic(relay, stop, out, err) || !make_topics(relay, stop, out, err)))
     return false;
   if (settings->inbox != NULL)

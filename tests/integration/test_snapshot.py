@@ -348,6 +348,18 @@ def test_a_slot_that_was_made_without_it_is_refused(shop):
     assert_whole(shop, shop.relay("--snapshot"))
 
 
+@pytest.mark.decoder("pgoutput")
+def test_init_leaves_the_held_back_slot_to_the_relay_too(shop):
+    ids = shop.insert(3)
+    shop.config["postgres"]["replay"] = {"slot": shop.slot + "_held", "keep": "24h", "keep_bytes": "1GB"}
+    said = shop.run("init", "--snapshot").expect_exit(0).stdout.decode()
+    assert f"--  slot {shop.slot}_held" in said and "ok  topic " in said
+    run = shop.relay("--snapshot")
+    wait_records(shop, 3)
+    system.wait_for(lambda: shop.postgres.slot(shop.slot + "_held"), 30, "the held-back slot")
+    assert_whole(shop, run, ids)
+
+
 def test_a_work_list_that_is_lost_is_refused(shop):
     shop.insert_many(12000)
     run = snapshot(shop, failpoint="publisher.after_commit=kill@2")
