@@ -15,6 +15,7 @@
 #include "bridge/relay/snapshot.h"
 #include "bridge/relay/source.h"
 #include "bridge/relay/watch.h"
+#include "bridge/relay/worklist.h"
 
 #define TAKE_SLICE_MS 100
 #define TAKE_SLICE_UNTIL_MS 10 /* with an end in sight, look often whether it is acknowledged */
@@ -169,7 +170,7 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
       (!admit_tables(&g->facts.publication, err) || !facts_create_publication(g->conn, s, err) ||
        !facts_publication(&g->facts, g->conn, s, err)))
     return false;
-  if (!facts_check_publication(&g->facts, s, err))
+  if (!facts_check_publication(&g->facts, s, err) || (snapshot && !worklist_suits(&g->facts.publication, err)))
     return false;
 
   g->position.state = POSITION_INTENT;
@@ -761,6 +762,7 @@ static bool check_established(struct generation *g, const struct relay_settings 
   bool changed, expect_last;
   g->facts.admit.snapshot = settings->snapshot;
   return facts_check_publication(&g->facts, settings, err) &&
+         (!settings->snapshot || worklist_suits(&g->facts.publication, err)) &&
          (g->position.state == POSITION_NONE && g->facts.admit.slot.exists
               ? admit_position(&g->facts.admit, &g->position, &changed, &expect_last, err)
               : admit_snapshot(&g->facts.admit, &g->position, err));

@@ -119,6 +119,18 @@ static bool has_column(const struct catalog_publication_table *facts, const char
   return false;
 }
 
+bool worklist_suits(const struct catalog_publication *facts, struct error *err) {
+  for (int i = 0; i < facts->table_count; i++) {
+    const struct catalog_publication_table *t = &facts->tables[i];
+    if (!has_column(t, WORKLIST_ORDINAL))
+      continue;
+    error_set(err, ERROR_CONFIG, "table %s.%s has a column " WORKLIST_ORDINAL ", as the work list of a snapshot has",
+              t->schema, t->table);
+    return error_remedy(err, "rename that column, or start without --snapshot");
+  }
+  return true;
+}
+
 /* The time first, where the table has it: rows of one key then most likely stand as they were committed. */
 static void append_order(struct buffer *sql, const struct table_spec *spec,
                          const struct catalog_publication_table *facts) {

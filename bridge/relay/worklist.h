@@ -24,6 +24,9 @@ struct worklist_settings { /* all borrowed */
   struct rowstream_wait wait;
 };
 
+/* Can the tables be copied? ERROR_CONFIG for one with a column of the work list's own name. */
+bool worklist_suits(const struct catalog_publication *facts, struct error *err);
+
 struct worklist;
 
 /* id names it among those of all owners: a later attempt's list has another one. */

@@ -360,6 +360,19 @@ def test_init_leaves_the_held_back_slot_to_the_relay_too(shop):
     assert_whole(shop, run, ids)
 
 
+@pytest.mark.decoder("pgoutput")
+def test_an_outbox_with_the_work_lists_own_column_has_to_do_without(shop):
+    shop.psql("alter table outbox add column walferry_ordinal int")
+    failure = snapshot(shop).expect_exit(2).find("relay.failed")
+    assert "walferry_ordinal" in failure["error"] and "rename" in failure["remedy"]
+    assert shop.postgres.slot(shop.slot) is None
+    assert shop.run("init", "--snapshot").exit_code == 2
+    run = shop.relay()  # without it, nothing is owed
+    shop.insert(1)
+    wait_records(shop, 1)
+    assert run.terminate() == 0
+
+
 def test_a_work_list_that_is_lost_is_refused(shop):
     shop.insert_many(12000)
     run = snapshot(shop, failpoint="publisher.after_commit=kill@2")
