@@ -20,7 +20,9 @@
   "With a held-back slot (postgres.replay) that reaches back to the position, this\n"                                  \
   "makes the slot anew of it, and nothing is lost:\n"                                                                  \
   "  walferry init shop.yaml\n"                                                                                        \
-  "Without one, it refuses as the relay does. Then go on with a new slot:\n"                                           \
+  "Without one, it refuses as the relay does. With a snapshot half published, then:\n"                                 \
+  "  walferry drop shop.yaml --confirm shop      and start over with --snapshot\n"                                     \
+  "Else go on with a new slot:\n"                                                                                      \
   "  walferry position shop.yaml set new --confirm shop --reason 'why'\n"                                              \
   "  walferry init shop.yaml\n"                                                                                        \
   "and insert the rows of the gap into the outbox again, with new ids or, if your\n"                                   \

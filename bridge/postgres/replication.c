@@ -156,7 +156,8 @@ static bool refuse_slot_invalidated(struct error *err) {
                       "the server gave up the WAL that this slot needs, so events behind the stored position can no "
                       "longer be streamed. Drop it; then `walferry init` makes it anew of a held-back one "
                       "(postgres.replay), and nothing is lost. Without one: find them in the outbox, then walferry "
-                      "position CONFIG set new --confirm NAME and `walferry init`");
+                      "position CONFIG set new --confirm NAME and `walferry init`; with a snapshot half published: "
+                      "`walferry drop`, and start over with --snapshot");
 }
 
 /* Failures that creating a slot and starting to stream have in common: the plugin, and the server's set-up. */

@@ -90,7 +90,8 @@ bool admit_slot(const struct admit_facts *f, struct error *err) {
                         "drop it: SELECT pg_drop_replication_slot('%s'). Then `walferry init` makes it anew of the "
                         "held-back slot (postgres.replay), and nothing is lost. Without one, the events since the "
                         "position are no longer in the WAL: walferry position CONFIG set new --confirm NAME, then "
-                        "`walferry init`, and send the rows still in the outbox anew",
+                        "`walferry init`, and send the rows still in the outbox anew; with a snapshot half published: "
+                        "`walferry drop`, and start over with --snapshot",
                         f->slot_name);
   }
   if (!s->logical || s->temporary || s->two_phase || strcmp(s->plugin, f->plugin) != 0 ||
@@ -323,6 +324,10 @@ bool admit_creation(const struct admit_facts *f, const struct position *position
                  position->timeline == f->identity.timeline
                      ? ""
                      : "; the server was promoted or restored since, and the slot did not come along");
+    if (position->snapshot.state == POSITION_SNAPSHOT_OPEN)
+      return error_remedy(err, "`walferry init` makes it anew of the held-back slot (postgres.replay), and nothing is "
+                               "lost. Without one `walferry drop`, and start over with --snapshot: rows of it that are "
+                               "published already then come again, with the same ids");
     return error_remedy(err,
                         "`walferry init` makes it anew of the held-back slot (postgres.replay), and nothing is lost. "
                         "Without one, events committed since that position can no longer be streamed: find them in the "

@@ -501,6 +501,23 @@ static void a_slot_is_created_only_where_nothing_was_published(void **state) {
   }
 }
 
+static void the_way_on_with_a_half_published_snapshot_is_another(void **state) {
+  (void)state;
+  struct scene s;
+  scene_init(&s);
+  open_snapshot_without_the_option(&s);
+  struct error err = {.kind = ERROR_NONE};
+  assert_false(admit_creation(&s.facts, &s.position, &err));
+  assert_non_null(strstr(err.remedy, "`walferry drop`"));
+  assert_null(strstr(err.remedy, "position CONFIG set new")); /* is refused */
+  expect_refusal("gone", &err, "slot_missing");
+  strcpy(s.facts.slot.wal_status, "lost");
+  assert_false(admit_slot(&s.facts, &err));
+  assert_non_null(strstr(err.remedy, "`walferry drop`"));
+  expect_refusal("lost", &err, "slot_invalidated");
+  scene_free(&s);
+}
+
 static void no_inserts(struct scene *s) {
   s->publication.inserts = false;
 }
@@ -723,6 +740,7 @@ int main(void) {
       cmocka_unit_test(what_fits_goes_on),
       cmocka_unit_test(first_position_is_made_from_the_slot),
       cmocka_unit_test(a_slot_is_created_only_where_nothing_was_published),
+      cmocka_unit_test(the_way_on_with_a_half_published_snapshot_is_another),
       cmocka_unit_test(what_is_lost_begins_where_the_history_ends),
       cmocka_unit_test(publication_has_to_send_all),
       cmocka_unit_test(columns_are_looked_at_only_where_required),
