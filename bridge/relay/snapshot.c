@@ -40,16 +40,29 @@ bool snapshot_copy(const struct snapshot *s, const struct catalog_publication *f
   return true;
 }
 
+static bool remedy_lost(const struct snapshot *s, struct error *err) {
+  return error_remedy(err,
+                      "bring the tables walferry.snapshot_%" PRIx64
+                      "_* back as they were; else `walferry drop` and start "
+                      "over with --snapshot: rows that are published already then come again, with the same ids",
+                      s->point);
+}
+
 static bool refuse_lost(const struct snapshot *s, const struct position_snapshot *at, uint64_t rows,
                         struct error *err) {
   error_refuse(err, "snapshot_lost",
                "rows %" PRIu64 " to %" PRIu64 " of the snapshot of slot %s are not published yet, but its work list in "
                "schema walferry has %" PRIu64 " rows instead of %" PRIu64,
                at->next, at->rows - 1, s->settings->slot, rows, at->rows);
-  return error_remedy(err,
-                      "bring the tables walferry.snapshot_%" PRIx64 "_* back; else `walferry drop` and start over "
-                      "with --snapshot: rows that are published already then come again, with the same ids",
-                      s->point);
+  return remedy_lost(s, err);
+}
+
+/* The row that comes next in the list. */
+static bool read_row(const struct snapshot *s, struct worklist *list, uint64_t next, struct change *change,
+                     struct error *err) {
+  if (worklist_read(list, next, change, err))
+    return true;
+  return err->kind == ERROR_REFUSED ? remedy_lost(s, err) : false;
 }
 
 /* The rows of one Kafka transaction, from *next on, which is moved behind them. The list is the caller's, also on
@@ -60,7 +73,7 @@ static bool read_batch(const struct snapshot *s, struct worklist *list, struct i
   size_t bytes = 0;
   for (int count = 0; count < BATCH_ROWS && bytes < BATCH_BYTES && *next < rows; count++) {
     struct change change;
-    if (!worklist_read(list, *next, &change, err) || !intake_change(intake, &change, err))
+    if (!read_row(s, list, *next, &change, err) || !intake_change(intake, &change, err))
       return false;
     worklist_forget(list);
     ++*next;

@@ -395,7 +395,7 @@ static void fill_change(struct worklist *list, const struct part *part, const st
 bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *change, struct error *err) {
   struct part *part = part_of(list, ordinal);
   if (part == NULL)
-    return error_set(err, ERROR_FATAL, "the work list has no row %" PRIu64, ordinal);
+    return error_refuse(err, "snapshot_lost", "the work list has no row %" PRIu64, ordinal);
   if ((ordinal != list->next || list->next >= list->page_end) && !turn_page(list, part, ordinal, err))
     return false;
   const struct slice *values;
@@ -403,7 +403,8 @@ bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *chang
   if (!rowstream_next(list->rs, &values, &columns, err))
     return false;
   if (columns != part->relation->column_count + 1 || number(values[0]) != ordinal)
-    return error_set(err, ERROR_FATAL, "row %" PRIu64 " of the work list is not there, or was changed", ordinal);
+    return error_refuse(err, "snapshot_lost", "row %" PRIu64 " of the work list is not there: walferry.%s was changed",
+                        ordinal, part->table);
   list->next = ordinal + 1;
   fill_change(list, part, values, change);
   return true;

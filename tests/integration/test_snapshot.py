@@ -384,7 +384,11 @@ def test_a_work_list_that_is_lost_is_refused(shop):
     shop.psql(f"alter table walferry.away rename to {table}; create table kept as select * from walferry.{table} "
               f"where walferry_ordinal = 11990; delete from walferry.{table} where walferry_ordinal = 11990")
     shop.start("relay").expect_refused("snapshot_lost")
-    shop.psql(f"insert into walferry.{table} select * from kept")
+    shop.psql(f"insert into walferry.{table} select * from kept; "
+              f"update walferry.{table} set walferry_ordinal = 99999 where walferry_ordinal = 11990")
+    refusal = shop.start("relay").expect_refused("snapshot_lost")
+    assert "11990" in refusal["error"] and table in refusal["error"] and "--snapshot" in refusal["remedy"]
+    shop.psql(f"update walferry.{table} set walferry_ordinal = 11990 where walferry_ordinal = 99999")
     assert_whole(shop)
 
 
