@@ -47,7 +47,9 @@ static struct slice cell(const PGresult *result, int row, int column) {
 }
 
 static bool prepare_session(struct replication *rep, struct error *err) {
-  PGresult *result = command(rep, session_text_style, PGRES_COMMAND_OK, COMMAND_TIMEOUT_MS, err);
+  char *sql = memory_format("%s; %s", session_unlimited, session_text_style);
+  PGresult *result = command(rep, sql, PGRES_COMMAND_OK, COMMAND_TIMEOUT_MS, err);
+  free(sql);
   if (result == NULL)
     return error_wrap(err, "preparing the replication connection");
   PQclear(result);

@@ -22,10 +22,9 @@ struct rowstream {
   char sqlstate[6];
 };
 
-static const char own_settings[] = "; SET statement_timeout = 0; SET row_security = off";
-
 static bool prepare_session(PGconn *pg, struct error *err) {
-  char *sql = memory_format("%s%s", session_text_style, own_settings);
+  char *sql = memory_format("%s; %s; SET row_security = off; SET default_transaction_read_only = off",
+                            session_unlimited, session_text_style);
   PGresult *result = session_exec(pg, sql, -1, NULL, SETUP_TIMEOUT_MS, err);
   bool ok = result != NULL && (PQresultStatus(result) == PGRES_COMMAND_OK || session_fail(pg, result, err));
   PQclear(result);

@@ -17,8 +17,8 @@ struct rowstream_wait {
   void *ctx;
 };
 
-/* As connection_open, but without a limit to how long a statement may take. Row level security is an error here where
- * it would leave rows out. */
+/* As connection_open, but without a limit to how long a statement may take, and for writing also where the database's
+ * default is read-only. Row level security is an error here where it would leave rows out. */
 struct rowstream *rowstream_open(const char *conninfo, const char *name, struct rowstream_wait wait, struct error *err);
 void rowstream_close(struct rowstream *rs); /* accepts NULL; cancels what is under way */
 

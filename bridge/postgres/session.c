@@ -13,6 +13,11 @@
 const char session_text_style[] = "SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; "
                                   "SET extra_float_digits = 3; SET bytea_output = 'hex'; SET search_path = ''";
 
+/* Those that the server has. */
+const char session_unlimited[] = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings "
+                                 "WHERE name IN ('statement_timeout', 'transaction_timeout', "
+                                 "'idle_in_transaction_session_timeout', 'idle_session_timeout')";
+
 /* Parameters for PQconnectStartParams: borrowed texts, NULL-terminated. libpq knows about 40 keywords. */
 enum { PARAMS_MAX = 80 };
 struct params {

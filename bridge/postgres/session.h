@@ -16,6 +16,9 @@ enum session_kind { SESSION_SQL = 1, SESSION_REPLICATION };
  * it, so that regclass and the like come qualified. A session that reads rows by SQL sets the same. */
 extern const char session_text_style[];
 
+/* As an SQL query: no time limit of the server's or the database's ends the session or a statement of it. */
+extern const char session_unlimited[];
+
 /* A connected, non-blocking PGconn in UTF-8. Unless the conninfo has its own: connect_timeout 10 s, TCP keepalives,
  * tcp_user_timeout 30 s, application_name "walferry/<name>". These defaults win over a service file, which libpq reads
  * too late for us to see. ERROR_CONFIG for an unusable conninfo and for refused credentials, rights, role or database;

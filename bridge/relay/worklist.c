@@ -186,8 +186,11 @@ static bool begin(struct worklist *list, const char *snapshot, struct buffer *sq
   if (snapshot != NULL) {
     buffer_append_text(sql, "SET TRANSACTION SNAPSHOT ");
     quote_literal(sql, snapshot);
-    if (!run(list, sql, NULL, err))
+    if (!run(list, sql, NULL, err)) {
+      if (err->kind == ERROR_FATAL) /* whoever exported it is gone: 22023, 42704, 55000 */
+        err->kind = ERROR_START_OVER;
       return false;
+    }
   }
   int64_t there;
   return run_text(list, "SELECT FROM pg_namespace WHERE nspname = '" SCHEMA "'", &there, err) &&

@@ -35,7 +35,7 @@ void worklist_close(struct worklist *list); /* accepts NULL */
 
 /* Copies, in one transaction, the rows that are visible in an exported snapshot (NULL: now), and drops what the owner
  * has of earlier lists. facts: what the catalogs say of the tables, in the same order. ERROR_CONFIG where a right is
- * missing; ERROR_START_OVER where another list has the id, or a table was rewritten since the snapshot. */
+ * missing; ERROR_START_OVER where another list has the id, the snapshot is gone, or a table was rewritten since. */
 bool worklist_fill(struct worklist *list, const struct catalog_publication *facts, const char *snapshot, uint64_t *rows,
                    struct error *err);
 

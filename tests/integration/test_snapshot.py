@@ -333,6 +333,28 @@ def test_a_fast_shutdown_of_postgres_does_not_wait_for_a_snapshot_that_kafka_doe
     assert_whole(shop, run)
 
 
+@pytest.mark.decoder("pgoutput")
+def test_settings_of_the_database_do_not_end_it(shop):
+    """Time limits, for the session that keeps the snapshot too, and a database that is read-only by default."""
+    ids = shop.insert(5)
+    shop.psql(f"create publication {shop.publication} for table outbox with (publish = 'insert', publish_via_partition_root)")
+    pause = shop.dir / "pause"
+    holder = shop.session()
+    for setting in ("statement_timeout = '1s'", "idle_in_transaction_session_timeout = '1s'", "default_transaction_read_only = on"):
+        shop.psql(f"set default_transaction_read_only = off; alter database \"{shop.db}\" set {setting}")
+    run = snapshot(shop, failpoint=f"relay.after_slot_created=pause:{pause}")
+    system.wait_for(pause.exists, 30, "a pause")
+    holder.run("begin")
+    holder.run("lock table outbox in access exclusive mode")
+    pause.unlink()
+    time.sleep(1.5)
+    holder.run("commit")
+    wait_records(shop, 5)
+    assert not run.find("relay.recovering"), run.log_tail()
+    shop.psql(f"set default_transaction_read_only = off; alter database \"{shop.db}\" reset all")
+    assert_whole(shop, run, ids)
+
+
 def test_a_slot_that_was_made_without_it_is_refused(shop):
     shop.insert(3)
     shop.init()
