@@ -237,7 +237,8 @@ static bool check_files(struct worklist *list, const struct table_spec *spec, st
 
 static bool fail_fill(const struct worklist *list, struct error *err) {
   const char *state = rowstream_sqlstate(list->rs);
-  if (strcmp(state, "42P07") == 0 || strcmp(state, "23505") == 0) /* the table, or its name's row, is there */
+  /* the table, the schema, or the row of such a name, is there, though not in the snapshot */
+  if (strcmp(state, "42P07") == 0 || strcmp(state, "42P06") == 0 || strcmp(state, "23505") == 0)
     err->kind = ERROR_START_OVER;
   if (err->kind == ERROR_CONFIG)
     error_remedy(err, "`walferry init CONFIG --snapshot` with --admin grants what is missing: CREATE on the schema "

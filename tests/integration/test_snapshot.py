@@ -355,6 +355,18 @@ def test_settings_of_the_database_do_not_end_it(shop):
     assert_whole(shop, run, ids)
 
 
+@pytest.mark.decoder("pgoutput")
+def test_the_schema_may_be_made_by_another_meanwhile(shop):
+    ids = shop.insert(3)
+    pause = shop.dir / "pause"
+    run = snapshot(shop, failpoint=f"relay.after_slot_created=pause:{pause}")
+    system.wait_for(pause.exists, 30, "a pause")
+    shop.psql("create schema walferry")
+    pause.unlink()
+    wait_records(shop, 3)
+    assert_whole(shop, run, ids)
+
+
 def test_a_slot_that_was_made_without_it_is_refused(shop):
     shop.insert(3)
     shop.init()
