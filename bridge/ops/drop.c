@@ -204,7 +204,7 @@ static bool drop_retained(struct drop *d, struct error *err) {
 /* Of a snapshot that was not published to its end. */
 static bool drop_work_list(struct drop *d, struct error *err) {
   int dropped;
-  if (!worklist_drop_all(d->conn, d->relay->slot, &dropped, err))
+  if (!worklist_drop_all(d->conn, d->relay->slot, UINT64_MAX, &dropped, err))
     return false;
   if (dropped > 0)
     fprintf(d->out, "ok  work list of its snapshot dropped\n");

@@ -529,6 +529,8 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   if (!ok)
     return err->kind == ERROR_REFUSED ? refuse_if_held(r, g, err) : false;
 
+  if (g->position.snapshot.state == POSITION_SNAPSHOT_DONE)
+    snapshot_tidy(s, g->conn, &g->position);
   g->intake = intake_new(&s->intake, &g->position, g->expect_last);
   if (!relay_resolve_partitions(s, &g->facts.publication, g->conn, sender_timeout_ms, g->intake, &g->partitions, err))
     return false;

@@ -154,6 +154,15 @@ static bool finish(const struct snapshot *s, struct worklist *list, struct error
   return ok;
 }
 
+void snapshot_tidy(const struct relay_settings *settings, struct connection *conn, const struct position *position) {
+  int dropped;
+  struct error err;
+  if (!worklist_drop_all(conn, settings->slot, position_ack_lsn(position), &dropped, &err))
+    log_error_event(LOG_WARN, "relay.work_list_left", &err);
+  else if (dropped > 0)
+    log_info("relay.work_list_dropped", log_int("tables", dropped), log_string("reason", "an earlier run has left it"));
+}
+
 bool snapshot_publish(const struct snapshot *s, struct error *err) {
   struct position from;
   position_init(&from);

@@ -25,4 +25,8 @@ bool snapshot_copy(const struct snapshot *s, const struct catalog_publication *f
  * "snapshot_lost" where the list is not there whole; other errors as of publisher_publish. */
 bool snapshot_publish(const struct snapshot *s, struct error *err);
 
+/* With a snapshot that is done: drops what there still is of its work list, and of earlier attempts' that ended late.
+ * Those of a slot made later, behind position, stay. That it cannot is logged. */
+void snapshot_tidy(const struct relay_settings *settings, struct connection *conn, const struct position *position);
+
 #endif

@@ -428,10 +428,14 @@ bool worklist_drop(struct worklist *list, struct error *err) {
   return ok || error_wrap(err, "dropping the work list");
 }
 
-bool worklist_drop_all(struct connection *conn, const char *owner, int *dropped, struct error *err) {
+bool worklist_drop_all(struct connection *conn, const char *owner, uint64_t id_max, int *dropped, struct error *err) {
   struct buffer sql;
   buffer_init(&sql, BUFFER_MAX_ROW);
   append_owned(&sql, owner);
+  char *last = memory_format("%016" PRIx64, id_max);
+  buffer_append_text(&sql, " AND lpad(split_part(c.relname, '_', 2), 16, '0') COLLATE \"C\" <= ");
+  quote_literal(&sql, last);
+  free(last);
   buffer_append_char(&sql, '\0');
   struct rows *rows = connection_query(conn, sql.data, 0, NULL, err);
   buffer_clear(&sql);

@@ -367,6 +367,21 @@ def test_the_schema_may_be_made_by_another_meanwhile(shop):
     assert_whole(shop, run, ids)
 
 
+@pytest.mark.decoder("pgoutput")
+def test_what_a_zombie_leaves_of_a_work_list_goes_with_the_next_start(shop):
+    ids = shop.insert(3)
+    run = shop.relay("--snapshot")
+    wait_records(shop, 3)
+    assert run.terminate() == 0
+    for name in ("snapshot_1_0", "snapshot_ffffffffff_0"):  # of before the position, and of a slot behind it
+        shop.psql(f"create table walferry.{name} (); comment on table walferry.{name} is 'work list of walferry, slot {shop.slot}'")
+    run = shop.relay()
+    assert run.find("relay.work_list_dropped", tables=1)
+    assert shop.psql(LISTS) == "snapshot_ffffffffff_0"
+    shop.psql("drop table walferry.snapshot_ffffffffff_0")
+    assert_whole(shop, run, ids)
+
+
 def test_a_slot_that_was_made_without_it_is_refused(shop):
     shop.insert(3)
     shop.init()
