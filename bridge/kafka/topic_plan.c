@@ -44,6 +44,10 @@ int topic_shape_configs(const struct topic_shape *shape, struct topic_config con
     configs[count].name = "unclean.leader.election.enable";
     snprintf(configs[count++].value, sizeof configs->value, "false");
   }
+  if (shape->segment_bytes != 0) {
+    configs[count].name = "segment.bytes";
+    snprintf(configs[count++].value, sizeof configs->value, "%" PRId32, shape->segment_bytes);
+  }
   return count;
 }
 

@@ -17,6 +17,7 @@ struct topic_shape {
   int32_t min_insync_replicas;
   enum topic_cleanup cleanup;
   bool clean_election; /* unclean.leader.election.enable=false */
+  int32_t segment_bytes;
 };
 
 struct topic_override {
@@ -34,7 +35,7 @@ struct topic_plan {
 struct topic_shape topic_plan_shape(const struct topic_plan *plan, const char *topic);
 
 /* The topic's settings by Kafka's names. */
-#define TOPIC_CONFIGS_MAX 4
+#define TOPIC_CONFIGS_MAX 5
 struct topic_config {
   const char *name;
   char value[24];

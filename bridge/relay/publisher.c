@@ -26,6 +26,7 @@
 #define BATCH_BYTES_MIN 16384
 #define REQUEST_BYTES 100000000 /* socket.request.max.bytes is 100 MiB unless a broker's config says otherwise */
 #define PROGRESS_INTERVAL_MS 1000
+#define POSITION_SEGMENT_BYTES (64 << 20) /* a full one is compacted: history is read from the topic's beginning */
 
 struct topic {
   char *name;
@@ -82,7 +83,8 @@ struct topic_shape publisher_position_shape(const struct publisher_settings *set
                               .replication = settings->topics.common.replication,
                               .min_insync_replicas = settings->topics.common.min_insync_replicas,
                               .cleanup = TOPIC_CLEANUP_COMPACT,
-                              .clean_election = true};
+                              .clean_election = true,
+                              .segment_bytes = POSITION_SEGMENT_BYTES};
 }
 
 struct publisher *publisher_new(const struct publisher_settings *settings, const struct stop *stop) {

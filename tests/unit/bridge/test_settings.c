@@ -168,7 +168,8 @@ static void topics_are_made_as_the_config_says(void **state) {
       {"shop.x", "6, 3, cleanup.policy=compact,delete, retention.ms=60000, min.insync.replicas=2"},
       {"shop.quarantine", "6, 3, cleanup.policy=delete, retention.ms=60000, min.insync.replicas=2"},
       {"x", "6, 3, cleanup.policy=delete, min.insync.replicas=2"},
-      {NULL, "1, 3, cleanup.policy=compact, min.insync.replicas=2, unclean.leader.election.enable=false"},
+      {NULL, "1, 3, cleanup.policy=compact, min.insync.replicas=2, unclean.leader.election.enable=false, "
+             "segment.bytes=67108864"},
   };
   struct buffer text;
   buffer_init(&text, 200);
