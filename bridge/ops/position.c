@@ -51,18 +51,17 @@ static bool read_stored(const struct relay_settings *relay, const struct stop *s
   return ok;
 }
 
-static bool read_slots(const struct relay_settings *relay, struct position_view *view, struct error *err) {
+static bool read_server(const struct relay_settings *relay, struct position_view *view, struct error *err) {
   char *name = instance_command_name(relay->name, "position");
   struct connection *conn = connection_open(relay->conninfo, name, err);
   struct replication *rep = conn == NULL ? NULL : replication_open(relay->conninfo, name, err);
-  struct replication_identity identity;
-  bool ok = rep != NULL && replication_identify(rep, &identity, err) &&
+  struct admit_facts *server = &view->server;
+  bool ok = rep != NULL && replication_identify(rep, &server->identity, err) &&
+            (view->position->state != POSITION_SET ||
+             replication_timeline_end(rep, server->identity.timeline, view->position->timeline, &server->ancestor_found,
+                                      &server->ancestor_end, err)) &&
             catalog_slot(conn, relay->slot, &view->slot, err) &&
             (view->held_name == NULL || catalog_slot(conn, view->held_name, &view->held, err));
-  if (ok) {
-    memcpy(view->system_id, identity.system_id, sizeof view->system_id);
-    view->flush_lsn = identity.flush_lsn;
-  }
   replication_close(rep);
   connection_close(conn);
   free(name);
@@ -73,7 +72,7 @@ static bool read_slots(const struct relay_settings *relay, struct position_view 
 static int64_t held_since_us(const struct position_view *view, const struct history *history) {
   int64_t us = 0;
   for (int i = 0; i < history->count; i++)
-    if (strcmp(history->entries[i].system_id, view->system_id) == 0 &&
+    if (strcmp(history->entries[i].system_id, view->server.identity.system_id) == 0 &&
         history->entries[i].lsn <= view->held.confirmed_flush_lsn)
       us = history->entries[i].at_us;
   return us;
@@ -91,7 +90,7 @@ static bool run_show(const struct position_request *request, const struct relay_
                                .now_us = clock_wall_us()};
   /* Kafka first: the position may only have moved on when Postgres is asked. */
   bool ok = read_stored(relay, stop, &position, err) &&
-            (relay->retain.slot == NULL || read_history(relay, stop, &history, err)) && read_slots(relay, &view, err);
+            (relay->retain.slot == NULL || read_history(relay, stop, &history, err)) && read_server(relay, &view, err);
   if (ok && view.held.exists)
     view.held_since_us = held_since_us(&view, &history);
   if (ok)

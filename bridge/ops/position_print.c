@@ -37,12 +37,18 @@ char *position_view_distance(const struct position_view *v) {
   if (p->state != POSITION_SET)
     return memory_string(v->slot.exists ? "there is a slot, and no position for it: a start is refused (slot_unknown)"
                                         : "nothing was published yet");
-  if (strcmp(p->system_id, v->system_id) != 0)
+  if (strcmp(p->system_id, v->server.identity.system_id) != 0)
     return memory_format("the position is of another cluster (%s; this is %s): a start is refused (cluster_changed)",
-                         p->system_id, v->system_id);
+                         p->system_id, v->server.identity.system_id);
+  lsn_t idle;
+  struct error lacks;
+  if (!admit_history(&v->server, p, &idle, &lacks))
+    return memory_format("%s: a start is refused (%s)", lacks.message, lacks.code);
   if (!v->slot.exists)
     return memory_string("the slot is gone: a start is refused (slot_missing)");
-  lsn_t at = position_ack_lsn(p), slot = v->slot.confirmed_flush_lsn;
+  struct position cut = *p; /* borrows the lists */
+  cut.idle_end_lsn = idle;
+  lsn_t at = position_ack_lsn(&cut), slot = v->slot.confirmed_flush_lsn;
   if (slot > at)
     return memory_format("the slot is %" PRIu64 " bytes of WAL ahead of the position: a start is refused "
                          "(slot_advanced)",
@@ -112,7 +118,7 @@ void position_show_text(const struct position_view *v, FILE *out) {
   row(out, "  so", "%s", distance);
   free(distance);
   print_held(v, out);
-  row(out, "server", "WAL up to %s", lsn_format(v->flush_lsn).text);
+  row(out, "server", "WAL up to %s", lsn_format(v->server.identity.flush_lsn).text);
 }
 
 static void json_word(struct buffer *json, const struct position_word *word) {
@@ -185,8 +191,8 @@ void position_show_json(const struct position_view *v, FILE *out) {
   json_slot(&json, "slot", v->slot_name, &v->slot);
   json_slot(&json, "held_back", v->held_name, &v->held);
   jsonobject_moment(&json, "held_back_since", v->held_since_us);
-  jsonobject_text(&json, "system_id", v->system_id);
-  jsonobject_lsn(&json, "flush_lsn", v->flush_lsn);
+  jsonobject_text(&json, "system_id", v->server.identity.system_id);
+  jsonobject_lsn(&json, "flush_lsn", v->server.identity.flush_lsn);
   jsonobject_text(&json, "so", distance);
   jsonobject_close(&json);
   free(distance);

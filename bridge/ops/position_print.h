@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "bridge/postgres/catalog.h"
+#include "bridge/relay/admit.h"
 #include "bridge/relay/history.h"
 
 struct position_view {
@@ -16,8 +17,7 @@ struct position_view {
   struct catalog_slot held;
   int64_t held_since_us; /* its window begins there; 0 unknown */
   int64_t now_us;
-  char system_id[24]; /* of the server */
-  lsn_t flush_lsn;
+  struct admit_facts server; /* only its identity, and the ancestor of another timeline */
 };
 
 /* How slot and position stand to each other, as a sentence; malloc'ed. */

@@ -216,8 +216,7 @@ static bool check_server_end(const struct admit_facts *f, const struct position 
                       way_on(f).text);
 }
 
-/* What is about the server alone, with or without a slot on it; idle progress of an older timeline is cut back. */
-static bool check_history(const struct admit_facts *f, const struct position *p, lsn_t *idle, struct error *err) {
+bool admit_history(const struct admit_facts *f, const struct position *p, lsn_t *idle, struct error *err) {
   if (!check_timeline(f, p, idle, err))
     return false;
   struct position cut = *p; /* borrows the lists */
@@ -282,7 +281,7 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
     }
     lsn_t idle;
     if (!admit_owner(f, position, err) || !admit_snapshot(f, position, err) ||
-        !check_publication_same(f, position, err) || !check_history(f, position, &idle, err))
+        !check_publication_same(f, position, err) || !admit_history(f, position, &idle, err))
       return false;
     struct position cut = *position; /* borrows the lists */
     cut.idle_end_lsn = idle;
@@ -317,7 +316,7 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
 bool admit_creation(const struct admit_facts *f, const struct position *position, struct error *err) {
   if (position->state == POSITION_SET) {
     lsn_t idle;
-    if (!admit_owner(f, position, err) || !check_history(f, position, &idle, err))
+    if (!admit_owner(f, position, err) || !admit_history(f, position, &idle, err))
       return false;
     error_refuse(err, "slot_missing", "slot %s is gone, but %s holds a position (%s)%s", f->slot_name,
                  f->position_topic, lsn_format(position_ack_lsn(position)).text,

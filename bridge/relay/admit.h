@@ -32,6 +32,10 @@ bool admit_slot(const struct admit_facts *facts, struct error *err);
 /* Does a stored position, be it an intent, belong to this cluster, database, slot and decoder? */
 bool admit_owner(const struct admit_facts *facts, const struct position *position, struct error *err);
 
+/* Does the history of the server, be there a slot on it or not, hold what the position covers? *idle is its idle
+ * progress, cut back where an older timeline's ended. Wants what admit_lost_from wants. */
+bool admit_history(const struct admit_facts *facts, const struct position *position, lsn_t *idle, struct error *err);
+
 /* Fills the identity of a position (system, database, slot, plugin, timeline, publication with its tables, fingerprint)
  * from the facts; progress is left as it is. */
 void admit_fill_identity(const struct admit_facts *facts, struct position *position);

@@ -346,6 +346,8 @@ def test_a_restored_image_is_resolved(fresh_postgres, make_shop, silent):
     event = shop.run("relay").expect_refused()
     assert "walferry position" in event["remedy"]
     assert event["code"] == ("server_behind" if silent else "history_rewritten")
+    if silent:
+        assert "a start is refused (server_behind)" in text(shop.run("position", "show").expect_exit(0))
     put(shop, there, "Kafka has events that this database does not have", "Skipped: 3 events")
     shop.drain()
     shop.assert_exactly_once(shop.outbox_ids() | set(gone))
