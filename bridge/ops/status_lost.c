@@ -64,6 +64,9 @@ static bool list(const struct relay_settings *relay, const struct position *posi
   buffer_free(&l.line);
   if (!json)
     fprintf(out, "# %" PRId64 " events\n", found.events);
+  if (!json && found.doubtful > 0)
+    fprintf(out, "# %" PRId64 " more may be, if their `source` is the rows' own: it looks like another instance's\n",
+            found.doubtful);
   return found.topics_unread == 0 || error_set(err, ERROR_RETRY, "%d of %d topics could not be read, the last: %s",
                                                found.topics_unread, position->topic_count, found.why.message);
 }

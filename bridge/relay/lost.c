@@ -18,6 +18,7 @@ struct search {
   void (*take)(void *ctx, const struct lost_event *event);
   void *ctx;
   int64_t events;
+  int64_t doubtful;
 };
 
 /* The last of that name; absent if there is none. */
@@ -29,8 +30,8 @@ static struct slice header(const struct consumer_message *m, const char *name) {
   return value;
 }
 
-/* "<name>.<schema>.<table>", as a relay of another name writes it. A source of the row's own may be anything else. */
-static bool is_anothers(struct slice source, const char *instance) {
+/* "<name>.<schema>.<table>", as a relay of another name writes it. A source of the row's own may be anything. */
+static bool looks_like_anothers(struct slice source, const char *instance) {
   size_t len = strlen(instance);
   if (!slice_present(source) ||
       (source.len > len && memcmp(source.data, instance, len) == 0 && source.data[len] == '.'))
@@ -41,23 +42,30 @@ static bool is_anothers(struct slice source, const char *instance) {
   return dots == 2;
 }
 
-bool lost_is_ours(const struct consumer_message *message, const char *instance, lsn_t *lsn) {
+enum lost_whose lost_whose(const struct consumer_message *message, const char *instance, lsn_t *lsn) {
   struct slice text = header(message, HEADER_LSN);
-  return slice_present(text) && lsn_parse(text, lsn) && !slice_present(header(message, HEADER_REPLAY)) &&
-         !slice_present(header(message, HEADER_SNAPSHOT)) && !is_anothers(header(message, "source"), instance);
+  if (!slice_present(text) || !lsn_parse(text, lsn) || slice_present(header(message, HEADER_REPLAY)) ||
+      slice_present(header(message, HEADER_SNAPSHOT)))
+    return LOST_OTHERS;
+  return looks_like_anothers(header(message, "source"), instance) ? LOST_DOUBTFUL : LOST_OURS;
 }
 
 static bool is_old(void *ctx, const struct consumer_message *message) {
   const struct search *s = ctx;
   lsn_t lsn;
-  return lost_is_ours(message, s->instance, &lsn) && lsn < s->from;
+  return lost_whose(message, s->instance, &lsn) == LOST_OURS && lsn < s->from;
 }
 
 static void take(void *ctx, const struct consumer_message *message) {
   struct search *s = ctx;
   lsn_t lsn;
-  if (!lost_is_ours(message, s->instance, &lsn) || lsn < s->from)
+  enum lost_whose whose = lost_whose(message, s->instance, &lsn);
+  if (whose == LOST_OTHERS || lsn < s->from)
     return;
+  if (whose == LOST_DOUBTFUL) {
+    s->doubtful++;
+    return;
+  }
   s->events++;
   s->take(s->ctx, &(struct lost_event){.topic = message->topic,
                                        .partition = message->partition,
@@ -81,6 +89,7 @@ void lost_find(const struct kafka_settings *settings, const struct position *pos
   }
   topic_back_free(back);
   found->events = s.events;
+  found->doubtful = s.doubtful;
 }
 
 static void log_event(void *ctx, const struct lost_event *event) {
@@ -103,5 +112,5 @@ void lost_report(const struct kafka_settings *settings, const struct position *p
   snprintf(err->message + used, sizeof err->message - used,
            "; Kafka has %s%" PRId64 " events of transactions from %s on, which the database no longer has "
            "(`walferry status CONFIG --lost` lists them)",
-           found.topics_unread > 0 ? "at least " : "", found.events, lsn_format(from).text);
+           found.topics_unread > 0 || found.doubtful > 0 ? "at least " : "", found.events, lsn_format(from).text);
 }

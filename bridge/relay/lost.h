@@ -16,16 +16,19 @@ struct lost_event { /* texts are borrowed for the call; absent where the record 
 
 struct lost_found {
   int64_t events;
+  int64_t doubtful;  /* more that are LOST_DOUBTFUL */
   int topics_unread; /* that do not exist any more or could not be read; the last error is in why */
   struct error why;
 };
 
 /* Is it a record of this instance, made by way of the stream? Told by wf_lsn, by no mark of a replay or a snapshot, and
- * by a `source` that is not the default one of another instance. *lsn is its commit LSN. */
-bool lost_is_ours(const struct consumer_message *message, const char *instance, lsn_t *lsn);
+ * by a `source` that does not look like the default one of another instance; a row's own may look so too. *lsn is its
+ * commit LSN, unless it is another's. */
+enum lost_whose { LOST_OTHERS = 1, LOST_OURS, LOST_DOUBTFUL };
+enum lost_whose lost_whose(const struct consumer_message *message, const char *instance, lsn_t *lsn);
 
 /* Reads the end of each topic that the position was ever written with, back to the last record below `from`, and gives
- * each event at or behind it to take, in the order of offsets within a partition. */
+ * each event of ours at or behind it to take, in the order of offsets within a partition. */
 void lost_find(const struct kafka_settings *settings, const struct position *position, lsn_t from,
                void (*take)(void *ctx, const struct lost_event *event), void *ctx, struct lost_found *found);
 

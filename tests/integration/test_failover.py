@@ -132,7 +132,7 @@ def test_events_that_the_promoted_server_lacks_are_named(pair):
     assert shop.outbox_ids() == set(kept)
 
     run = shop.start("relay")
-    refused = assert_refused(run, "Kafka has 4003 events", "--lost", codes=("timeline_diverged",))
+    refused = assert_refused(run, "Kafka has at least 4003 events", "--lost", codes=("timeline_diverged",))
     named = [e for e in run.events if e["event"] == "relay.lost_event"]
     assert len({e["id"] for e in named} & lost) == len(named) == 100
     records = {r["headers"]["id"]: r for topic in shop.event_topics() for r in shop.events(topic=topic)}
@@ -143,7 +143,8 @@ def test_events_that_the_promoted_server_lacks_are_named(pair):
     listed = shop.run("status", "--lost", "--json").expect_exit(0)
     found = [json.loads(line) for line in listed.stdout.decode().splitlines()]
     assert sorted(e["id"] for e in found) == sorted(lost)
-    assert "# 4003 events" in shop.run("status", "--lost").expect_exit(0).stdout.decode()
+    told = shop.run("status", "--lost").expect_exit(0).stdout.decode()
+    assert "# 4003 events" in told and "# 1 more may be" in told
     assert "timeline 1 at" in shop.run("check").expect_exit(3).stdout.decode()
 
     # What never happened is undone in the consumers; then the relay goes on behind the point where the histories part.
