@@ -4,6 +4,7 @@
 #include "bridge/base/clock.h"
 
 #define RETRY_MS 50
+#define STOP_SLICE_MS 2000
 
 bool kafka_reader_open(struct kafka_reader *r, const struct kafka_settings *settings, struct error *err) {
   *r = (struct kafka_reader){.rk = NULL};
@@ -47,7 +48,10 @@ static int left_ms(const struct kafka_reader *r) {
 bool kafka_reader_range(const struct kafka_reader *r, int32_t partition, int64_t *low, int64_t *end,
                         struct error *err) {
   for (;;) {
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(r->rk, r->topic, partition, low, end, left_ms(r));
+    if (r->stop != NULL && *r->stop)
+      return error_set(err, ERROR_STOPPED, "stopped");
+    int wait_ms = r->stop != NULL && left_ms(r) > STOP_SLICE_MS ? STOP_SLICE_MS : left_ms(r);
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(r->rk, r->topic, partition, low, end, wait_ms);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
       return true;
     if (kafka_error_is_authorization(code) || clock_monotonic_ms() >= r->deadline)

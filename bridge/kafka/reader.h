@@ -12,7 +12,8 @@ struct kafka_reader {
   rd_kafka_t *rk;
   rd_kafka_topic_t *rkt;
   const char *topic;
-  int64_t deadline; /* clock_monotonic_ms, of all that is done with the topic */
+  int64_t deadline;          /* clock_monotonic_ms, of all that is done with the topic */
+  const _Atomic(bool) *stop; /* ends kafka_reader_range with ERROR_STOPPED; NULL: nothing does */
 };
 
 /* A read_committed handle; kafka_reader_close also after a failure. */

@@ -23,10 +23,12 @@ struct pass {
   int64_t last_old; /* -1: none */
 };
 
-struct topic_back *topic_back_new(const struct kafka_settings *settings, struct error *err) {
+struct topic_back *topic_back_new(const struct kafka_settings *settings, const _Atomic(bool) *stop, struct error *err) {
   struct topic_back *back = memory_alloc(sizeof *back);
-  if (kafka_reader_open(&back->reader, settings, err))
+  if (kafka_reader_open(&back->reader, settings, err)) {
+    back->reader.stop = stop;
     return back;
+  }
   topic_back_free(back);
   return NULL;
 }
@@ -52,6 +54,8 @@ static bool read_to_end(const struct kafka_reader *r, int32_t partition, int64_t
                         struct error *err) {
   rd_kafka_resp_err_t last = RD_KAFKA_RESP_ERR__TIMED_OUT;
   while (clock_monotonic_ms() < r->deadline) {
+    if (r->stop != NULL && *r->stop)
+      return error_set(err, ERROR_STOPPED, "stopped");
     rd_kafka_message_t *m = kafka_reader_next(r, partition);
     if (m == NULL)
       continue;

@@ -7,7 +7,8 @@
 #include "bridge/kafka/consumer.h"
 
 struct topic_back;
-struct topic_back *topic_back_new(const struct kafka_settings *settings, struct error *err);
+/* Once *stop is set (NULL: nothing stops it) reading ends with ERROR_STOPPED. */
+struct topic_back *topic_back_new(const struct kafka_settings *settings, const _Atomic(bool) *stop, struct error *err);
 void topic_back_free(struct topic_back *back); /* accepts NULL */
 
 /* Gives to take, in the order of offsets, the records behind the last one that is_old finds to be old, or all that are

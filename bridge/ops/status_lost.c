@@ -52,15 +52,16 @@ static void print_event(void *ctx, const struct lost_event *event) {
   fprintf(l->out, "%.*s\n", (int)l->line.len, l->line.data);
 }
 
-static bool list(const struct relay_settings *relay, const struct position *position, lsn_t from, bool json, FILE *out,
-                 struct error *err) {
+static bool list(const struct relay_settings *relay, const struct position *position, lsn_t from,
+                 const struct stop *stop, bool json, FILE *out, struct error *err) {
   struct listing l = {.out = out, .json = json};
+  struct lost_limits limits = {.deadline_ms = INT64_MAX, .stop = &stop->requested};
   struct lost_found found;
   buffer_init(&l.line, LINE_MAX_BYTES);
   if (!json)
     fprintf(out, "# topic partition offset  commit  id  type: of transactions from %s on, unknown to the database\n",
             lsn_format(from).text);
-  lost_find(&relay->publisher.kafka, position, from, print_event, &l, &found);
+  lost_find(&relay->publisher.kafka, position, from, &limits, print_event, &l, &found);
   buffer_free(&l.line);
   if (!json)
     fprintf(out, "# %" PRId64 " events\n", found.events);
@@ -80,7 +81,7 @@ bool status_lost_run(const struct relay_settings *relay, const struct stop *stop
   lsn_t from;
   bool ok = publisher_peek(publisher, &position, err) && read_server(relay, &position, &facts, err);
   if (ok && admit_lost_from(&facts, &position, &from))
-    ok = list(relay, &position, from, json, out, err);
+    ok = list(relay, &position, from, stop, json, out, err);
   else if (ok && !json)
     fprintf(out, "# none: the server's history reaches the stored position, or has nothing in common with it\n");
   position_clear(&position);

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bridge/base/clock.h"
 #include "bridge/base/log.h"
 #include "bridge/event/headers.h"
 #include "bridge/kafka/topic_back.h"
 
 #define LOGGED_MAX 100
 #define PARTITION_TIMEOUT_MS 20000
+#define REPORT_TIMEOUT_MS 30000 /* the slot is held meanwhile */
 
 struct search {
   const char *instance;
@@ -75,16 +77,22 @@ static void take(void *ctx, const struct consumer_message *message) {
                                        .lsn = lsn});
 }
 
+static int partition_timeout_ms(const struct lost_limits *limits) {
+  int64_t left = limits->deadline_ms - clock_monotonic_ms();
+  return left <= 0 ? 0 : left < PARTITION_TIMEOUT_MS ? (int)left : PARTITION_TIMEOUT_MS;
+}
+
 void lost_find(const struct kafka_settings *settings, const struct position *position, lsn_t from,
-               void (*take_event)(void *ctx, const struct lost_event *event), void *ctx, struct lost_found *found) {
+               const struct lost_limits *limits, void (*take_event)(void *ctx, const struct lost_event *event),
+               void *ctx, struct lost_found *found) {
   struct search s = {.instance = settings->instance, .from = from, .take = take_event, .ctx = ctx};
   *found = (struct lost_found){.events = 0};
-  struct topic_back *back = topic_back_new(settings, &found->why);
+  struct topic_back *back = topic_back_new(settings, limits->stop, &found->why);
   for (int i = 0; i < position->topic_count; i++) {
     const struct position_topic *topic = &position->topics[i];
     bool ok = back != NULL;
     for (int32_t p = 0; ok && p < topic->partitions; p++)
-      ok = topic_back_read(back, topic->name, p, PARTITION_TIMEOUT_MS, is_old, take, &s, &found->why);
+      ok = topic_back_read(back, topic->name, p, partition_timeout_ms(limits), is_old, take, &s, &found->why);
     found->topics_unread += !ok;
   }
   topic_back_free(back);
@@ -102,10 +110,11 @@ static void log_event(void *ctx, const struct lost_event *event) {
 }
 
 void lost_report(const struct kafka_settings *settings, const struct position *position, lsn_t from,
-                 struct error *err) {
+                 const _Atomic(bool) *stop, struct error *err) {
+  struct lost_limits limits = {.deadline_ms = clock_monotonic_ms() + REPORT_TIMEOUT_MS, .stop = stop};
   struct lost_found found;
   int64_t logged = 0;
-  lost_find(settings, position, from, log_event, &logged, &found);
+  lost_find(settings, position, from, &limits, log_event, &logged, &found);
   if (found.topics_unread > 0)
     log_warn("relay.lost_unknown", log_int("topics", found.topics_unread), log_string("error", found.why.message));
   size_t used = strlen(err->message);

@@ -27,13 +27,20 @@ struct lost_found {
 enum lost_whose { LOST_OTHERS = 1, LOST_OURS, LOST_DOUBTFUL };
 enum lost_whose lost_whose(const struct consumer_message *message, const char *instance, lsn_t *lsn);
 
+struct lost_limits {
+  int64_t deadline_ms;       /* by clock_monotonic_ms: what is not read by then stays unread */
+  const _Atomic(bool) *stop; /* and once it is set */
+};
+
 /* Reads the end of each topic that the position was ever written with, back to the last record below `from`, and gives
  * each event of ours at or behind it to take, in the order of offsets within a partition. */
 void lost_find(const struct kafka_settings *settings, const struct position *position, lsn_t from,
-               void (*take)(void *ctx, const struct lost_event *event), void *ctx, struct lost_found *found);
+               const struct lost_limits *limits, void (*take)(void *ctx, const struct lost_event *event), void *ctx,
+               struct lost_found *found);
 
-/* The same, logged: the first hundred as "relay.lost_event". err, a refusal, is told how many there are and what lists
- * them. */
-void lost_report(const struct kafka_settings *settings, const struct position *position, lsn_t from, struct error *err);
+/* The same within 30 s, logged: the first hundred as "relay.lost_event". err, a refusal, is told how many there are and
+ * what lists them. */
+void lost_report(const struct kafka_settings *settings, const struct position *position, lsn_t from,
+                 const _Atomic(bool) *stop, struct error *err);
 
 #endif

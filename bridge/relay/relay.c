@@ -127,7 +127,7 @@ static bool name_lost(struct relay *r, const struct generation *g, struct error 
   lsn_t from;
   progress_talk(r->progress, PROGRESS_KAFKA);
   if (err->kind == ERROR_REFUSED && admit_lost_from(&g->facts.admit, &g->position, &from))
-    lost_report(&r->settings->publisher.kafka, &g->position, from, err);
+    lost_report(&r->settings->publisher.kafka, &g->position, from, &r->stop->requested, err);
   return false;
 }
 

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "bridge/base/clock.h"
 #include "bridge/relay/lost.h"
 
 static enum lost_whose whose(const char *const (*headers)[2], lsn_t *lsn) {
@@ -43,7 +44,32 @@ static void only_streamed_records_of_this_instance_count(void **state) {
   }
 }
 
+static void take_none(void *ctx, const struct lost_event *event) {
+  (void)ctx;
+  (void)event;
+}
+
+static int64_t search_without_brokers_ms(int64_t timeout_ms, bool stopped) {
+  struct kafka_settings nowhere = {.brokers = "127.0.0.1:1", .instance = "shop"};
+  struct position_topic topics[] = {{.name = "a", .partitions = 3}, {.name = "b", .partitions = 3}};
+  struct position position = {.topics = topics, .topic_count = 2};
+  _Atomic(bool) stop = stopped;
+  int64_t began_ms = clock_monotonic_ms();
+  struct lost_limits limits = {.deadline_ms = began_ms + timeout_ms, .stop = &stop};
+  struct lost_found found;
+  lost_find(&nowhere, &position, 1, &limits, take_none, NULL, &found);
+  assert_int_equal(found.topics_unread, 2);
+  return clock_monotonic_ms() - began_ms;
+}
+
+static void a_search_ends_in_time_and_when_asked_to(void **state) {
+  (void)state;
+  assert_in_range(search_without_brokers_ms(300, false), 250, 3000);
+  assert_in_range(search_without_brokers_ms(60000, true), 0, 3000);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(only_streamed_records_of_this_instance_count)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(only_streamed_records_of_this_instance_count),
+                                     cmocka_unit_test(a_search_ends_in_time_and_when_asked_to)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
