@@ -71,9 +71,12 @@ static void check_retained(struct check *c) {
 /* Slots are synchronised to standbys from Postgres 17 on, if they are made so. */
 static void check_failover_slot(struct check *c) {
   static const char name[] = "failover slot";
+  struct error err;
   if (c->facts.server.version < 170000)
     return;
-  if (c->facts.admit.slot.failover)
+  if (!facts_check_failover_slot(&c->facts, c->settings, &err))
+    check_fail(&c->report, name, &err);
+  else if (c->facts.admit.slot.failover)
     check_ok(&c->report, name, "standbys that synchronise slots have it too");
   else if (c->settings->failover)
     check_warn(&c->report, name, "restart the relay: a slot that nobody reads is changed when it starts",

@@ -33,9 +33,11 @@ const struct explain_page explain_refusals[] = {
      "walferry needs what Postgres 15 brought: publications by schema, column lists,\n"
      "and the catalog columns that tell them.\n",
      "  SHOW server_version;\n", "Use a server of version 15 or newer.\n"},
-    {"failover_unsupported", EXPLAIN_REFUSAL, "postgres.failover on a server older than Postgres 17",
-     "Slots are synchronised to standbys from Postgres 17 on.\n", "  SHOW server_version;\n",
-     "Remove postgres.failover, or move to a newer server.\n"},
+    {"failover_unsupported", EXPLAIN_REFUSAL, "postgres.failover where the server makes no failover slots",
+     "Slots are synchronised to standbys from Postgres 17 on, and only those of a\n"
+     "primary: a standby cannot make one of its own a failover slot.\n",
+     "  SHOW server_version;\n  SELECT pg_is_in_recovery();\n",
+     "Remove postgres.failover, or move to a newer server, or to the primary.\n"},
     {"wal_level", EXPLAIN_REFUSAL, "the server does not write logical WAL",
      "With another wal_level the WAL lacks what decoding needs. It is `replica` unless\n"
      "somebody has set it.\n",

@@ -124,6 +124,17 @@ bool facts_check_primary(const struct facts *f, struct error *err) {
                       "several hosts, and target_session_attrs=read-write");
 }
 
+bool facts_check_failover_slot(const struct facts *f, const struct relay_settings *settings, struct error *err) {
+  const struct catalog_slot *slot = &f->admit.slot;
+  if (!settings->failover || !f->server.in_recovery || !slot->exists || slot->synced || slot->failover)
+    return true;
+  error_refuse(err, "failover_unsupported",
+               "postgres.failover is set, but slot %s is a standby's own, which cannot be a failover slot",
+               f->admit.slot_name);
+  return error_remedy(err, "remove postgres.failover as long as the relay reads from a standby, or point "
+                           "postgres.conninfo at the primary");
+}
+
 bool facts_server(struct facts *f, struct connection *conn, const struct relay_settings *settings, struct error *err) {
   return facts_read_server(f, conn, settings, err) && facts_check_version(f, err) && facts_check_wal_level(f, err) &&
          facts_check_plugin(f, err) && facts_check_encoding(f, err) && facts_check_failover(f, settings, err);

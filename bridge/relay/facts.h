@@ -37,6 +37,8 @@ enum plugin_listed facts_plugin_listed(const char *list, const char *plugin);
  * read before it is promoted: ERROR_RETRY "server_is_standby". One with a slot of its own (16 and newer) is as good as
  * a primary. */
 bool facts_check_primary(const struct facts *facts, struct error *err);
+/* The same of postgres.failover: ERROR_REFUSED where the slot is a standby's own. */
+bool facts_check_failover_slot(const struct facts *facts, const struct relay_settings *settings, struct error *err);
 
 /* Reads the publication anew, or the tables where settings->publication is NULL. */
 bool facts_publication(struct facts *facts, struct connection *conn, const struct relay_settings *settings,

@@ -234,7 +234,7 @@ static bool connect_both(struct relay *r, struct generation *g, struct error *er
     return not_let_in(r, err);
   /* The slot is read here too, so that what it keeps is known while Kafka is away. */
   if (!facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err) ||
-      !read_slot(r, g, err) || !facts_check_primary(&g->facts, err))
+      !read_slot(r, g, err) || !facts_check_primary(&g->facts, err) || !facts_check_failover_slot(&g->facts, s, err))
     return false;
   progress_talk(r->progress, PROGRESS_KAFKA);
   g->facts.admit.position_topic = publisher_position_topic(r->publisher);

@@ -102,6 +102,22 @@ static void failover_slots_take_postgres_17(void **state) {
   assert_true(facts_check_failover(&facts, &(struct relay_settings){.failover = true}, &err));
 }
 
+static void a_standbys_own_slot_is_no_failover_slot(void **state) {
+  (void)state;
+  struct facts facts = {.server = {.version = 170011, .in_recovery = true},
+                        .admit = {.slot_name = "walferry_shop", .slot = {.exists = true}}};
+  const struct relay_settings plain = {.failover = false}, failover = {.failover = true};
+  struct error err;
+  assert_true(facts_check_failover_slot(&facts, &plain, &err));
+  assert_false(facts_check_failover_slot(&facts, &failover, &err));
+  assert_non_null(strstr(err.message, "walferry_shop"));
+  expect_refusal("own", &err, "failover_unsupported");
+  facts.admit.slot.synced = true; /* waits for a promotion */
+  assert_true(facts_check_failover_slot(&facts, &failover, &err));
+  facts.admit.slot.synced = facts.server.in_recovery = false;
+  assert_true(facts_check_failover_slot(&facts, &failover, &err));
+}
+
 static void a_standby_serves_only_with_a_slot_of_its_own(void **state) {
   (void)state;
   static const struct {
@@ -134,6 +150,7 @@ int main(void) {
       cmocka_unit_test(the_list_of_plugins_is_read_as_the_server_reads_it),
       cmocka_unit_test(a_plugin_that_is_not_allowed_is_refused_in_both_forms),
       cmocka_unit_test(failover_slots_take_postgres_17),
+      cmocka_unit_test(a_standbys_own_slot_is_no_failover_slot),
       cmocka_unit_test(a_standby_serves_only_with_a_slot_of_its_own),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
