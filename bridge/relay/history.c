@@ -125,11 +125,18 @@ void history_free(struct history *history) {
   *history = (struct history){.entries = NULL};
 }
 
-const struct history_entry *history_before(const struct history *history, int64_t time_us, const char *system_id) {
+/* Commits are compared by the server's clock alone. Ours counts only where nothing was ever published before. */
+static bool is_before(const struct history_entry *entry, int64_t time_us) {
+  if (entry->commit_lsn == 0)
+    return entry->floor == 0 && entry->at_us <= time_us;
+  return entry->commit_time_us < time_us - HISTORY_SLACK_US;
+}
+
+lsn_t history_start(const struct history *history, int64_t time_us, const char *system_id) {
   for (int i = history->count; i > 0; i--) {
     const struct history_entry *entry = &history->entries[i - 1];
-    if (entry->at_us <= time_us && (system_id == NULL || strcmp(system_id, entry->system_id) == 0))
-      return entry;
+    if (strcmp(system_id, entry->system_id) == 0 && is_before(entry, time_us))
+      return entry->lsn;
   }
-  return NULL;
+  return 0;
 }

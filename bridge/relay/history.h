@@ -35,8 +35,9 @@ bool history_read(struct kafka_admin *admin, const struct kafka_settings *settin
                   const _Atomic(bool) *stop, struct history *out, struct error *err);
 void history_free(struct history *history);
 
-/* The newest entry that was stored at time_us or before, of this cluster (system_id NULL: of any); NULL when there is
- * none. Events committed in Postgres at time_us or later, by clocks that agree, lie behind its lsn. */
-const struct history_entry *history_before(const struct history *history, int64_t time_us, const char *system_id);
+#define HISTORY_SLACK_US INT64_C(60000000) /* so far apart two commits may stand in the WAL against their times */
+
+/* An LSN behind which lies all that this cluster committed, by its own clock, at time_us or later; 0: none is known. */
+lsn_t history_start(const struct history *history, int64_t time_us, const char *system_id);
 
 #endif

@@ -147,9 +147,9 @@ static bool read_times(const struct replay *r, const struct replay_attempt *a, i
   for (int i = 0; i < history.count && window->retained_us == 0; i++)
     if (history.entries[i].lsn >= window->retained && strcmp(history.entries[i].system_id, system_id) == 0)
       window->retained_us = history.entries[i].at_us;
-  const struct history_entry *before = from_us == 0 ? NULL : history_before(&history, from_us, system_id);
-  if (before != NULL && before->lsn >= window->retained)
-    window->start = before->lsn;
+  lsn_t start = from_us == 0 ? 0 : history_start(&history, from_us, system_id);
+  if (start >= window->retained)
+    window->start = start;
   history_free(&history);
   return true;
 }

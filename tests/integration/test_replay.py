@@ -127,26 +127,45 @@ def rfc3339(ms):
     return datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc).isoformat().replace("+00:00", "Z")
 
 
+def plant(shop, position, written_us):
+    """A minute's copy in the history of the relay's position."""
+    minute = datetime.datetime.fromtimestamp(written_us // 1_000_000, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M")
+    shop.kafka.produce(f"walferry.position.{shop.name}", json.dumps(position | {"written_us": written_us}),
+                       key=f"at/{minute}Z")
+
+
+def at_commit(position, lsn, time_ms):
+    """As it was when the transaction of this commit LSN was published last."""
+    return position | {"commit_lsn": lsn, "end_lsn": lsn_text(lsn_number(lsn) + 1), "idle_end_lsn": "0/0",
+                       "commit_time_us": time_ms * 1000}
+
+
+def commit_times(shop):
+    return {r["headers"]["wf_lsn"]: r["ts"] for r in shop.events()}  # without occurred_at the commit's, in ms
+
+
 def test_a_time_begins_where_the_history_has_it(kept):
-    """And not at the oldest that is retained. The relay's clock runs fast: a minute of its history is a second."""
-    with kept.relay(failpoint="clock=x60"):
-        for _ in range(3):
-            kept.insert(2)
-            before = len(minutes(kept))
-            system.wait_for(lambda: len(minutes(kept)) > before or kept.insert(1) is None, 20, "another minute", interval=0.5)
-    one, newest = sorted(minutes(kept), key=lambda m: m["written_us"])[-2:]
-    lsn = max(one["end_lsn"], one["idle_end_lsn"], key=lsn_number)
-    assert lsn_number(lsn) > kept.postgres.confirmed_flush(held(kept))
-    run = replay(kept, "--from", rfc3339(one["written_us"] // 1000 + 1), "--dry-run")
-    assert run.find("replay.streaming")["from"] == lsn
-    run = replay(kept, "--from", rfc3339(newest["written_us"] // 1000 + 1), code=2)
+    """And not at the oldest that is retained."""
+    a, b, c = three_commits(kept)
+    times = commit_times(kept)
+    entry = at_commit(kept.position(), a, times[a] - 120_000)
+    plant(kept, entry, times[a] * 1000)
+    run = replay(kept, "--from", rfc3339(times[b]), "--dry-run")
+    assert run.find("replay.streaming")["from"] == entry["end_lsn"] != oldest(kept)
+    plant(kept, at_commit(kept.position(), c, times[c] - 120_000), times[c] * 1000)
+    run = replay(kept, "--from", rfc3339(times[c] + 1), code=2)
     assert "nothing to replay" in run.find("replay.failed")["error"]
 
 
-def minutes(shop):
-    """The history of the relay's position."""
-    found = {r["key"]: r["payload"] for r in shop.kafka.consume(f"walferry.position.{shop.name}")}
-    return [json.loads(payload) for key, payload in found.items() if key.startswith("at/") and payload]
+def test_a_relay_whose_clock_is_behind_loses_nothing_of_a_time(kept):
+    """It stored its position before the commits that this covers, as its clock has it."""
+    a, b, c = three_commits(kept)
+    times = commit_times(kept)
+    plant(kept, kept.position(), times[b] * 1000 - 100_000)
+    kept.insert(4)
+    kept.drain()
+    replay(kept, "--from", rfc3339(times[b]))
+    assert lsns(split(kept.events())[1]) == lsns(kept.events())[1:]
 
 
 def test_types_are_picked_by_pattern(kept):

@@ -97,24 +97,10 @@ static void what_an_operator_said_is_shown(void **state) {
   free(text);
 }
 
-static void the_newest_entry_before_a_time_is_found(void **state) {
-  (void)state;
-  struct history_entry entries[] = {{.at_us = 10, .lsn = 1, .system_id = "7"},
-                                    {.at_us = 20, .lsn = 2, .system_id = "7"},
-                                    {.at_us = 30, .lsn = 3, .system_id = "8"}};
-  struct history history = {.entries = entries, .count = 3};
-  assert_null(history_before(&history, 9, "7"));
-  assert_int_equal(history_before(&history, 10, "7")->lsn, 1);
-  assert_int_equal(history_before(&history, 29, "7")->lsn, 2);
-  assert_int_equal(history_before(&history, 99, "7")->lsn, 2);
-  assert_int_equal(history_before(&history, 99, NULL)->lsn, 3);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(distance_is_told_in_words),
       cmocka_unit_test(what_an_operator_said_is_shown),
-      cmocka_unit_test(the_newest_entry_before_a_time_is_found),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
