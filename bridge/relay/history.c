@@ -133,10 +133,15 @@ static bool is_before(const struct history_entry *entry, int64_t time_us) {
 }
 
 lsn_t history_start(const struct history *history, int64_t time_us, const char *system_id) {
+  lsn_t lowest = 0; /* a later entry has a lower LSN where the server went back in time */
   for (int i = history->count; i > 0; i--) {
     const struct history_entry *entry = &history->entries[i - 1];
-    if (strcmp(system_id, entry->system_id) == 0 && is_before(entry, time_us))
-      return entry->lsn;
+    if (strcmp(system_id, entry->system_id) != 0)
+      continue;
+    if (lowest == 0 || entry->lsn < lowest)
+      lowest = entry->lsn;
+    if (is_before(entry, time_us))
+      return lowest;
   }
   return 0;
 }

@@ -94,6 +94,7 @@ static bool connect_once(struct retain *r, struct error *err) {
 }
 
 static void add_sample(struct retain *r, int64_t at_us, lsn_t lsn) {
+  retain_clip(r->samples, r->sample_count, lsn);
   if (r->sample_count == r->sample_room) {
     r->sample_room = r->sample_room == 0 ? 64 : 2 * r->sample_room;
     r->samples = memory_resize(r->samples, (size_t)r->sample_room * sizeof *r->samples);

@@ -39,6 +39,9 @@ struct retain_sample {
   lsn_t lsn;
 };
 
+/* The relay stands at lsn now: where it stood further before, the server has gone back in time. Pure. */
+void retain_clip(struct retain_sample *samples, int count, lsn_t lsn);
+
 /* What decides where the slot has to stand. */
 struct retain_view {
   const struct retain_sample *samples; /* the oldest first */

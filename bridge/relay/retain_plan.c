@@ -32,6 +32,11 @@ bool retain_usable(const char *name, const struct catalog_slot *slot, const char
   return true;
 }
 
+void retain_clip(struct retain_sample *samples, int count, lsn_t lsn) {
+  for (int i = count; i > 0 && samples[i - 1].lsn > lsn; i--)
+    samples[i - 1].lsn = lsn;
+}
+
 /* Where the relay stood at time_us or before; 0: not known. */
 static lsn_t stood_at(const struct retain_view *v, int64_t time_us) {
   for (int i = v->sample_count; i > 0; i--)

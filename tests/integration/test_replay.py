@@ -160,12 +160,22 @@ def test_a_time_begins_where_the_history_has_it(kept):
 def test_a_relay_whose_clock_is_behind_loses_nothing_of_a_time(kept):
     """It stored its position before the commits that this covers, as its clock has it."""
     a, b, c = three_commits(kept)
-    times = commit_times(kept)
-    plant(kept, kept.position(), times[b] * 1000 - 100_000)
+    times, position = commit_times(kept), kept.position()
     kept.insert(4)
     kept.drain()
+    plant(kept, position, times[b] * 1000 - 100_000)
     replay(kept, "--from", rfc3339(times[b]))
     assert lsns(split(kept.events())[1]) == lsns(kept.events())[1:]
+
+
+def test_a_time_of_before_the_server_went_back(kept):
+    """As after a restored image: an LSN of the history that was given up is higher than those of today."""
+    a, b, c = three_commits(kept)
+    times = commit_times(kept)
+    plant(kept, at_commit(kept.position(), c, times[a] - 120_000), times[b] * 1000 - 61_000_000)
+    plant(kept, at_commit(kept.position(), a, times[a]), times[b] * 1000)
+    replay(kept, "--from", rfc3339(times[b]))
+    assert lsns(split(kept.events())[1]) == [b, c]
 
 
 def test_types_are_picked_by_pattern(kept):

@@ -42,6 +42,15 @@ static void the_slot_stands_where_the_window_begins(void **state) {
   }
 }
 
+static void a_place_of_before_the_server_went_back_is_none(void **state) {
+  (void)state;
+  struct retain_sample samples[] = {{100, 0x100}, {160, 0x700}, {220, 0x900}};
+  retain_clip(samples, 3, 0x300);
+  assert_lsn(samples[0].lsn, 0x100);
+  assert_lsn(samples[1].lsn, 0x300);
+  assert_lsn(samples[2].lsn, 0x300);
+}
+
 static void only_a_slot_of_ours_that_lives_is_usable(void **state) {
   (void)state;
   struct catalog_slot good = {.exists = true, .logical = true, .plugin = "pgoutput", .database = "shop"};
@@ -70,6 +79,7 @@ static void only_a_slot_of_ours_that_lives_is_usable(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_slot_stands_where_the_window_begins),
+      cmocka_unit_test(a_place_of_before_the_server_went_back_is_none),
       cmocka_unit_test(only_a_slot_of_ours_that_lives_is_usable),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
