@@ -159,6 +159,16 @@ static bool advance(struct retain *r, lsn_t to, struct catalog_slot *slot, struc
   return true;
 }
 
+/* The WAL that is kept for the relay's slot anyway: while a transaction is open, or the relay cannot publish, moving
+ * ours would free nothing. */
+static bool read_needed(struct retain *r, lsn_t *needed_lsn, struct error *err) {
+  struct catalog_slot relay;
+  if (!catalog_slot(r->conn, r->settings->slot, &relay, err))
+    return false;
+  *needed_lsn = relay.restart_lsn;
+  return true;
+}
+
 /* Moves it to where it has to stand. The WAL that is kept begins before that, so that it may take more than one go. */
 static bool move_up(struct retain *r, lsn_t committed, lsn_t pinned, struct catalog_slot *slot, struct error *err) {
   const struct retain_settings *s = &r->settings->retain;
@@ -169,16 +179,17 @@ static bool move_up(struct retain *r, lsn_t committed, lsn_t pinned, struct cata
                              .keep_bytes = s->keep_bytes,
                              .committed = committed,
                              .pinned = pinned};
+  if (!read_needed(r, &view.needed_lsn, err))
+    return false;
   for (int i = 0; i < TIGHTEN_MAX; i++) {
-    view.wal_lsn = slot->wal_lsn;
     view.restart_lsn = slot->restart_lsn;
     lsn_t target = retain_target(&view);
     if (target <= slot->confirmed_flush_lsn)
       return true;
     if (!advance(r, target, slot, err))
       return false;
-    int64_t excess = catalog_wal_retained(slot) - s->keep_bytes;
-    if (excess <= 0)
+    int64_t excess = (int64_t)(view.needed_lsn - slot->restart_lsn) - s->keep_bytes;
+    if (excess <= 0 || slot->restart_lsn == view.restart_lsn) /* what holds it is a transaction behind the target */
       return true;
     view.keep_bytes -= excess < view.keep_bytes ? excess : view.keep_bytes;
   }

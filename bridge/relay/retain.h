@@ -48,9 +48,10 @@ struct retain_view {
   int sample_count;
   int64_t now_us, keep_us;
   int64_t keep_bytes;
-  lsn_t wal_lsn, restart_lsn; /* the server's end, and from where it keeps WAL for the slot; 0 unknown */
-  lsn_t committed;            /* the relay's position */
-  lsn_t pinned;               /* an unfinished replay needs what is behind it; 0: none */
+  lsn_t restart_lsn; /* from there on the server keeps WAL for the slot; 0 unknown */
+  lsn_t needed_lsn;  /* and from there on for the relay's anyway */
+  lsn_t committed;   /* the relay's position */
+  lsn_t pinned;      /* an unfinished replay needs what is behind it; 0: none */
 };
 /* The LSN to move it up to; 0: it may stay where it is. Pure. */
 lsn_t retain_target(const struct retain_view *view);

@@ -50,8 +50,8 @@ lsn_t retain_target(const struct retain_view *v) {
   if (v->pinned != 0 && target > v->pinned)
     target = v->pinned;
   bool too_much =
-      v->restart_lsn != 0 && v->wal_lsn > v->restart_lsn && v->wal_lsn - v->restart_lsn > (lsn_t)v->keep_bytes;
-  if (too_much && target < v->wal_lsn - (lsn_t)v->keep_bytes)
-    target = v->wal_lsn - (lsn_t)v->keep_bytes;
+      v->restart_lsn != 0 && v->needed_lsn > v->restart_lsn && v->needed_lsn - v->restart_lsn > (lsn_t)v->keep_bytes;
+  if (too_much && target < v->needed_lsn - (lsn_t)v->keep_bytes)
+    target = v->needed_lsn - (lsn_t)v->keep_bytes;
   return target < v->committed ? target : v->committed;
 }

@@ -99,12 +99,29 @@ def test_the_held_back_slot_keeps_no_more_than_it_may(shop):
         shop.insert(1)
         shop.psql("select pg_log_standby_snapshot()" if shop.postgres.value("show server_version_num") >= "160000"
                   else "checkpoint")
-        return int(shop.postgres.value("select pg_current_wal_lsn() - restart_lsn from pg_replication_slots "
-                                       f"where slot_name = '{shop.slot}_replay'")) <= 4 << 20
+        return lsn_number(shop.postgres.slot(shop.slot)["restart_lsn"]) - lsn_number(held(shop)["restart_lsn"]) <= 4 << 20
     system.wait_for(kept, 30, "no more than 4 MB", interval=0.3)
     assert lsn_number(held(shop)["confirmed_flush_lsn"]) <= position_lsn(shop)
     assert relay.terminate() == 0
     shop.assert_exactly_once()
+
+
+def test_the_window_is_not_given_up_for_what_the_relay_keeps_anyway(shop):
+    """As long as a transaction is open both slots keep the WAL from its beginning on: moving this one would free nothing."""
+    shop.config["postgres"]["replay"] = {"keep": "30d", "keep_bytes": "1MB"}
+    shop.init()
+    shop.psql("create table filler (t text)")
+    relay, _ = live(shop, 1)
+    first, began = held(shop)["confirmed_flush_lsn"], shop.position()["written_us"]
+    with shop.session() as open_one:
+        open_one.run("begin")
+        open_one.run("insert into filler values ('first')")
+        shop.psql("insert into filler select repeat(md5(i::text), 30) from generate_series(1, 3000) i")
+        system.wait_for(lambda: shop.insert(1) and shop.position()["written_us"] > began + 4 * 60_000_000, 20, "4 minutes",
+                        interval=0.3)
+        assert held(shop)["confirmed_flush_lsn"] == first
+        open_one.run("rollback")
+    assert relay.terminate() == 0 and not relay.find("retain.trouble")
 
 
 @pytest.mark.parametrize("how", ["missing", "another plugin", "physical"])

@@ -11,7 +11,7 @@ static void the_slot_stands_where_the_window_begins(void **state) {
   static const struct {
     const char *name;
     int64_t now_us;
-    lsn_t wal, restart, committed, pinned, expected;
+    lsn_t needed, restart, committed, pinned, expected;
   } cases[] = {
       {"the window is younger than all", 150, 0x400, 0x100, 0x300, 0, 0},
       {"begins with the first", 200, 0x400, 0x100, 0x300, 0, 0x100},
@@ -25,6 +25,7 @@ static void the_slot_stands_where_the_window_begins(void **state) {
       {"as much as it may be", 200, 0x1100, 0x100, 0x1100, 0, 0x100},
       {"a replay, and too much WAL", 1000, 0x1900, 0x100, 0x1800, 0x180, 0x900},
       {"too much WAL, which is not committed", 200, 0x9900, 0x100, 0x500, 0, 0x500},
+      {"the relay's own slot keeps it", 200, 0x1100, 0x100, 0x9800, 0, 0x100},
       {"an invalid slot keeps nothing", 200, 0x9900, 0, 0x500, 0, 0x100},
   };
   for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -33,7 +34,7 @@ static void the_slot_stands_where_the_window_begins(void **state) {
                                .now_us = cases[i].now_us,
                                .keep_us = 100,
                                .keep_bytes = 0x1000,
-                               .wal_lsn = cases[i].wal,
+                               .needed_lsn = cases[i].needed,
                                .restart_lsn = cases[i].restart,
                                .committed = cases[i].committed,
                                .pinned = cases[i].pinned};
