@@ -163,8 +163,7 @@ static bool check_publication_same(const struct admit_facts *f, const struct pos
   return true;
 }
 
-/* The end of what was published of the server's WAL; for a split transaction its commit record. */
-static lsn_t covered_end(const struct position *p) {
+lsn_t admit_covered_end(const struct position *p) {
   return p->complete || p->commit_lsn == 0 ? p->end_lsn : p->commit_lsn + 1;
 }
 
@@ -172,7 +171,7 @@ static bool check_timeline(const struct admit_facts *f, const struct position *p
   *idle = p->idle_end_lsn;
   if (p->timeline == f->identity.timeline)
     return true;
-  lsn_t end = covered_end(p);
+  lsn_t end = admit_covered_end(p);
   if (f->identity.timeline < p->timeline || !f->ancestor_found) {
     error_refuse(err, "timeline_diverged",
                  "the position is on timeline %" PRIu32
@@ -207,7 +206,7 @@ static bool check_work_list(const struct admit_facts *f, const struct position *
 
 static bool check_server_end(const struct admit_facts *f, const struct position *p, struct error *err) {
   lsn_t ack = position_ack_lsn(p);
-  lsn_t needed = covered_end(p) > ack ? covered_end(p) : ack;
+  lsn_t needed = admit_covered_end(p) > ack ? admit_covered_end(p) : ack;
   if (f->identity.flush_lsn >= needed)
     return true;
   error_refuse(err, "server_behind", "the server's WAL ends at %s, but the position is at %s",
@@ -230,7 +229,7 @@ bool admit_lost_from(const struct admit_facts *f, const struct position *p, lsn_
   bool older = p->timeline != f->identity.timeline && f->ancestor_found;
   lsn_t end = older && f->ancestor_end < f->identity.flush_lsn ? f->ancestor_end : f->identity.flush_lsn;
   *from = end;
-  return covered_end(p) > end;
+  return admit_covered_end(p) > end;
 }
 
 static bool check_progress(const struct admit_facts *f, const struct position *p, struct error *err) {

@@ -54,6 +54,9 @@ bool admit_snapshot(const struct admit_facts *facts, const struct position *posi
  * there, or where that point is not known. Wants the identity, and the ancestor of another timeline. */
 bool admit_lost_from(const struct admit_facts *facts, const struct position *position, lsn_t *from);
 
+/* The end of what was published of the server's WAL; for a split transaction its commit record. */
+lsn_t admit_covered_end(const struct position *position);
+
 /* A slot is missing: may one be created? Only where nothing was ever published: state NONE or INTENT. Wants what
  * admit_lost_from wants. */
 bool admit_creation(const struct admit_facts *facts, const struct position *position, struct error *err);

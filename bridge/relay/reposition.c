@@ -58,6 +58,13 @@ static bool ask_kafka(struct reposition *r, struct error *err) {
   return true;
 }
 
+/* Of a split transaction too. Idle progress of a timeline that was left counts up to there. */
+static lsn_t published_end(const struct reposition *r, const struct position *p) {
+  lsn_t end = admit_covered_end(p) > p->end_lsn ? admit_covered_end(p) : p->end_lsn;
+  lsn_t idle = r->left_at != 0 && p->idle_end_lsn > r->left_at ? r->left_at : p->idle_end_lsn;
+  return idle > end ? idle : end;
+}
+
 static enum reposition_before compare(struct reposition *r) {
   const struct admit_facts *f = &r->facts.admit;
   const struct position *p = &r->before;
@@ -66,15 +73,14 @@ static enum reposition_before compare(struct reposition *r) {
   if (strcmp(p->system_id, f->identity.system_id) != 0 || p->database_oid != f->database_oid ||
       strcmp(p->slot, f->slot_name) != 0 || strcmp(p->plugin, f->plugin) != 0)
     return REPOSITION_OTHER;
-  lsn_t end = position_ack_lsn(p);
   if (p->timeline != f->identity.timeline) {
     if (!f->ancestor_found)
       return REPOSITION_OTHER;
     r->left_at = f->ancestor_end;
-    if (end > f->ancestor_end)
+    if (admit_covered_end(p) > f->ancestor_end)
       return REPOSITION_LEFT;
   }
-  return end > f->identity.flush_lsn ? REPOSITION_AHEAD : REPOSITION_COMPARABLE;
+  return published_end(r, p) > f->identity.flush_lsn ? REPOSITION_AHEAD : REPOSITION_COMPARABLE;
 }
 
 /* Where a new slot is to begin: the one that is there must go first. */
@@ -143,7 +149,7 @@ static void count(struct reposition *r) {
   question.from = slot_at;
   question.to = r->lsn;
   if (before.state == POSITION_SET) {
-    lsn_t end = position_ack_lsn(&before);
+    lsn_t end = published_end(r, &before);
     lsn_t from = before.commit_lsn != 0 && !before.complete ? before.commit_lsn : end;
     bool last_expected = before.commit_lsn != 0 && slot_at <= before.commit_lsn;
     question.from = last_expected ? before.commit_lsn : from;

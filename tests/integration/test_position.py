@@ -5,7 +5,7 @@ import urllib.request
 import pytest
 
 from harness import system
-from harness.servers import lsn_number
+from harness.servers import lsn_number, lsn_text
 from test_refusals import move_wal_beyond, take_image
 from integration_checks import position_lsn, ready, wait_records
 
@@ -258,6 +258,18 @@ def test_an_advanced_slot_is_resolved(shop, retained):
     assert shop.position()["set"]["reason"] == "as the test says", "later commits keep it"
     lines = text(shop.run("position", "history", "--json").expect_exit(0)).splitlines()
     assert any((json.loads(line)["set"] or {}).get("reason") == "as the test says" for line in lines)
+
+
+def test_half_a_transaction_that_the_server_lacks_covers_nothing_of_what_it_has(shop):
+    """As after a restored image: all that it committed since has lower LSNs than what Kafka has a part of."""
+    published(shop)
+    position = shop.position()
+    shop.insert(5)
+    end = shop.postgres.flush_lsn()
+    half = position | {"commit_lsn": lsn_text(end + (1 << 30)), "complete": False, "next_index": 5}
+    shop.kafka.produce(f"walferry.position.{shop.name}", json.dumps(half), key="current")
+    refused(shop, "server_behind")
+    put(shop, lsn_text(end), "the server's WAL ends at", "Skipped: 5 events")
 
 
 def test_what_is_repeated_and_skipped_is_counted(shop):
