@@ -58,7 +58,7 @@ static bool look(struct replay *r, struct replay_attempt *a, struct error *err) 
 /* May a stored position go on here: same cluster, database, slot, publication, a timeline of this server's history? How
  * far the slot stands is not asked: a replay has bounds of its own. */
 static bool admit(struct replay_attempt *a, const char *slot, const char *topic, struct position *position,
-                  struct error *err) {
+                  bool *changed, struct error *err) {
   struct admit_facts f = a->facts.admit;
   f.slot_name = slot;
   f.position_topic = topic;
@@ -68,7 +68,7 @@ static bool admit(struct replay_attempt *a, const char *slot, const char *topic,
       !replication_timeline_end(a->rep, f.identity.timeline, position->timeline, &f.ancestor_found, &f.ancestor_end,
                                 err))
     return false;
-  return admit_position(&f, position, &ignored, &ignored, err);
+  return admit_position(&f, position, changed, &ignored, err);
 }
 
 /* The copy is the lock. */
@@ -164,6 +164,22 @@ static bool read_window(const struct replay *r, const struct replay_attempt *a, 
   return start >= window->retained || read_times(r, a, asked->us, window, err);
 }
 
+/* An interrupted run: is it one that can go on here? What it was published with from now on is stored. */
+static bool resume_run(struct replay *r, struct replay_attempt *a, const struct replay_window *window,
+                       struct error *err) {
+  struct position *p = &a->position;
+  bool changed;
+  if (admit(a, r->relay.slot, publisher_position_topic(r->publisher), p, &changed, err))
+    return replay_run_resume(p, window, err) && (!changed || replay_keep_position(r, p, err));
+  if (err->kind == ERROR_REFUSED)
+    error_remedy(err,
+                 "put back what is not as it was, and the same command goes on. Or replay what is left as a run of its "
+                 "own: --from %s%s",
+                 lsn_format(p->commit_lsn + (p->complete ? 1 : 0)).text,
+                 p->complete ? "" : ", which repeats what is published of that transaction");
+  return false;
+}
+
 /* Begins the run, or goes on with it. One that has published nothing yet begins anew: a time that counts from now does
  * not mean the day on which it was refused. *over: it is finished already. */
 static bool settle_run(struct replay *r, struct replay_attempt *a, bool *over, struct error *err) {
@@ -178,8 +194,7 @@ static bool settle_run(struct replay *r, struct replay_attempt *a, bool *over, s
       return false;
     if (!resumed && !begin_run(r, a, &window, err))
       return false;
-    if (resumed && (!admit(a, r->relay.slot, publisher_position_topic(r->publisher), &a->position, err) ||
-                    !replay_run_resume(&a->position, &window, err)))
+    if (resumed && !resume_run(r, a, &window, err))
       return false;
     r->unproven = r->unproven && !resumed;
   }
@@ -195,12 +210,12 @@ bool replay_start(struct replay *r, struct replay_attempt *a, bool *over, struct
   const struct relay_settings *s = &r->relay;
   char copy[REPLAY_COPY_SIZE];
   replay_copy_name(s->slot, copy);
-  bool busy;
+  bool busy, changed;
   if (!look(r, a, err))
     return false;
   a->rep = replication_open(s->conninfo, s->name, err);
   if (a->rep == NULL || !replication_identify(a->rep, &a->facts.admit.identity, err) ||
-      !admit(a, r->settings->relay->slot, publisher_position_topic(r->relay_publisher), &a->relay, err) ||
+      !admit(a, r->settings->relay->slot, publisher_position_topic(r->relay_publisher), &a->relay, &changed, err) ||
       !copy_slot(r, a, copy, err) || !open_position(r, a, err) || !settle_run(r, a, over, err))
     return false;
   if (*over)

@@ -291,6 +291,27 @@ def test_a_wide_transaction_is_split_and_gone_on_with(kept):
     assert_same(first, again)
 
 
+def test_a_config_that_changed_between_two_transactions_is_the_runs_from_then_on(kept):
+    kept.insert(3)
+    kept.drain()
+    kept.insert_many(40_000, payload_bytes=1000)
+    kept.drain()
+    args = ["--from", oldest(kept)]
+    for hit, messages, complete in ((2, ["walferry"], True), (3, ["walferry", "other"], False)):
+        kept.config["relay"]["messages"] = messages
+        run = kept.start("replay", *args, failpoint=f"publisher.after_commit=kill@{hit}")
+        assert run.wait(60) == -signal.SIGKILL
+        stored = json.loads(kept.kafka.consume(f"walferry.position.{kept.name}.replay")[-1]["payload"])
+        assert stored["complete"] == complete and stored["commit_lsn"] != "0/0"
+    kept.config["relay"]["messages"] = ["walferry"]
+    event = refused(replay(kept, *args, code=3))
+    assert event["code"] == "resume_mismatch" and f"--from {stored['commit_lsn']}" in event["remedy"]
+    kept.config["relay"]["messages"] = ["walferry", "other"]
+    replay(kept, *args)
+    first, again = split(kept.events())
+    assert_same(first, again)
+
+
 def test_finished_is_said_and_again_publishes_once_more(kept):
     three_commits(kept)
     args = ["--from", oldest(kept)]
