@@ -15,6 +15,7 @@
   "  walferry position shop.yaml set LSN --confirm shop --reason 'why'\n"                                              \
   "with the LSN where the slot stands, or one behind it: what is committed from\n"                                     \
   "there on is published, what lies before it and was not published never is."
+#define RUNBOOK "The whole way, with what is printed: docs/events/replay-runbook.md\n"
 #define START_AFRESH                                                                                                   \
   "  SELECT pg_drop_replication_slot('walferry_shop');   -- if it is still there\n"                                    \
   "With a held-back slot (postgres.replay) that reaches back to the position, this\n"                                  \
@@ -138,7 +139,7 @@ const struct explain_page explain_refusals[] = {
      "was it dropped on another server than the one of conninfo? If the slot is gone\n"
      "for good, so are the events that it held back. Find what is missing: compare the\n"
      "ids of the outbox with those in the topic,\n" COMPARE_IDS "(the header `id`). Then start afresh:\n" START_AFRESH
-     "\n"},
+     "\n" RUNBOOK},
     {"slot_unknown", EXPLAIN_REFUSAL, "there is a slot, but no stored position for it",
      "Either the position topic was lost (deleted, truncated, another Kafka cluster),\n"
      "or the slot was made by hand. From the slot alone walferry cannot tell what is\n"
@@ -148,7 +149,7 @@ const struct explain_page explain_refusals[] = {
      "bring it back. If the slot is new and was made for walferry, or if the topic is\n"
      "lost for good, go on from the slot, or from an LSN behind it:\n"
      "  walferry relay shop.yaml --adopt-slot --until now\n" SET_POSITION "\n"
-     "What was published behind that point comes again.\n"},
+     "What was published behind that point comes again.\n" RUNBOOK},
     {"slot_advanced", EXPLAIN_REFUSAL, "the slot is ahead of the stored position",
      "Somebody else moved it (pg_replication_slot_advance, or a consumer such as\n"
      "pg_recvlogical read from it), or it was dropped and created again. What was\n"
@@ -176,7 +177,7 @@ const struct explain_page explain_refusals[] = {
      SLOT_ROW STATUS "  SHOW max_slot_wal_keep_size;\n",
      "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
      "(the header `id`). Then start afresh:\n" START_AFRESH " Raise max_slot_wal_keep_size, or\n"
-     "see to it that a stopped relay is noticed sooner.\n"},
+     "see to it that a stopped relay is noticed sooner.\n" RUNBOOK},
     {"slot_mismatch", EXPLAIN_REFUSAL, "the slot is of another kind than the relay needs",
      "Wanted is a permanent logical slot without two-phase, with the decoder's plugin,\n"
      "in the database of conninfo. Or the decoder in the config is not the one with\n"
@@ -200,7 +201,7 @@ const struct explain_page explain_refusals[] = {
      "the writers start:\n"
      "  walferry position shop.yaml set new --confirm shop --reason 'pg_upgrade'\n"
      "  walferry init shop.yaml\n"
-     "With a slot there already, as after a restored disk image:\n" SET_POSITION "\n"},
+     "With a slot there already, as after a restored disk image:\n" SET_POSITION "\n" RUNBOOK},
     {"instance_conflict", EXPLAIN_REFUSAL, "the stored position belongs to another database or slot",
      "An instance name stands for one database and one slot; its position topic and\n"
      "its transactional id carry the name. Two configs use the same one, or slot or\n"
@@ -217,14 +218,14 @@ const struct explain_page explain_refusals[] = {
      "Connect to the server that descends from the one read last, if there is one.\n"
      "Otherwise the failover has lost commits (synchronized_standby_slots prevents\n"
      "that on Postgres 17): decide with the owners of the data what\n"
-     "is true, and undo in the consumers what never happened. Then go on knowingly:\n" SET_POSITION "\n"},
+     "is true, and undo in the consumers what never happened. Then go on knowingly:\n" SET_POSITION "\n" RUNBOOK},
     {"server_behind", EXPLAIN_REFUSAL, "the server's WAL ends before the stored position",
      "The database was restored from an older backup or disk image, or conninfo leads\n"
      "to a copy that lags behind.\n",
      "  SELECT pg_is_in_recovery(), pg_current_wal_flush_lsn();\n" STATUS
      "  walferry status shop.yaml --lost      the events that the database does not know\n",
      "Connect to the right server. If the database was rolled back indeed: Kafka has\n"
-     "events that it does not know any more; see what they are. Then go on knowingly:\n" SET_POSITION "\n"},
+     "events that it does not know any more; see what they are. Then go on knowingly:\n" SET_POSITION "\n" RUNBOOK},
     {"history_rewritten", EXPLAIN_REFUSAL, "the server does not send the last published transaction again",
      "The slot stands before the transaction that was published last, so the server\n"
      "must send that one first, with the same commit LSN, xid and time. It sent\n"
@@ -233,7 +234,7 @@ const struct explain_page explain_refusals[] = {
      STATUS "  the refusal itself: what was expected, and what came\n",
      "As with server_behind: Kafka has events that this database does not have.\n"
      "Compare the two, and correct what consumers took from them. Then go on\n"
-     "knowingly:\n" SET_POSITION "\n"},
+     "knowingly:\n" SET_POSITION "\n" RUNBOOK},
     {"resume_mismatch", EXPLAIN_REFUSAL, "a half-published transaction comes again, but not as it was",
      "A large transaction was published in parts. On the way through it again, the\n"
      "rows are others, or tables, prefixes or the decoder were changed: the place to\n"
@@ -263,7 +264,7 @@ const struct explain_page explain_refusals[] = {
      "  walferry replay shop.yaml --from LSN\n"
      "What is older may still be in the outbox: insert those rows again, with new ids\n"
      "or, if your consumers drop repeats by id, with their own. For the next time,\n"
-     "give postgres.replay.keep and keep_bytes more room.\n"},
+     "give postgres.replay.keep and keep_bytes more room.\n" RUNBOOK},
     {"snapshot_too_late", EXPLAIN_REFUSAL, "--snapshot was given, but the slot was made without one",
      "A snapshot is what stood in the tables at the moment the slot was made, and can\n"
      "be taken at that moment only. This slot was made by `walferry init`, or by a\n"
