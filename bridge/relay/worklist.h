@@ -47,8 +47,8 @@ bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *chang
 void worklist_forget(struct worklist *list);
 
 bool worklist_drop(struct worklist *list, struct error *err);
-/* All lists of an owner whose id is not above id_max, by whoever has dropped its slot, or knows that they are done with;
- * *dropped: tables. */
+/* All lists of an owner whose id is not above id_max, by whoever has dropped its slot, or knows that they are done
+ * with; *dropped: tables. */
 bool worklist_drop_all(struct connection *conn, const char *owner, uint64_t id_max, int *dropped, struct error *err);
 
 #endif
