@@ -22,7 +22,7 @@ class Session:
         end = text.find("\n## ", start + 1)
         self.shop, self.meaning = shop, {}
         self.blocks = re.findall(r"^```console\n(.*?)^```", text[start:end if end > 0 else None], re.S | re.M)
-        bin_dir = os.path.dirname(walferry.binary())
+        bin_dir = os.path.dirname(os.path.abspath(walferry.binary()))
         self.env = os.environ | {"PATH": f"{bin_dir}:{os.environ['PATH']}", "KAFKA_BROKERS": shop.kafka.brokers,
                                  "PGHOST": "127.0.0.1", "PGPORT": str(shop.postgres.port), "PGUSER": "postgres"}
 
