@@ -139,8 +139,11 @@ static bool publish_rows(const struct snapshot *s, struct worklist *list, const 
 /* Only what is published whole is dropped; a list that is gone is then no loss. */
 static bool finish(const struct snapshot *s, struct worklist *list, struct error *err) {
   FAILPOINT("relay.before_work_list_dropped");
-  if (!worklist_drop(list, err))
-    return false;
+  if (!worklist_drop(list, err)) {
+    if (!worklist_locked(list))
+      return false;
+    log_error_event(LOG_WARN, "relay.work_list_left", err);
+  }
   FAILPOINT("relay.after_work_list_dropped");
   struct position done;
   position_init(&done);

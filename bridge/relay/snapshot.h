@@ -21,8 +21,9 @@ struct snapshot {
 bool snapshot_copy(const struct snapshot *s, const struct catalog_publication *facts, const char *exported,
                    struct position_snapshot *out, struct error *err);
 
-/* Publishes what the publisher's position says is left of the work list, drops it, and stores that. ERROR_REFUSED
- * "snapshot_lost" where the list is not there whole; other errors as of publisher_publish. */
+/* Publishes what the publisher's position says is left of the work list, drops it (where somebody reads it, that is
+ * left to a later start), and stores that. ERROR_REFUSED "snapshot_lost" where the list is not there whole; other
+ * errors as of publisher_publish. */
 bool snapshot_publish(const struct snapshot *s, struct error *err);
 
 /* With a snapshot that is done: drops what there still is of its work list, and of earlier attempts' that ended late.

@@ -13,6 +13,7 @@
 #define PAGE_ROWS 10000 /* a statement's snapshot holds back vacuum: none is kept for long */
 #define SCHEMA "walferry"
 #define TABLE_PREFIX "snapshot_"
+#define LOCK_TIMEOUT "SET lock_timeout = '1s'" /* pg_dump holds its locks for hours */
 
 struct part { /* an outbox table's share */
   char *table;
@@ -421,11 +422,17 @@ void worklist_forget(struct worklist *list) {
 bool worklist_drop(struct worklist *list, struct error *err) {
   struct buffer sql;
   buffer_init(&sql, BUFFER_MAX_ROW);
+  if (!run_text(list, LOCK_TIMEOUT, NULL, err))
+    return error_wrap(err, "dropping the work list");
   for (int i = 0; i < list->settings.table_count; i++)
     append_drop(&sql, list->parts[i].table);
   bool ok = run(list, &sql, NULL, err);
   buffer_free(&sql);
   return ok || error_wrap(err, "dropping the work list");
+}
+
+bool worklist_locked(const struct worklist *list) {
+  return strcmp(rowstream_sqlstate(list->rs), "55P03") == 0;
 }
 
 bool worklist_drop_all(struct connection *conn, const char *owner, uint64_t id_max, int *dropped, struct error *err) {
@@ -445,7 +452,9 @@ bool worklist_drop_all(struct connection *conn, const char *owner, uint64_t id_m
   bool ok = rows != NULL;
   if (*dropped > 0) {
     buffer_append_char(&sql, '\0');
-    ok = connection_run(conn, sql.data, err);
+    char *limited = memory_format(LOCK_TIMEOUT "; %s; RESET lock_timeout", sql.data);
+    ok = connection_run(conn, limited, err);
+    free(limited);
   }
   rows_free(rows);
   buffer_free(&sql);

@@ -46,7 +46,9 @@ bool worklist_find(struct worklist *list, uint64_t *rows, struct error *err);
 bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *change, struct error *err);
 void worklist_forget(struct worklist *list);
 
+/* This and worklist_drop_all do not wait for long where somebody reads a table: ERROR_RETRY (55P03). */
 bool worklist_drop(struct worklist *list, struct error *err);
+bool worklist_locked(const struct worklist *list); /* is that why it failed? */
 /* All lists of an owner whose id is not above id_max, by whoever has dropped its slot, or knows that they are done
  * with; *dropped: tables. */
 bool worklist_drop_all(struct connection *conn, const char *owner, uint64_t id_max, int *dropped, struct error *err);

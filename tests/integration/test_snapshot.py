@@ -368,6 +368,27 @@ def test_the_schema_may_be_made_by_another_meanwhile(shop):
 
 
 @pytest.mark.decoder("pgoutput")
+def test_a_work_list_that_somebody_reads_is_dropped_later(shop):
+    """As pg_dump does for as long as it runs."""
+    ids = shop.insert(3)
+    pause = shop.dir / "pause"
+    run = snapshot(shop, failpoint=f"relay.before_work_list_dropped=pause:{pause}")
+    system.wait_for(pause.exists, 30, "a pause")
+    reader = shop.session()
+    reader.run(f"begin; lock table walferry.{shop.psql(LISTS)} in access share mode")
+    pause.unlink()
+    run.wait_streaming()
+    assert run.find("relay.work_list_left", error=lambda e: "55P03" in e)
+    again = shop.start("relay")
+    run.kill9()
+    again.wait_streaming(60)
+    assert again.find("relay.work_list_left")
+    reader.run("commit")
+    assert again.terminate() == 0
+    assert_whole(shop, shop.relay(), ids)
+
+
+@pytest.mark.decoder("pgoutput")
 def test_what_a_zombie_leaves_of_a_work_list_goes_with_the_next_start(shop):
     ids = shop.insert(3)
     run = shop.relay("--snapshot")
