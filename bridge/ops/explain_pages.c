@@ -342,7 +342,9 @@ const struct explain_page explain_refusals[] = {
      "    --entity-name shop.quarantine --add-config cleanup.policy=delete,max.message.bytes=1048588\n"},
     {"row_undecodable", EXPLAIN_REFUSAL, "the server fails three times to decode the transaction behind the position",
      "Most likely a row near 500 MB, which the output plugin cannot write down; the\n"
-     "walsender ends with XX000 or 54000 at the same place again and again.\n",
+     "walsender ends with XX000 or 54000 at the same place again and again.\n"
+     "A row of a snapshot is refused at the first attempt, and the remedy names it:\n"
+     "make it smaller in the work list.\n",
      "  the server's log, for the walsender's error\n"
      "  SELECT id, octet_length(payload::text) FROM outbox ORDER BY 2 DESC LIMIT 5;\n",
      "Stop walferry. Note the rows of that transaction. Give an LSN behind its commit:\n"

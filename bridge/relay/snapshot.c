@@ -2,6 +2,7 @@
 #include "bridge/relay/snapshot.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "bridge/base/clock.h"
 #include "bridge/base/failpoint.h"
@@ -62,7 +63,7 @@ static bool read_row(const struct snapshot *s, struct worklist *list, uint64_t n
                      struct error *err) {
   if (worklist_read(list, next, change, err))
     return true;
-  return err->kind == ERROR_REFUSED ? remedy_lost(s, err) : false;
+  return err->code != NULL && strcmp(err->code, "snapshot_lost") == 0 ? remedy_lost(s, err) : false;
 }
 
 /* The rows of one Kafka transaction, from *next on, which is moved behind them. The list is the caller's, also on

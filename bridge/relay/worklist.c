@@ -2,7 +2,9 @@
 #include "bridge/relay/worklist.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bridge/base/buffer.h"
 #include "bridge/base/memory.h"
@@ -397,6 +399,21 @@ static void fill_change(struct worklist *list, const struct part *part, const st
   *change = (struct change){.kind = CHANGE_INSERT, .insert = {.relation = part->relation, .values = list->values}};
 }
 
+/* It would be so at each attempt: an internal error, a program limit. */
+static bool fail_row(const struct worklist *list, const struct part *part, uint64_t ordinal, struct error *err) {
+  const char *state = rowstream_sqlstate(list->rs);
+  if (strcmp(state, "XX000") != 0 && strcmp(state, "54000") != 0)
+    return false;
+  char cause[sizeof err->message];
+  snprintf(cause, sizeof cause, "%s", err->message);
+  error_refuse(err, "row_undecodable", "the server cannot print row %" PRIu64 " of the snapshot: %s", ordinal, cause);
+  return error_remedy(err,
+                      "most likely it is above 500 MB. It is that of SELECT FROM " SCHEMA ".%s WHERE " WORKLIST_ORDINAL
+                      " = %" PRIu64 ": make it smaller there with an UPDATE, then start again; or take it out of the "
+                      "outbox, then `walferry drop`, and start over with --snapshot",
+                      part->table, ordinal);
+}
+
 bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *change, struct error *err) {
   struct part *part = part_of(list, ordinal);
   if (part == NULL)
@@ -406,7 +423,7 @@ bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *chang
   const struct slice *values;
   int columns;
   if (!rowstream_next(list->rs, &values, &columns, err))
-    return false;
+    return fail_row(list, part, ordinal, err);
   if (columns != part->relation->column_count + 1 || number(values[0]) != ordinal)
     return error_refuse(err, "snapshot_lost", "row %" PRIu64 " of the work list is not there: walferry.%s was changed",
                         ordinal, part->table);

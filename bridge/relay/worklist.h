@@ -42,7 +42,8 @@ bool worklist_fill(struct worklist *list, const struct catalog_publication *fact
 /* Finds the list that was filled before, to be read; *rows 0 too where it is not there. */
 bool worklist_find(struct worklist *list, uint64_t *rows, struct error *err);
 /* The insert of row `ordinal`, which counts from 0 over all tables; the rows behind it come cheaply. Borrowed until the
- * next call, or worklist_forget. ERROR_REFUSED "snapshot_lost", without a remedy, where that row is not there. */
+ * next call, or worklist_forget. ERROR_REFUSED "snapshot_lost", without a remedy, where that row is not there,
+ * "row_undecodable" where the server has no text for it. */
 bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *change, struct error *err);
 void worklist_forget(struct worklist *list);
 

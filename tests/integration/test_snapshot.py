@@ -238,6 +238,22 @@ def test_rows_that_cannot_be_published_are_quarantined_as_those_of_the_stream(sh
     assert shop.psql(LISTS) == ""
 
 
+@pytest.mark.decoder("pgoutput")
+def test_a_row_that_the_server_cannot_print_is_named(shop):
+    """As one of more than 500 MB; here by a type whose output function fails in the same way."""
+    shop.psql("create type mute; create function mute_in(cstring) returns mute language internal immutable strict as 'textin'; "
+              "create function mute_out(mute) returns cstring language internal immutable strict as 'tsvector_update_trigger_byid'; "
+              "create type mute (input = mute_in, output = mute_out, like = text); alter table outbox add column m mute")
+    ids = shop.insert(3)
+    shop.psql(f"update outbox set m = 'x' where id = '{ids[1]}'")
+    refusal = snapshot(shop).expect_refused("row_undecodable")
+    table = shop.psql(LISTS)
+    ordinal = shop.psql(f"select walferry_ordinal from walferry.{table} where id = '{ids[1]}'")
+    assert f"row {ordinal} " in refusal["error"] and f"walferry.{table} WHERE walferry_ordinal = {ordinal}" in refusal["remedy"]
+    shop.psql(f"update walferry.{table} set m = null where walferry_ordinal = {ordinal}")
+    assert_whole(shop, wanted=ids)
+
+
 def test_an_empty_outbox_needs_no_more_than_its_slot(shop):
     run = shop.relay("--snapshot")
     ids = shop.insert(3)
