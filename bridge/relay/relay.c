@@ -353,7 +353,6 @@ static bool snapshot_goes_on(void *ctx, struct error *err) {
 
 static struct snapshot enter_snapshot(struct snapshot_turn *turn, lsn_t point) {
   progress_enter(turn->r->progress, PROGRESS_SNAPSHOT);
-  turn->r->unreachable_since_ms = 0;
   return (struct snapshot){.settings = turn->r->settings,
                            .point = point,
                            .publisher = turn->r->publisher,
@@ -495,7 +494,10 @@ bool relay_resolve_partitions(const struct relay_settings *s, const struct catal
 static bool publish_snapshot(struct relay *r, struct generation *g, struct error *err) {
   struct snapshot_turn turn = {.r = r, .g = g};
   struct snapshot snapshot = enter_snapshot(&turn, g->position.end_lsn);
-  if (snapshot_publish(&snapshot, err))
+  bool ok = snapshot_publish(&snapshot, err);
+  if (publisher_position(r->publisher)->snapshot.next > g->position.snapshot.next) /* both servers did their part */
+    r->unreachable_since_ms = 0;
+  if (ok)
     return true;
   /* A work list that is not as it should be may be another instance's doing, which went on with the slot meanwhile. */
   struct error lost;

@@ -700,18 +700,23 @@ def test_refused_credentials_are_exit_2(shop, change):
 
 
 def test_servers_that_are_away_end_a_run_with_until_and_only_that(make_shop):
-    """The one slow test: such a run gives up after 60 s. All three wait at the same time."""
-    shop, other, patient = make_shop(), make_shop(), make_shop()
+    """The one slow test: such a run gives up after 60 s, also where it is a snapshot that fails. All wait at the same time."""
+    shop, other, patient, busy = make_shop(), make_shop(), make_shop(), make_shop()
+    busy.psql("create function public.not_now() returns event_trigger language plpgsql as $$ begin raise exception 'not now' "
+              "using errcode = '57000'; end $$; create event trigger not_now on ddl_command_start when tag in "
+              "('CREATE TABLE AS') execute function public.not_now()")
     nobody, nobody_else = system.free_ports(2)
     started = time.monotonic()
     no_postgres = shop.start("relay", "--until", "now", config=shop.changed(
         postgres={"conninfo": shop.postgres.conninfo(shop.db, port=nobody)}))
     no_kafka = other.start("relay", "--until", "now", config=other.changed(kafka={"brokers": f"127.0.0.1:{nobody_else}"}))
     patient_run = patient.start("relay", config=patient.changed(kafka={"brokers": f"127.0.0.1:{nobody_else}"}))
+    no_snapshot = busy.start("relay", "--snapshot", "--until", "now")
     no_postgres.expect_exit(1, timeout=90)
     no_kafka.expect_exit(1, timeout=90)
+    no_snapshot.expect_exit(1, timeout=90)
     assert 59 < time.monotonic() - started < 65
-    for run in (no_postgres, no_kafka, patient_run):
+    for run in (no_postgres, no_kafka, no_snapshot, patient_run):
         assert any(e.get("level") in ("warn", "error") for e in run.events), run.log_tail()
     assert patient_run.running
     assert patient_run.terminate() == 0
