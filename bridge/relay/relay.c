@@ -262,6 +262,19 @@ bool relay_start_streaming(const struct relay_settings *settings, struct replica
   return ok;
 }
 
+/* Better now than when the other instance has ended. */
+static bool admit_standby(struct relay *r, struct generation *g, struct error *err) {
+  if (!r->settings->snapshot)
+    return true;
+  struct position stored;
+  position_init(&stored);
+  g->facts.admit.snapshot = true;
+  progress_talk(r->progress, PROGRESS_KAFKA);
+  bool ok = publisher_peek(r->publisher, &stored, err) && admit_snapshot(&g->facts.admit, &stored, err);
+  position_clear(&stored);
+  return ok;
+}
+
 /* Step 3: the slot is the lock. Waits as a hot standby while another instance holds it. */
 static bool acquire_slot(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
@@ -296,6 +309,8 @@ static bool acquire_slot(struct relay *r, struct generation *g, struct error *er
       err->code = CODE_SLOT_HELD;
       return error_remedy(err, "stop the other instance, or run this one without --until as a hot standby");
     }
+    if (!announced && !admit_standby(r, g, err))
+      return false;
     if (!announced)
       log_info("relay.standby", log_string("slot", s->slot), log_int("holder", holder));
     announced = true;

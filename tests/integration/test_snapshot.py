@@ -459,6 +459,12 @@ def test_an_outbox_with_the_work_lists_own_column_has_to_do_without(shop):
     assert run.terminate() == 0
 
 
+def test_a_standby_that_could_never_take_its_snapshot_says_so_at_once(shop):
+    leader = shop.relay()
+    assert "without --snapshot" in snapshot(shop).expect_refused("snapshot_too_late")["remedy"]
+    assert leader.terminate() == 0
+
+
 def test_a_work_list_that_is_lost_is_refused(shop):
     shop.insert_many(12000)
     run = snapshot(shop, failpoint="publisher.after_commit=kill@2")
