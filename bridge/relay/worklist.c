@@ -83,11 +83,14 @@ static bool run_text(struct worklist *list, const char *sql, int64_t *rows, stru
   return rowstream_run(list->rs, sql, rows, err);
 }
 
+/* Name, role, whether ours may drop it. */
 static void append_owned(struct buffer *sql, const char *owner) {
   char *comment = comment_of(owner);
-  buffer_append_text(sql, "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-                          "WHERE n.nspname = '" SCHEMA "' AND c.relkind = 'r' AND "
-                          "obj_description(c.oid, 'pg_class') = ");
+  buffer_append_text(sql,
+                     "SELECT c.relname, pg_get_userbyid(c.relowner), pg_has_role(c.relowner, 'USAGE') OR "
+                     "pg_has_role(n.nspowner, 'USAGE') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                     "WHERE n.nspname = '" SCHEMA "' AND c.relkind = 'r' AND "
+                     "obj_description(c.oid, 'pg_class') = ");
   quote_literal(sql, comment);
   free(comment);
 }
@@ -95,6 +98,12 @@ static void append_owned(struct buffer *sql, const char *owner) {
 static void append_drop(struct buffer *sql, const char *table) {
   buffer_append_text(sql, sql->len == 0 ? "DROP TABLE IF EXISTS " : ", ");
   quote_table(sql, SCHEMA, table);
+}
+
+static bool fail_foreign(const struct slice *values, struct error *err) {
+  error_set(err, ERROR_CONFIG, "the earlier work list " SCHEMA ".%.*s belongs to %.*s", SLICE_ARG(values[0]),
+            SLICE_ARG(values[1]));
+  return error_remedy(err, "as that role, or as a superuser: DROP TABLE " SCHEMA ".%.*s", SLICE_ARG(values[0]));
 }
 
 /* What the owner's earlier attempts left. */
@@ -108,6 +117,8 @@ static bool drop_earlier(struct worklist *list, struct buffer *sql, struct error
     ok = rowstream_next(list->rs, &values, &columns, err);
     if (!ok || columns == 0)
       continue;
+    if (!slice_is(values[2], "t"))
+      return fail_foreign(values, err);
     char *table = memory_copy(values[0].data, values[0].len);
     append_drop(sql, table);
     free(table);
@@ -243,7 +254,7 @@ static bool fail_fill(const struct worklist *list, struct error *err) {
   /* the table, the schema, or the row of such a name, is there, though not in the snapshot */
   if (strcmp(state, "42P07") == 0 || strcmp(state, "42P06") == 0 || strcmp(state, "23505") == 0)
     err->kind = ERROR_START_OVER;
-  if (err->kind == ERROR_CONFIG)
+  if (err->kind == ERROR_CONFIG && err->remedy[0] == '\0')
     error_remedy(err, "`walferry init CONFIG --snapshot` with --admin grants what is missing: CREATE on the schema "
                       "walferry, and SELECT on the outbox tables; where those have row level security the role needs "
                       "BYPASSRLS");

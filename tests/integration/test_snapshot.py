@@ -547,6 +547,22 @@ def test_a_role_with_the_printed_rights_can_take_it(shop):
     shop.psql(f"drop owned by {shop.name}; drop role {shop.name}")
 
 
+@pytest.mark.decoder("pgoutput")
+def test_a_list_of_another_role_is_named_with_its_owner(shop):
+    shop.insert(2)
+    expect_killed(snapshot(shop, failpoint="relay.after_work_list=kill"), "relay.after_work_list")
+    shop.psql(f"create role {shop.name} login replication; grant create on database \"{shop.db}\" to {shop.name}; "
+              f"grant usage, create on schema walferry to {shop.name}; grant select on outbox to {shop.name}")
+    table, conninfo = shop.psql(LISTS), shop.config["postgres"]["conninfo"]
+    shop.config["postgres"]["conninfo"] = conninfo.replace("user=postgres", "user=" + shop.name)
+    failure = snapshot(shop).expect_exit(2).find("relay.failed")
+    assert f"walferry.{table} belongs to postgres" in failure["error"] and f"DROP TABLE walferry.{table}" in failure["remedy"]
+    shop.psql(f"drop table walferry.{table}")
+    assert_whole(shop, shop.relay("--snapshot"))
+    shop.run("drop", "--confirm", shop.name)
+    shop.psql(f"drop owned by {shop.name}; drop role {shop.name}")
+
+
 @pytest.mark.parametrize("arguments", [["--dry-run", "3"], ["--sink", "stdout"], ["--adopt-slot"]])
 @pytest.mark.decoder("pgoutput")
 def test_what_does_not_go_with_it(shop, arguments):
