@@ -1,6 +1,7 @@
 /* See relay.h. */
 #include "bridge/relay/relay.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,7 +59,8 @@ struct generation {
   struct replication *rep;      /* until the source takes it */
   struct replication *exporter; /* made the slot, and keeps the snapshot that it has exported; NULL: there is none */
   struct replication_snapshot exported;
-  lsn_t exported_at; /* where that slot begins */
+  lsn_t exported_at;           /* where that slot begins */
+  struct replication *witness; /* where the server is a standby: tells its timeline, which a promotion changes */
   struct source *source;
   struct intake *intake;         /* until the source takes it */
   struct partitions *partitions; /* NULL with a plugin that tells of rows by the root */
@@ -74,6 +76,7 @@ static void generation_end(struct generation *g) {
   partitions_free(g->partitions);
   replication_close(g->rep);
   replication_close(g->exporter);
+  replication_close(g->witness);
   watch_stop(g->watch);
   connection_close(g->conn);
   facts_free(&g->facts);
@@ -542,7 +545,10 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
   bool ok =
       history != NULL && replication_identify(history, &g->facts.admit.identity, err) && admit(r, g, history, err);
 
-  replication_close(history);
+  if (ok && g->facts.server.in_recovery)
+    g->witness = history;
+  else
+    replication_close(history);
   if (!ok)
     return err->kind == ERROR_REFUSED ? refuse_if_held(r, g, err) : false;
 
@@ -600,8 +606,23 @@ static lsn_t batch_end_lsn(const struct segment *batch) {
   return end;
 }
 
+/* A standby that is promoted, or whose primary was, goes on sending beyond the end of its timeline. What was received
+ * before it is still on the old one is of that. */
+static bool same_timeline(struct relay *r, struct generation *g, struct error *err) {
+  struct replication_identity now;
+  uint32_t before = g->facts.admit.identity.timeline;
+  if (g->witness == NULL)
+    return true;
+  progress_talk(r->progress, PROGRESS_POSTGRES);
+  if (!replication_identify(g->witness, &now, err))
+    return false;
+  return now.timeline == before ||
+         error_set(err, ERROR_START_OVER, "the server went from timeline %" PRIu32 " to %" PRIu32, before,
+                   now.timeline);
+}
+
 static bool publish(struct relay *r, struct generation *g, const struct segment *batch, struct error *err) {
-  if (holds_idle(batch) && !judge_watched(r, g, true, err))
+  if ((holds_idle(batch) && !judge_watched(r, g, true, err)) || !same_timeline(r, g, err))
     return false;
   source_set_publishing(g->source, true);
   progress_talk(r->progress, PROGRESS_KAFKA);

@@ -184,3 +184,45 @@ def test_a_server_without_failover_slots_is_refused(shop):
     assert_refused(shop.start("relay"), "postgres.failover", codes=("failover_unsupported",))
     assert "failover_unsupported" in shop.run("check", "--json").stdout.decode()
     assert shop.postgres.slot(shop.slot) is None
+
+
+def make_slot_on(standby, shop):
+    """A slot of the standby's own: that waits for what a busy primary writes every 15 s by itself."""
+    made = threading.Thread(target=standby.psql, args=(
+        f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput')", shop.db))
+    made.start()
+    while made.is_alive():
+        shop.postgres.value("select pg_log_standby_snapshot()")
+        made.join(0.3)
+
+
+@pytest.mark.decoder("pgoutput")
+def test_a_standbys_own_slot_goes_on_over_its_promotion(fresh_postgres, make_shop):
+    primary = fresh_postgres(version=VERSION)
+    standby = primary.standby("standby1", {"synchronized_standby_slots": ""})
+    try:
+        primary.start()
+        standby.start()
+        shop = make_shop(postgres=primary)
+        shop.psql(f"create publication {shop.publication} for table outbox with (publish = 'insert', "
+                  "publish_via_partition_root = true)")
+        wait_replayed(primary, standby)
+        make_slot_on(standby, shop)
+        assert_refused(shop.start("relay", config=shop.changed(postgres={
+            "conninfo": standby.conninfo(shop.db), "failover": True})), shop.slot, codes=("failover_unsupported",))
+        relay = shop.start("relay", "--adopt-slot", config=at(shop, standby))
+        relay.wait_streaming(30)
+        shop.insert(3)
+        wait_records(shop, 3)
+        assert not relay.find("relay.recovering")
+        standby.promote()
+        primary.kill9()
+        move(shop, standby)
+        shop.insert(4)
+        wait_records(shop, 7)
+        assert shop.position()["timeline"] == 2
+        assert relay.terminate() == 0
+        shop.drain()
+        shop.assert_exactly_once()
+    finally:
+        standby.destroy()
