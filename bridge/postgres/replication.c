@@ -344,7 +344,10 @@ static bool fail_stream(struct replication *rep, struct error *err) {
     reclassify(err, ERROR_RETRY, "decode_failed");
   } else if (strcmp(state, "42704") == 0) {
     reclassify(err, ERROR_REFUSED, "publication_missing");
-    error_remedy(err, "somebody dropped or renamed the publication; what was committed without it is not sent");
+    error_remedy(err,
+                 "somebody dropped or renamed the publication. Rows committed while it was missing are not sent: find "
+                 "them in the outbox. Have it there again, then go on behind that: walferry position CONFIG set "
+                 "LSN --confirm NAME");
   } else if (strcmp(state, "58P01") == 0) { /* a WAL file that the slot needs is gone */
     reclassify(err, ERROR_REFUSED, "slot_invalidated");
     error_remedy(err, "WAL that the slot needs was thrown away, by pg_resetwal or by hand, so events behind the stored "

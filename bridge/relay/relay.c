@@ -27,6 +27,7 @@
 #define PROBE_TIMEOUT_MS 2000
 #define UNREACHABLE_MAX_MS 60000 /* with an `until` */
 #define REACHABLE_TIMEOUT_MS 10000
+#define LAST_WORDS_MS 1000
 #define STEADY_MS 30000 /* an attempt that lasted for so long is no part of a row of failures */
 #define DECODE_FAILURES_MAX 3
 #define PARTITION_LOOKUP_MAX_MS 2000
@@ -48,6 +49,7 @@ struct relay {
   int64_t generation;
   int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
   struct slot_risk slot_risk;
+  lsn_t slot_lsn; /* confirmed by the slot when it was last read */
   lsn_t decode_failed_at;
   int decode_failures;
 };
@@ -103,6 +105,7 @@ static bool pause_ms(const struct relay *r, int64_t ms) {
 
 /* What was read of the slot is for whoever watches, and for the log. */
 static void tell_slot(struct relay *r, const struct catalog_slot *slot) {
+  r->slot_lsn = slot->confirmed_flush_lsn;
   progress_slot(r->progress, slot);
   slot_risk_note(&r->slot_risk, r->settings->slot, slot, clock_monotonic_ms());
 }
@@ -339,6 +342,13 @@ static bool keep_failover(struct relay *r, struct generation *g, struct error *e
   return true;
 }
 
+/* The slot is no longer ours, and nothing was taken of its stream: does the server say why it has ended that? */
+static bool told_why(const struct generation *g, struct error *err) {
+  struct segment *none;
+  source_pass_over(g->source);
+  return handover_take(source_handover(g->source), LAST_WORDS_MS, &none, err) == HANDOVER_CLOSED;
+}
+
 /* What the slot says now that it is ours. */
 static bool read_held_slot(struct relay *r, struct generation *g, int backend_pid, struct error *err) {
   for (int attempt = 0;; attempt++) {
@@ -347,6 +357,8 @@ static bool read_held_slot(struct relay *r, struct generation *g, int backend_pi
     if (g->facts.admit.slot.active_pid == backend_pid)
       return !r->settings->failover || g->facts.admit.slot.failover ||
              error_set(err, ERROR_START_OVER, "slot %s is ours, and to be made a failover slot", r->settings->slot);
+    if (attempt == 50 && g->facts.admit.slot.active_pid == 0 && told_why(g, err))
+      return false;
     if (attempt == 50)
       return error_set(err, ERROR_START_OVER, "slot %s is not held by our backend %d but by %d", r->settings->slot,
                        backend_pid, g->facts.admit.slot.active_pid);
@@ -455,11 +467,11 @@ static bool admit(struct relay *r, struct generation *g, struct replication *his
 }
 
 /* A refusal counts only while the slot is ours: else another instance went on meanwhile, and we compared its position
- * with our older facts. */
+ * with our older facts; or the server has ended the stream, and what it says counts. */
 static bool refuse_if_held(struct relay *r, struct generation *g, struct error *err) {
   struct error ignored;
   if (!catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, &ignored) ||
-      g->facts.admit.slot.active_pid != r->last_backend_pid)
+      (g->facts.admit.slot.active_pid != r->last_backend_pid && !told_why(g, err)))
     error_set(err, ERROR_START_OVER, "slot %s was lost while starting", r->settings->slot);
   return name_lost(r, g, err);
 }
@@ -697,6 +709,8 @@ static bool undecodable(struct relay *r, struct error *err) {
     return false;
   }
   lsn_t at = position_ack_lsn(publisher_position(r->publisher));
+  if (at == 0) /* it failed each time before the position was read */
+    at = r->slot_lsn;
   r->decode_failures = at == r->decode_failed_at ? r->decode_failures + 1 : 1;
   r->decode_failed_at = at;
   if (r->decode_failures < DECODE_FAILURES_MAX)

@@ -52,6 +52,7 @@ struct source {
   pthread_t thread;
 
   _Atomic(bool) going;
+  _Atomic(bool) passing_over;
   _Atomic(bool) stopping;
   _Atomic(int64_t) publishing_since_ms; /* 0: not */
   _Atomic(lsn_t) safe_ack;
@@ -172,6 +173,12 @@ static bool wait_for_work(struct source *s, bool listen, struct error *err) {
   return true;
 }
 
+/* Nothing of the stream was taken, and it has ended: what the server said last stands behind all that it had sent. */
+static bool pass_over(struct source *s, struct error *err) {
+  struct frame frame;
+  return replication_read(s->rep, &frame, err) && (frame.kind != FRAME_NONE || wait_for_work(s, true, err));
+}
+
 /* The server sends each row by itself: at full speed, waking up for each would cost more than what is done with it. */
 static void let_frames_gather(struct source *s) {
   s->frames_in_a_row = 0;
@@ -193,6 +200,8 @@ static bool turn(struct source *s, struct error *err) {
     s->feedback_due_ms = s->feedback_sent_ms + ACK_DELAY_MS;
   if (now >= s->feedback_due_ms && !send_feedback(s, ack_waits ? FEEDBACK_ACK : FEEDBACK_TIMER, err))
     return false;
+  if (atomic_load(&s->passing_over))
+    return pass_over(s, err);
   bool listen = false;
   if (atomic_load(&s->going)) {
     push_ready(s);
@@ -270,6 +279,11 @@ void source_go(struct source *s, struct decoder *decoder, struct intake *intake)
   s->decoder = decoder;
   s->intake = intake;
   atomic_store(&s->going, true);
+  wake(s);
+}
+
+void source_pass_over(struct source *s) {
+  atomic_store(&s->passing_over, true);
   wake(s);
 }
 

@@ -22,6 +22,10 @@ struct source *source_start(struct replication *rep, lsn_t until, struct progres
 /* Lets it stream with this decoder and intake, both now the source's. */
 void source_go(struct source *source, struct decoder *decoder, struct intake *intake);
 
+/* Instead of source_go, once the slot is no longer ours: reads what was sent and drops it, up to the error with which
+ * the server ended the stream, and ends with that. */
+void source_pass_over(struct source *source);
+
 /* Publisher thread: what may be acknowledged, only rising within a generation. */
 void source_ack(struct source *source, lsn_t safe);
 /* Publisher thread: a Kafka transaction begins or ended; one that takes long is a Kafka that cannot take more now. */
