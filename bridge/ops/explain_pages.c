@@ -351,6 +351,7 @@ const struct explain_page explain_refusals[] = {
      "  SELECT pg_current_wal_lsn();      behind everything that is in the WAL now\n"
      "Then go on knowingly:\n" SET_POSITION "\n"
      "Whatever else was committed before is skipped too: find it, and insert it again.\n"
+     "A replay cannot go across it either: one run before it (--to), one behind.\n"
      "Keep such rows out from now on:\n"
      "  ALTER TABLE outbox ADD CONSTRAINT payload_size CHECK (octet_length(payload::text) <= 67108864);\n"},
     {"slot_held", EXPLAIN_ERROR, "another instance holds the slot (exit code 4)",

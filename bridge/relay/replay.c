@@ -1,7 +1,9 @@
 /* See replay.h. */
 #include "bridge/relay/replay.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bridge/base/backoff.h"
@@ -14,6 +16,7 @@
 #define TAKE_SLICE_MS 50
 #define REPORT_INTERVAL_MS 200
 #define UNREACHABLE_MAX_MS 60000
+#define DECODE_FAILURES_MAX 3
 #define STEADY_MS 30000 /* an attempt that lasted for so long is no part of a row of failures */
 
 char *replay_instance(const char *name) {
@@ -120,6 +123,8 @@ static bool deliver(struct replay *r, struct replay_attempt *a, const struct seg
     return false;
   if (batch == NULL || r->unproven) /* idle progress, of what is no run yet */
     return true;
+  lsn_t commit_lsn = position_now(r)->commit_lsn;
+  uint64_t next_index = position_now(r)->next_index;
   if (replay_to_kafka(r)) {
     source_set_publishing(a->source, true);
     bool ok = publisher_publish(r->publisher, batch, err);
@@ -132,7 +137,10 @@ static bool deliver(struct replay *r, struct replay_attempt *a, const struct seg
   source_ack(a->source, batch_end_lsn(batch));
   r->outcome->run = position_now(r)->run;
   r->outcome->reached = position_now(r)->commit_lsn;
-  r->unreachable_since_ms = 0;
+  if (position_now(r)->commit_lsn != commit_lsn || position_now(r)->next_index != next_index) {
+    r->unreachable_since_ms = 0;
+    r->decode_failures = 0;
+  }
   return true;
 }
 
@@ -201,8 +209,24 @@ static bool run_attempt(struct replay *r, struct error *err) {
   return ok;
 }
 
+/* The server fails at the same transaction again and again. */
+static bool undecodable(struct replay *r, struct error *err) {
+  if (err->code == NULL || strcmp(err->code, "decode_failed") != 0 || ++r->decode_failures < DECODE_FAILURES_MAX)
+    return false;
+  lsn_t done = position_now(r)->commit_lsn;
+  struct lsn_text behind = lsn_format(done != 0 ? done : r->outcome->run.from);
+  char cause[sizeof err->message];
+  snprintf(cause, sizeof cause, "%s", err->message);
+  error_refuse(err, "row_undecodable", "the server cannot decode a transaction behind %s: %s", behind.text, cause);
+  error_remedy(err,
+               "no replay can go across it. What comes before it: --to %s. What comes behind it: --from with the LSN "
+               "from which the relay went on (walferry position CONFIG history)",
+               behind.text);
+  return true;
+}
+
 /* May the run go on after this end of a generation? One switch for all kinds. */
-static bool recoverable(const struct replay *r, const struct error *err) {
+static bool recoverable(struct replay *r, struct error *err) {
   switch (err->kind) {
   case ERROR_STOPPED:
   case ERROR_CONFIG:
@@ -218,7 +242,8 @@ static bool recoverable(const struct replay *r, const struct error *err) {
   case ERROR_START_OVER:
     break;
   }
-  return r->unreachable_since_ms == 0 || clock_monotonic_ms() - r->unreachable_since_ms < UNREACHABLE_MAX_MS;
+  return (r->unreachable_since_ms == 0 || clock_monotonic_ms() - r->unreachable_since_ms < UNREACHABLE_MAX_MS) &&
+         !undecodable(r, err);
 }
 
 static void note(void *ctx, const struct record *record) {

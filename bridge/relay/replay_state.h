@@ -26,6 +26,7 @@ struct replay {
   bool unread;               /* nobody reads what is printed */
   bool let_in;               /* Postgres has accepted us */
   bool unproven;             /* no transaction has shown yet that a time is not too old */
+  int decode_failures;       /* in a row, without getting on */
   int last_backend_pid;
   int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
   int64_t reported_ms;

@@ -430,6 +430,34 @@ def test_nothing_held_back_and_nothing_there(shop):
     assert refused(replay(shop, "--from", "1h", code=3))["code"] == "slot_missing"
 
 
+BROKEN_TYPE = """
+create type broken;
+create function broken_in(cstring) returns broken language internal immutable strict as 'textin';
+create function broken_out(broken) returns cstring language internal immutable strict as 'array_out';
+create type broken (input = broken_in, output = broken_out, internallength = variable);
+alter table outbox add column broken broken"""
+
+
+def test_what_the_server_cannot_decode_is_refused_with_the_way_around(kept):
+    kept.insert(2)
+    kept.drain()
+    before, *_ = lsns(kept.events())
+    kept.psql(BROKEN_TYPE)
+    kept.psql("insert into outbox (aggregatetype, aggregateid, type, payload, broken) "
+              f"values ('orders', 'k', 'OrderPlaced', '{{}}', '{'x' * 64}')")
+    behind = kept.psql("select pg_current_wal_lsn()")
+    kept.run("position", "set", behind, "--confirm", kept.name).expect_exit(0)
+    kept.insert(3)
+    kept.drain()
+    run = replay(kept, "--from", oldest(kept), code=3)
+    event = refused(run)
+    assert event["code"] == "row_undecodable" and before in event["error"] and f"--to {before}" in event["remedy"]
+    assert run.count("replay.recovering") == 2
+    replay(kept, "--from", behind)
+    first, again = split(kept.events())
+    assert_same(first, again)
+
+
 @pytest.mark.decoder("pgoutput")
 def test_another_publication_is_refused(kept):
     three_commits(kept)
