@@ -158,6 +158,18 @@ static bool finish(struct replay *r, struct replay_attempt *a, struct error *err
   return ok;
 }
 
+/* The publication is there now: the server misses it at some place of the window. */
+static bool fail_stream(struct replay *r, struct replay_attempt *a, struct error *err) {
+  struct error ignored;
+  if (err->code == NULL || strcmp(err->code, "publication_missing") != 0 ||
+      !facts_publication(&a->facts, a->conn, &r->relay, &ignored) || !a->facts.publication.exists)
+    return false;
+  return error_remedy(
+      err, "there is one now, but the window spans a time without, which no replay can go across. What comes "
+           "before it: --to an LSN before it. What comes behind it: --from with the LSN from which the relay "
+           "went on (walferry position CONFIG history)");
+}
+
 static bool stream(struct replay *r, struct replay_attempt *a, struct error *err) {
   struct handover *queue = source_handover(a->source);
   bool over = false;
@@ -179,7 +191,7 @@ static bool stream(struct replay *r, struct replay_attempt *a, struct error *err
         r->unreachable_since_ms = 0;
       break;
     case HANDOVER_CLOSED:
-      return false;
+      return fail_stream(r, a, err);
     case HANDOVER_BATCH: {
       batch = cut(batch, a->position.run.to, &over);
       bool ok = deliver(r, a, batch, over, err);

@@ -459,6 +459,27 @@ def test_what_the_server_cannot_decode_is_refused_with_the_way_around(kept):
 
 
 @pytest.mark.decoder("pgoutput")
+def test_a_time_without_the_publication_is_refused_with_the_way_around(kept):
+    kept.insert(2)
+    kept.drain()
+    before, *_ = lsns(kept.events())
+    kept.psql(f"drop publication {kept.publication}")
+    kept.insert(2)
+    kept.psql(f"create publication {kept.publication} for table outbox "
+              "with (publish = 'insert', publish_via_partition_root = true)")
+    behind = kept.psql("select pg_current_wal_lsn()")
+    kept.run("position", "set", behind, "--confirm", kept.name).expect_exit(0)
+    kept.insert(3)
+    kept.drain()
+    event = refused(replay(kept, "--from", oldest(kept), code=3))
+    assert event["code"] == "publication_missing" and "--to" in event["remedy"] and "--from" in event["remedy"]
+    replay(kept, "--from", before, "--to", before)
+    replay(kept, "--from", behind)
+    again = [r["headers"]["wf_lsn"] for r in split(kept.events())[1]]
+    assert set(again) == set(lsns(kept.events())) and again.count(before) in (2, 4)
+
+
+@pytest.mark.decoder("pgoutput")
 def test_another_publication_is_refused(kept):
     three_commits(kept)
     kept.psql("drop publication " + kept.publication)
