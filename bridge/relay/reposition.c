@@ -246,14 +246,27 @@ static void fill(const struct reposition *r, const struct position_word *word, s
   admit_fill_identity(&r->facts.admit, next);
 }
 
+/* What was told of events holds for the position that was looked at. */
+static bool check_unchanged(const struct position *looked_at, const struct position *now, struct error *err) {
+  if (position_same_progress(looked_at, now))
+    return true;
+  error_set(err, ERROR_RETRY, "nothing was changed: the position has moved from %s to %s since it was looked at",
+            lsn_format(position_ack_lsn(looked_at)).text, lsn_format(position_ack_lsn(now)).text);
+  return error_remedy(err, "run the same command again: it tells what that would mean now");
+}
+
 /* Fences whoever else may write, reads what is stored once more, and stores. */
 static bool store(struct reposition *r, const struct position_word *word, struct error *err) {
   struct publisher *publisher = publisher_new(&r->relay->publisher, r->stop);
-  struct position next;
+  struct position next, now;
   position_init(&next);
+  position_init(&now);
   bool ok = publisher_check_position_topic(publisher, err);
-  if (ok && !publisher_open(publisher, &r->before, err))
+  if (ok && !publisher_open(publisher, &now, err))
     ok = err->code != NULL && strcmp(err->code, "position_unreadable") == 0; /* which is what this is for */
+  ok = ok && check_unchanged(&r->before, &now, err);
+  if (ok)
+    position_copy(&r->before, &now); /* its pins are the newest */
   FAILPOINT("reposition.before_store");
   if (ok) {
     fill(r, word, &next);
@@ -262,6 +275,7 @@ static bool store(struct reposition *r, const struct position_word *word, struct
   FAILPOINT("reposition.after_store");
   publisher_free(publisher);
   position_clear(&next);
+  position_clear(&now);
   return ok;
 }
 

@@ -43,7 +43,7 @@ struct reposition {
 bool reposition_look(struct reposition *r, const struct relay_settings *relay, lsn_t lsn, const struct stop *stop,
                      struct error *err);
 /* Stores it, with the word as given (its LSN is filled in), and moves the slot up to it. ERROR_FENCED "slot_held" where
- * an instance has the slot, or takes over. */
+ * an instance has the slot, or takes over; ERROR_RETRY where the position has moved since it was looked at. */
 bool reposition_store(struct reposition *r, const struct position_word *word, struct error *err);
 void reposition_free(struct reposition *r);
 

@@ -288,6 +288,20 @@ def test_what_is_repeated_and_skipped_is_counted(shop):
     assert sorted(shop.record_ids()) == sorted(first + last) and not set(skipped) & set(shop.record_ids())
 
 
+def test_a_position_that_moved_since_it_was_looked_at_is_not_set(shop):
+    published(shop)
+    position, pause = shop.position(), shop.dir / "pause"
+    run = shop.start("position", "set", confirmed(shop), "--confirm", shop.name,
+                     failpoint=f"relay.after_producer_init=pause:{pause}")
+    system.wait_for(pause.exists, 30, "the pause")
+    moved = position | {"idle_end_lsn": lsn_text(lsn_number(position["end_lsn"]) + 64)}
+    shop.kafka.produce(f"walferry.position.{shop.name}", json.dumps(moved), key="current")
+    pause.unlink()
+    run.expect_exit(1, 20)
+    assert "since it was looked at" in run.find("position.failed")["error"]
+    assert shop.position() == moved
+
+
 def test_a_lost_position_is_resolved(shop):
     published(shop)
     shop.kafka.delete_topic(f"walferry.position.{shop.name}")
