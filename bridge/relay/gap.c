@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "bridge/base/failpoint.h"
 #include "bridge/relay/source.h"
 
 #define TAKE_SLICE_MS 100
@@ -29,8 +30,15 @@ static bool start(struct gap *g, const struct facts *facts, struct connection *c
   char copy[64];
   snprintf(copy, sizeof copy, "walferry_count_%d", replication_backend_pid(g->rep));
   bool busy = false, taken = false;
+  FAILPOINT("gap.before_copy");
   if (!replication_copy_slot(g->rep, g->q->slot, copy, &taken, err))
     return false;
+  struct catalog_slot held = {.exists = false};
+  if (!taken && !catalog_slot(conn, copy, &held, err))
+    return false;
+  if (held.confirmed_flush_lsn > g->q->from) /* what lies before is not sent, and would look rewritten */
+    return error_set(err, ERROR_RETRY, "slot %s has moved on to %s since it was looked at; run the command again",
+                     g->q->slot, lsn_format(held.confirmed_flush_lsn).text);
   if (!taken && !relay_start_streaming(s, g->rep, copy, g->q->from, &busy, err))
     return false;
   if (taken || busy)

@@ -302,6 +302,20 @@ def test_a_position_that_moved_since_it_was_looked_at_is_not_set(shop):
     assert shop.position() == moved
 
 
+def test_a_slot_that_moved_since_it_was_looked_at_is_not_counted_by(shop):
+    published(shop)
+    pause = shop.dir / "pause"
+    run = shop.start("position", "set", confirmed(shop), failpoint=f"gap.before_copy=pause:{pause}")
+    system.wait_for(pause.exists, 30, "the pause")
+    before = shop.confirmed_flush()
+    shop.insert(3)
+    shop.drain()
+    assert shop.confirmed_flush() > before
+    pause.unlink()
+    run.expect_exit(2, 20)
+    assert "cannot be counted: slot" in text(run) and "does not have the transaction" not in text(run)
+
+
 def test_a_lost_position_is_resolved(shop):
     published(shop)
     shop.kafka.delete_topic(f"walferry.position.{shop.name}")
