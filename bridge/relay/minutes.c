@@ -10,7 +10,15 @@ static bool starts_with(struct slice key, const char *prefix) {
   return key.len > start.len && slice_equal(slice_from(key.data, start.len), start);
 }
 
-struct minutes_step minutes_step(int64_t keep_us, int64_t last_us, int64_t now_us, struct position *next) {
+int64_t minutes_clock(struct minutes_clock *clock, int64_t wall_us, int64_t monotonic_us) {
+  int64_t limit_us = clock->window_us + 2 * (monotonic_us - clock->monotonic_us);
+  bool jumped = clock->window_us != 0 && wall_us > limit_us;
+  *clock = (struct minutes_clock){.window_us = jumped ? limit_us : wall_us, .monotonic_us = monotonic_us};
+  return clock->window_us;
+}
+
+struct minutes_step minutes_step(int64_t keep_us, int64_t last_us, int64_t now_us, int64_t window_us,
+                                 struct position *next) {
   struct minutes_step step = {.minute_us = now_us - now_us % MINUTES_US};
   step.due = step.minute_us != last_us;
   if (!step.due)
@@ -20,7 +28,7 @@ struct minutes_step minutes_step(int64_t keep_us, int64_t last_us, int64_t now_u
     since = step.minute_us;
   step.drop_from_us = since;
   /* One more than the window: a copy of its first minute may have been written after the window's beginning. */
-  int64_t old = (step.minute_us - MINUTES_US - keep_us - since) / MINUTES_US;
+  int64_t old = (window_us - window_us % MINUTES_US - MINUTES_US - keep_us - since) / MINUTES_US;
   step.drop_count = old < 0 ? 0 : old > MINUTES_DROPS_MAX ? MINUTES_DROPS_MAX : (int)old;
   next->history_since_us = since + step.drop_count * MINUTES_US;
   return step;

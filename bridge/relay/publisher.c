@@ -52,8 +52,10 @@ struct publisher {
   struct buffer json;
   int64_t history_keep_us;   /* 0: no history is kept */
   int64_t history_minute_us; /* of its newest copy */
-  struct topic *topics;      /* forgotten with each new producer: limits may have changed */
-  struct topic *last_topic;  /* the one that was asked for last, most often the next one too */
+  struct minutes_clock history_clock;
+  bool history_clock_told;  /* it has jumped ahead */
+  struct topic *topics;     /* forgotten with each new producer: limits may have changed */
+  struct topic *last_topic; /* the one that was asked for last, most often the next one too */
   struct suspects *suspects;
   struct suspects *suspect_substitutes; /* the quarantine records made in place of those */
   void (*step)(void *ctx);              /* NULL: nobody wants to know */
@@ -662,6 +664,18 @@ static bool send_history(struct publisher *p, const struct minutes_step *step, c
   return ok;
 }
 
+/* What p->next writes into the history, and takes away. A clock that jumped ahead is told once. */
+static struct minutes_step history_step(struct publisher *p) {
+  int64_t now_us = p->next.written_us;
+  int64_t window_us = minutes_clock(&p->history_clock, now_us, FAILPOINT_CLOCK(clock_monotonic_us()));
+  int64_t ahead_us = now_us - window_us;
+  if (ahead_us > MINUTES_US && !p->history_clock_told)
+    log_warn("position.clock_jumped", log_int("ahead_s", ahead_us / 1000000),
+             log_string("meaning", "the window of the history, and of a held-back slot, follows slowly"));
+  p->history_clock_told = ahead_us > MINUTES_US;
+  return minutes_step(p->history_keep_us, p->history_minute_us, now_us, window_us, &p->next);
+}
+
 /* Begin, records, position, commit. p->next is the position to commit. */
 static bool transact(struct publisher *p, const struct record *const *records, int count, struct error *err) {
   char keys[MINUTES_DROPS_MAX + 1][MINUTES_KEY_SIZE]; /* of the history; they live until all is delivered */
@@ -669,7 +683,7 @@ static bool transact(struct publisher *p, const struct record *const *records, i
   struct minutes_step step = {.due = false};
   p->next.written_us = FAILPOINT_CLOCK(clock_wall_us());
   if (p->history_keep_us != 0 && p->next.state == POSITION_SET)
-    step = minutes_step(p->history_keep_us, p->history_minute_us, p->next.written_us, &p->next);
+    step = history_step(p);
   buffer_clear(&p->json);
   position_encode(&p->next, &p->json);
   if (!producer_begin(p->producer, err))

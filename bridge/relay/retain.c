@@ -47,6 +47,7 @@ struct retain {
   struct retain_sample *samples;
   int sample_count, sample_room;
   struct retain_pin pin;
+  struct minutes_clock clock;
   int64_t minute_us; /* of the last round */
   struct error told; /* what was wrong in the last round */
   int64_t told_us;
@@ -174,7 +175,7 @@ static bool move_up(struct retain *r, lsn_t committed, lsn_t pinned, struct cata
   const struct retain_settings *s = &r->settings->retain;
   struct retain_view view = {.samples = r->samples,
                              .sample_count = r->sample_count,
-                             .now_us = FAILPOINT_CLOCK(clock_wall_us()),
+                             .now_us = r->clock.window_us,
                              .keep_us = s->keep_ms * 1000,
                              .keep_bytes = s->keep_bytes,
                              .committed = committed,
@@ -225,12 +226,13 @@ static bool run_round(struct retain *r, lsn_t committed, const char *system_id, 
   if (made)
     log_info("retain.slot_created", log_string("slot", s->retain.slot));
   int64_t now_us = FAILPOINT_CLOCK(clock_wall_us());
+  int64_t window_us = minutes_clock(&r->clock, now_us, FAILPOINT_CLOCK(clock_monotonic_us()));
   lsn_t pinned = slot.confirmed_flush_lsn;
-  bool known = read_kafka(r, system_id, now_us, &pinned, err);
+  bool known = read_kafka(r, system_id, window_us, &pinned, err);
   if (!known && err->kind == ERROR_STOPPED)
     return false;
   add_sample(r, now_us, committed);
-  forget_samples(r, now_us - s->retain.keep_ms * 1000);
+  forget_samples(r, window_us - s->retain.keep_ms * 1000);
   struct error trouble;
   if (!read_slot(r, &slot, &trouble) || !move_up(r, committed, pinned, &slot, &trouble)) {
     *err = trouble;
