@@ -40,16 +40,25 @@ static bool take(void *to, const struct position_log_record *record, struct erro
   return true;
 }
 
+void retain_pin_free(struct retain_pin *pin) {
+  for (int i = 0; i < pin->count; i++)
+    free(pin->runs[i].key);
+  free(pin->runs);
+  *pin = (struct retain_pin){.count = 0};
+}
+
 static bool read_topic(struct retain_pin *pin, struct kafka_admin *admin, const struct kafka_settings *settings,
                        const char *topic, int timeout_ms, const _Atomic(bool) *stop, struct error *err) {
   struct kafka_topic_facts facts;
   if (!kafka_admin_topic(admin, topic, timeout_ms, &facts, NULL, err))
     return false;
   int64_t low, end;
+  if (facts.exists && !kafka_admin_log(admin, topic, 0, timeout_ms, &low, &end, err))
+    return false;
+  if (!facts.exists || end < pin->read_to) /* it was deleted, and what it told is no more */
+    retain_pin_free(pin);
   if (!facts.exists)
     return true;
-  if (!kafka_admin_log(admin, topic, 0, timeout_ms, &low, &end, err))
-    return false;
   if (end == pin->read_to)
     return true;
   if (!position_log_scan(admin, settings, topic, timeout_ms, stop, take, pin, err))
@@ -76,11 +85,4 @@ bool retain_pin_read(struct retain_pin *pin, const struct kafka_settings *settin
       *pinned = run->needs;
   }
   return true;
-}
-
-void retain_pin_free(struct retain_pin *pin) {
-  for (int i = 0; i < pin->count; i++)
-    free(pin->runs[i].key);
-  free(pin->runs);
-  *pin = (struct retain_pin){.count = 0};
 }
