@@ -1,9 +1,11 @@
 /* See replay_state.h: who may replay, what, from where. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bridge/base/clock.h"
+#include "bridge/base/fnv1a.h"
 #include "bridge/base/log.h"
 #include "bridge/event/headers.h"
 #include "bridge/relay/history.h"
@@ -17,7 +19,11 @@
 const char REPLAY_SLOT_HELD[] = "slot_held";
 
 void replay_copy_name(const char *slot, char name[REPLAY_COPY_SIZE]) {
-  snprintf(name, REPLAY_COPY_SIZE, "%.*s_run", REPLAY_COPY_SIZE - 5, slot);
+  if (strlen(slot) + sizeof "_run" <= REPLAY_COPY_SIZE)
+    snprintf(name, REPLAY_COPY_SIZE, "%s_run", slot);
+  else
+    snprintf(name, REPLAY_COPY_SIZE, "%.*s_%08" PRIx32 "_run", REPLAY_COPY_SIZE - 14, slot,
+             (uint32_t)fnv1a(FNV1A_START, slot, strlen(slot)));
 }
 
 bool replay_go_on(const struct replay *r, struct error *err) {

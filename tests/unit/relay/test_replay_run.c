@@ -1,7 +1,9 @@
 /* bridge/relay/replay_run.h: what a run is known by, where it begins and ends, and what is too old for it. */
 #include "tests/unit/relay/relay_fixture.h"
 
-#include "bridge/relay/replay_run.h"
+#include <stdio.h>
+
+#include "bridge/relay/replay.h"
 
 #define NOW_US INT64_C(1795219200000000) /* 2026-11-21T00:00:00Z */
 
@@ -162,6 +164,20 @@ static void a_replay_ends_with_the_last_whole_transaction_of_the_relay(void **st
   assert_lsn(replay_published(&relay), 0x53F);
 }
 
+static void each_held_back_slot_has_a_lock_of_its_own(void **state) {
+  (void)state;
+  static const char stem[] = "a_slot_whose_name_is_as_long_as_postgres_lets_it_be_and_longer"; /* 62 */
+  char name[REPLAY_COPY_SIZE], one[REPLAY_COPY_SIZE], other[REPLAY_COPY_SIZE];
+  replay_copy_name("shop_replay", name);
+  assert_string_equal(name, "shop_replay_run");
+  snprintf(name, sizeof name, "%s1", stem);
+  replay_copy_name(name, one);
+  snprintf(name, sizeof name, "%s2", stem);
+  replay_copy_name(name, other);
+  assert_int_equal(strlen(one), REPLAY_COPY_SIZE - 1);
+  assert_string_not_equal(one, other);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(bounds_are_lsns_or_times),
@@ -171,6 +187,7 @@ int main(void) {
       cmocka_unit_test(each_run_again_has_an_id_of_its_own),
       cmocka_unit_test(what_was_interrupted_goes_on_with_its_last_transaction),
       cmocka_unit_test(a_replay_ends_with_the_last_whole_transaction_of_the_relay),
+      cmocka_unit_test(each_held_back_slot_has_a_lock_of_its_own),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
