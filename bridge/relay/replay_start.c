@@ -130,6 +130,9 @@ static bool begin_run(struct replay *r, struct replay_attempt *a, const struct r
   struct position first = {.state = POSITION_SET, .complete = true, .end_lsn = run.from, .run = run};
   for (int i = 0; i < a->relay.topic_count; i++)
     position_pin(&first, a->relay.topics[i].name, a->relay.topics[i].partitions);
+  for (int i = 0; i < a->position.topic_count; i++) /* of the run before, to topics that only replays write to */
+    if (position_partitions(&first, a->position.topics[i].name) == 0)
+      position_pin(&first, a->position.topics[i].name, a->position.topics[i].partitions);
   admit_fill_identity(&a->facts.admit, &first);
   bool ok = r->unproven || replay_keep_position(r, &first, err);
   if (ok)

@@ -210,6 +210,16 @@ def test_partitions_are_the_pinned_ones_though_the_topic_has_grown(kept):
     assert_same(first, again)
 
 
+def test_partitions_of_a_replays_own_topic_are_pinned_by_its_first_run(kept):
+    three_commits(kept)
+    args, other = ["--from", oldest(kept), "--topic", kept.name + ".repaired"], kept.name + ".repaired"
+    replay(kept, *args)
+    first = kept.events(topic=other)
+    kept.kafka.add_partitions(other, 6)
+    replay(kept, *args, "--again")
+    assert_same(first, [r for r in kept.events(topic=other) if r["headers"]["wf_replay"].endswith("-2")])
+
+
 def test_rows_that_cannot_be_published_are_quarantined_again(kept):
     kept.psql("insert into outbox (aggregatetype, aggregateid, type, payload) values ('orders', 'k', '', '{}')")
     kept.insert(1)
