@@ -100,8 +100,8 @@ static bool print(struct replay *r, const struct segment *batch, struct error *e
     for (const struct record *record = s->first; record != NULL; record = record->next) {
       if (!counts && !printer_record(&r->printer, record, &r->unread, err))
         return false;
-      if (r->unread)
-        return true;
+      if (r->unread) /* or we were told to stop at once */
+        return replay_go_on(r, err);
       tally_note(r->outcome->tally, record);
     }
   publisher_advance(&r->at, batch);
