@@ -98,8 +98,9 @@ static void print_summary(const struct replay_command *command, const struct rep
     fprintf(out, ", committed at %s or before", clock_rfc3339(run->to_us).text);
   fputc('\n', out);
   if (outcome->was_finished) {
-    fprintf(out, "is finished already: %" PRIu64 " records were published; --again publishes them once more\n",
-            run->records);
+    bool relative = command->request.from.relative != NULL || command->request.to.relative != NULL;
+    fprintf(out, "is finished already: %" PRIu64 " records were published; --again publishes %s\n", run->records,
+            relative ? "what its bounds, counted from now, span" : "them once more");
     return;
   }
   print_table(outcome->tally, out);

@@ -335,6 +335,17 @@ def test_finished_is_said_and_again_publishes_once_more(kept):
     assert len(again) == 24 and len(runs) == 2 and any(r.endswith("-2") for r in runs)
 
 
+def test_a_window_that_counts_from_now_is_not_published_twice_unasked(kept):
+    """Most of it would be what it was: a second time is a word of the operator's."""
+    three_commits(kept)
+    entry = kept.position() | {"commit_lsn": "0/0", "end_lsn": oldest(kept), "idle_end_lsn": "0/0"}
+    plant(kept, entry, 1_700_000_000_000_000)
+    replay(kept, "--from", "1h")
+    run = replay(kept, "--from", "1h")
+    assert b"is finished already: 12 records" in run.stdout and b"counted from now" in run.stdout
+    assert len(split(kept.events())[1]) == 12
+
+
 def test_the_bounds_are_those_of_the_first_start(kept):
     three_commits(kept)
     args = ["--from", oldest(kept)]
