@@ -345,6 +345,8 @@ static bool keep_failover(struct relay *r, struct generation *g, struct error *e
 /* The slot is no longer ours, and nothing was taken of its stream: does the server say why it has ended that? */
 static bool told_why(const struct generation *g, struct error *err) {
   struct segment *none;
+  if (g->source == NULL) /* we ended it */
+    return false;
   source_pass_over(g->source);
   return handover_take(source_handover(g->source), LAST_WORDS_MS, &none, err) == HANDOVER_CLOSED;
 }
