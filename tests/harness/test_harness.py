@@ -164,7 +164,8 @@ def test_a_proxy_cuts_delays_swallows_refuses_and_heals(shop, postgres_proxy):
     assert ask().stdout == "1\n"
 
     sleeping = subprocess.Popen(["psql", "-XAtqc", "select pg_sleep(60)", through], stderr=subprocess.PIPE)
-    system.wait_for(lambda: postgres_proxy.connections == 1, 20, "connected")
+    system.wait_for(lambda: shop.psql("select count(*) from pg_stat_activity where query = 'select pg_sleep(60)'") == "1",
+                    20, "asleep")
     postgres_proxy.cut()
     assert sleeping.wait(20) != 0
     sleeping.stderr.close()
