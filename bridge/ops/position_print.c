@@ -2,7 +2,6 @@
 #include "bridge/ops/position_print.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,27 +9,7 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/jsonobject.h"
 #include "bridge/base/memory.h"
-
-static void __attribute__((format(printf, 3, 4))) row(FILE *out, const char *key, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  fprintf(out, "%-14s", key);
-  vfprintf(out, format, args);
-  fputc('\n', out);
-  va_end(args);
-}
-
-static const char *state_name(const struct position *p) {
-  switch (p->state) {
-  case POSITION_NONE:
-    return "none";
-  case POSITION_INTENT:
-    return "intent";
-  case POSITION_SET:
-    return "position";
-  }
-  return "";
-}
+#include "bridge/ops/report_row.h"
 
 char *position_view_distance(const struct position_view *v) {
   const struct position *p = v->position;
@@ -63,62 +42,62 @@ char *position_view_distance(const struct position_view *v) {
 static void print_word(const struct position_word *word, FILE *out) {
   if (word->at_us == 0)
     return;
-  row(out, "  set", "by %s, database role %s, at %s, to %s", word->by, word->role, clock_rfc3339(word->at_us).text,
-      word->lsn == 0 ? "a new slot" : lsn_format(word->lsn).text);
+  report_row(out, "  set", "by %s, database role %s, at %s, to %s", word->by, word->role,
+             clock_rfc3339(word->at_us).text, word->lsn == 0 ? "a new slot" : lsn_format(word->lsn).text);
   if (word->reason[0] != '\0')
-    row(out, "  because", "%s", word->reason);
+    report_row(out, "  because", "%s", word->reason);
 }
 
 static void print_position(const struct position_view *v, FILE *out) {
   const struct position *p = v->position;
   if (p->state != POSITION_SET) {
-    row(out, "position", p->state == POSITION_INTENT ? "none yet: a slot is to be created" : "none");
+    report_row(out, "position", p->state == POSITION_INTENT ? "none yet: a slot is to be created" : "none");
     print_word(&p->word, out);
     return;
   }
-  row(out, "position", "%s, timeline %" PRIu32 "%s%s", lsn_format(position_ack_lsn(p)).text, p->timeline,
-      p->written_us == 0 ? "" : ", stored ", p->written_us == 0 ? "" : clock_rfc3339(p->written_us).text);
+  report_row(out, "position", "%s, timeline %" PRIu32 "%s%s", lsn_format(position_ack_lsn(p)).text, p->timeline,
+             p->written_us == 0 ? "" : ", stored ", p->written_us == 0 ? "" : clock_rfc3339(p->written_us).text);
   if (p->commit_lsn == 0)
-    row(out, "  last event", "none yet");
+    report_row(out, "  last event", "none yet");
   else
-    row(out, "  last event", "committed %s at %s, xid %" PRIu32, clock_rfc3339(p->commit_time_us).text,
-        lsn_format(p->commit_lsn).text, p->xid);
+    report_row(out, "  last event", "committed %s at %s, xid %" PRIu32, clock_rfc3339(p->commit_time_us).text,
+               lsn_format(p->commit_lsn).text, p->xid);
   if (!p->complete)
-    row(out, "  half done", "change %" PRIu64 " of that transaction is next", p->next_index);
+    report_row(out, "  half done", "change %" PRIu64 " of that transaction is next", p->next_index);
   if (p->idle_end_lsn > p->end_lsn)
-    row(out, "  idle up to", "%s", lsn_format(p->idle_end_lsn).text);
+    report_row(out, "  idle up to", "%s", lsn_format(p->idle_end_lsn).text);
   print_word(&p->word, out);
 }
 
 static void print_held(const struct position_view *v, FILE *out) {
   if (v->held_name == NULL) {
-    row(out, "held back", "nothing (postgres.replay)");
+    report_row(out, "held back", "nothing (postgres.replay)");
     return;
   }
   if (!v->held.exists) {
-    row(out, "held back", "%s does not exist", v->held_name);
+    report_row(out, "held back", "%s does not exist", v->held_name);
     return;
   }
-  row(out, "held back", "%s at %s%s%s, %s, %.1f MB of WAL", v->held_name, lsn_format(v->held.confirmed_flush_lsn).text,
-      v->held_since_us == 0 ? "" : ", published up to there by ",
-      v->held_since_us == 0 ? "" : clock_rfc3339(v->held_since_us).text,
-      v->held.wal_status[0] != '\0' ? v->held.wal_status : "unknown",
-      (double)catalog_wal_retained(&v->held) / (1024 * 1024));
+  report_row(out, "held back", "%s at %s%s%s, %s, %.1f MB of WAL", v->held_name,
+             lsn_format(v->held.confirmed_flush_lsn).text, v->held_since_us == 0 ? "" : ", published up to there by ",
+             v->held_since_us == 0 ? "" : clock_rfc3339(v->held_since_us).text,
+             v->held.wal_status[0] != '\0' ? v->held.wal_status : "unknown",
+             (double)catalog_wal_retained(&v->held) / (1024 * 1024));
 }
 
 void position_show_text(const struct position_view *v, FILE *out) {
-  row(out, "instance", "%s", v->instance);
+  report_row(out, "instance", "%s", v->instance);
   print_position(v, out);
   if (v->slot.exists)
-    row(out, "slot", "%s at %s, %s", v->slot_name, lsn_format(v->slot.confirmed_flush_lsn).text,
-        v->slot.active ? "in use" : "read by nobody");
+    report_row(out, "slot", "%s at %s, %s", v->slot_name, lsn_format(v->slot.confirmed_flush_lsn).text,
+               v->slot.active ? "in use" : "read by nobody");
   else
-    row(out, "slot", "%s does not exist", v->slot_name);
+    report_row(out, "slot", "%s does not exist", v->slot_name);
   char *distance = position_view_distance(v);
-  row(out, "  so", "%s", distance);
+  report_row(out, "  so", "%s", distance);
   free(distance);
   print_held(v, out);
-  row(out, "server", "WAL up to %s", lsn_format(v->server.identity.flush_lsn).text);
+  report_row(out, "server", "WAL up to %s", lsn_format(v->server.identity.flush_lsn).text);
 }
 
 static void json_word(struct buffer *json, const struct position_word *word) {
@@ -137,7 +116,7 @@ static void json_word(struct buffer *json, const struct position_word *word) {
 
 static void json_position(struct buffer *json, const struct position *p) {
   jsonobject_open(json, "position");
-  jsonobject_text(json, "state", state_name(p));
+  jsonobject_text(json, "state", position_state_name(p->state));
   if (p->state == POSITION_SET) {
     jsonobject_lsn(json, "lsn", position_ack_lsn(p));
     jsonobject_lsn(json, "commit_lsn", p->commit_lsn);

@@ -2,12 +2,12 @@
 #include "bridge/ops/status_print.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "bridge/base/buffer.h"
 #include "bridge/base/clock.h"
 #include "bridge/base/jsonobject.h"
+#include "bridge/ops/report_row.h"
 
 void status_count_code(struct status *status, struct slice code, int64_t timestamp_ms) {
   char name[sizeof status->codes[0].code];
@@ -42,18 +42,6 @@ static int active_count(const struct status *s) {
   return count;
 }
 
-static const char *state_name(const struct position *position) {
-  switch (position->state) {
-  case POSITION_NONE:
-    return "none";
-  case POSITION_INTENT:
-    return "intent";
-  case POSITION_SET:
-    return "position";
-  }
-  return "";
-}
-
 /* Bytes between the server's end and the position; -1 where one of them is not known. */
 static int64_t lag_bytes(const struct status *s) {
   if (!s->postgres_read || !s->position_read || s->position.state != POSITION_SET)
@@ -75,19 +63,10 @@ static struct clock_text time_text(int64_t ms) {
 
 /* The text form: keys in a column of their own. */
 
-static void __attribute__((format(printf, 3, 4))) row(FILE *out, const char *key, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  fprintf(out, "%-14s", key);
-  vfprintf(out, format, args);
-  fputc('\n', out);
-  va_end(args);
-}
-
 static void print_missing(const char *what, const struct error *err, FILE *out) {
-  row(out, what, "MISSING: %s", err->message);
+  report_row(out, what, "MISSING: %s", err->message);
   if (err->remedy[0] != '\0')
-    row(out, "", "%s", err->remedy);
+    report_row(out, "", "%s", err->remedy);
 }
 
 static const char *place(const char *address) {
@@ -97,38 +76,40 @@ static const char *place(const char *address) {
 static void print_slot(const struct status *s, FILE *out) {
   const struct catalog_slot *slot = &s->slot;
   if (!slot->exists) {
-    row(out, "slot", "%s does not exist", s->slot_name);
+    report_row(out, "slot", "%s does not exist", s->slot_name);
     return;
   }
-  row(out, "slot", "%s, %s", s->slot_name, slot->active ? "active" : "read by nobody");
+  report_row(out, "slot", "%s, %s", s->slot_name, slot->active ? "active" : "read by nobody");
   if (slot->active)
-    row(out, "  read by", "%s at %s, backend %d", s->slot_use.holder[0] != '\0' ? s->slot_use.holder : "(not known)",
-        place(s->slot_use.holder_address), slot->active_pid);
+    report_row(out, "  read by", "%s at %s, backend %d",
+               s->slot_use.holder[0] != '\0' ? s->slot_use.holder : "(not known)", place(s->slot_use.holder_address),
+               slot->active_pid);
   else if (slot->inactive_since_us != 0)
-    row(out, "  since", "%s", clock_rfc3339(slot->inactive_since_us).text);
-  row(out, "  confirmed", "%s", lsn_format(slot->confirmed_flush_lsn).text);
-  row(out, "  WAL", "%s, from %s on: %.1f MB", slot->wal_status[0] != '\0' ? slot->wal_status : "unknown",
-      lsn_format(slot->restart_lsn).text, (double)catalog_wal_retained(slot) / (1024 * 1024));
+    report_row(out, "  since", "%s", clock_rfc3339(slot->inactive_since_us).text);
+  report_row(out, "  confirmed", "%s", lsn_format(slot->confirmed_flush_lsn).text);
+  report_row(out, "  WAL", "%s, from %s on: %.1f MB", slot->wal_status[0] != '\0' ? slot->wal_status : "unknown",
+             lsn_format(slot->restart_lsn).text, (double)catalog_wal_retained(slot) / (1024 * 1024));
   if (slot->safe_wal_known)
-    row(out, "  safe", "for %.1f MB more, of max_slot_wal_keep_size %.1f MB",
-        (double)slot->safe_wal_bytes / (1024 * 1024), (double)slot->wal_keep_bytes_max / (1024 * 1024));
+    report_row(out, "  safe", "for %.1f MB more, of max_slot_wal_keep_size %.1f MB",
+               (double)slot->safe_wal_bytes / (1024 * 1024), (double)slot->wal_keep_bytes_max / (1024 * 1024));
   if (slot->failover || slot->synced)
-    row(out, "  failover", "%s", slot->synced && s->server.in_recovery ? "synchronised from the primary" : "yes");
+    report_row(out, "  failover", "%s",
+               slot->synced && s->server.in_recovery ? "synchronised from the primary" : "yes");
   if (slot->invalidation_reason[0] != '\0')
-    row(out, "  invalid", "%s", slot->invalidation_reason);
+    report_row(out, "  invalid", "%s", slot->invalidation_reason);
 }
 
 static void print_held(const struct status *s, FILE *out) {
   if (s->held_name == NULL)
     return;
-  row(out, "held back", "%s%s", s->held_name, s->held_trouble.kind == ERROR_NONE ? "" : ": WARNING");
+  report_row(out, "held back", "%s%s", s->held_name, s->held_trouble.kind == ERROR_NONE ? "" : ": WARNING");
   if (s->held_trouble.kind != ERROR_NONE) {
-    row(out, "  trouble", "%s", s->held_trouble.message);
-    row(out, "", "%s", s->held_trouble.remedy);
+    report_row(out, "  trouble", "%s", s->held_trouble.message);
+    report_row(out, "", "%s", s->held_trouble.remedy);
     return;
   }
-  row(out, "  from", "%s", lsn_format(s->held.confirmed_flush_lsn).text);
-  row(out, "  WAL", "%s, %.1f MB", s->held.wal_status, (double)catalog_wal_retained(&s->held) / (1024 * 1024));
+  report_row(out, "  from", "%s", lsn_format(s->held.confirmed_flush_lsn).text);
+  report_row(out, "  WAL", "%s, %.1f MB", s->held.wal_status, (double)catalog_wal_retained(&s->held) / (1024 * 1024));
 }
 
 static void print_postgres(const struct status *s, FILE *out) {
@@ -136,59 +117,61 @@ static void print_postgres(const struct status *s, FILE *out) {
     print_missing("postgres", &s->postgres_error, out);
     return;
   }
-  row(out, "postgres", "%d.%d, database %s%s, WAL up to %s", s->server.version / 10000, s->server.version % 10000,
-      s->server.database, s->server.in_recovery ? " (standby)" : "", lsn_format(s->health.flush_lsn).text);
+  report_row(out, "postgres", "%d.%d, database %s%s, WAL up to %s", s->server.version / 10000,
+             s->server.version % 10000, s->server.database, s->server.in_recovery ? " (standby)" : "",
+             lsn_format(s->health.flush_lsn).text);
   if (s->slot_name == NULL)
     return;
   print_slot(s, out);
   print_held(s, out);
   int active = active_count(s);
-  row(out, "instances", "%d active, %d standby", active, s->reader_count - active);
+  report_row(out, "instances", "%d active, %d standby", active, s->reader_count - active);
   for (int i = 0; i < s->reader_count; i++)
-    row(out, is_active(s, &s->readers[i]) ? "  active" : "  standby", "at %s since %s, backend %d",
-        place(s->readers[i].address), s->readers[i].since, s->readers[i].pid);
+    report_row(out, is_active(s, &s->readers[i]) ? "  active" : "  standby", "at %s since %s, backend %d",
+               place(s->readers[i].address), s->readers[i].since, s->readers[i].pid);
 }
 
 static void print_position(const struct status *s, FILE *out) {
   const struct position *p = &s->position;
   switch (p->state) {
   case POSITION_NONE:
-    row(out, "position", "none");
+    report_row(out, "position", "none");
     return;
   case POSITION_INTENT:
-    row(out, "position", "none yet: a slot was being created%s",
-        p->snapshot.state == POSITION_SNAPSHOT_ASKED ? ", with a snapshot" : "");
+    report_row(out, "position", "none yet: a slot was being created%s",
+               p->snapshot.state == POSITION_SNAPSHOT_ASKED ? ", with a snapshot" : "");
     return;
   case POSITION_SET:
     break;
   }
-  row(out, "position", "%s, timeline %" PRIu32, lsn_format(position_ack_lsn(p)).text, p->timeline);
+  report_row(out, "position", "%s, timeline %" PRIu32, lsn_format(position_ack_lsn(p)).text, p->timeline);
   if (p->commit_lsn == 0)
-    row(out, "  last event", "none yet");
+    report_row(out, "  last event", "none yet");
   else
-    row(out, "  last event", "committed %s at %s, xid %" PRIu32, clock_rfc3339(p->commit_time_us).text,
-        lsn_format(p->commit_lsn).text, p->xid);
+    report_row(out, "  last event", "committed %s at %s, xid %" PRIu32, clock_rfc3339(p->commit_time_us).text,
+               lsn_format(p->commit_lsn).text, p->xid);
   if (p->snapshot.state != POSITION_SNAPSHOT_NONE)
-    row(out, "  snapshot", "%s, %" PRIu64 " of %" PRIu64 " rows published", position_snapshot_name(p->snapshot.state),
-        p->snapshot.next, p->snapshot.rows);
+    report_row(out, "  snapshot", "%s, %" PRIu64 " of %" PRIu64 " rows published",
+               position_snapshot_name(p->snapshot.state), p->snapshot.next, p->snapshot.rows);
   if (!p->complete)
-    row(out, "  half done", "change %" PRIu64 " of that transaction is next", p->next_index);
+    report_row(out, "  half done", "change %" PRIu64 " of that transaction is next", p->next_index);
   if (p->idle_end_lsn > p->end_lsn)
-    row(out, "  idle up to", "%s", lsn_format(p->idle_end_lsn).text);
+    report_row(out, "  idle up to", "%s", lsn_format(p->idle_end_lsn).text);
 }
 
 static void print_lag(const struct status *s, FILE *out) {
   if (lag_bytes(s) < 0)
     return;
   if (lag_us(s) < 0)
-    row(out, "lag", "%" PRId64 " bytes of WAL", lag_bytes(s));
+    report_row(out, "lag", "%" PRId64 " bytes of WAL", lag_bytes(s));
   else
-    row(out, "lag", "%" PRId64 " bytes of WAL, %.3f s", lag_bytes(s), (double)lag_us(s) / 1e6);
+    report_row(out, "lag", "%" PRId64 " bytes of WAL, %.3f s", lag_bytes(s), (double)lag_us(s) / 1e6);
 }
 
 static void print_quarantine(const struct status *s, FILE *out) {
-  row(out, "quarantine", "%s: %s%" PRId64 " record%s%s", s->quarantine_topic, s->quarantine_whole ? "" : "at least ",
-      s->quarantined, s->quarantined == 1 ? "" : "s", s->quarantine_exists ? "" : ", not created yet");
+  report_row(out, "quarantine", "%s: %s%" PRId64 " record%s%s", s->quarantine_topic,
+             s->quarantine_whole ? "" : "at least ", s->quarantined, s->quarantined == 1 ? "" : "s",
+             s->quarantine_exists ? "" : ", not created yet");
   for (int i = 0; i < s->code_count; i++) {
     const struct status_code *code = &s->codes[i];
     fprintf(out, "  %-20s %6" PRId64 "  %.19sZ to %.19sZ\n", code->code, code->records, time_text(code->first_ms).text,
@@ -215,7 +198,7 @@ bool status_whole(const struct status *s) {
 }
 
 void status_print_text(const struct status *s, FILE *out) {
-  row(out, "instance", "%s", s->instance);
+  report_row(out, "instance", "%s", s->instance);
   print_postgres(s, out);
   if (s->slot_name != NULL)
     print_relay(s, out);
@@ -338,7 +321,7 @@ static void json_position(const struct status *s, struct buffer *json) {
     return;
   }
   jsonobject_open(json, "position");
-  put_text(json, "state", state_name(p));
+  put_text(json, "state", position_state_name(p->state));
   if (p->state == POSITION_SET) {
     jsonobject_lsn(json, "lsn", position_ack_lsn(p));
     jsonobject_lsn(json, "commit_lsn", p->commit_lsn);

@@ -9,6 +9,18 @@
 
 #include "bridge/base/memory.h"
 
+const char *position_state_name(enum position_state state) {
+  switch (state) {
+  case POSITION_NONE:
+    return "none";
+  case POSITION_INTENT:
+    return "intent";
+  case POSITION_SET:
+    return "position";
+  }
+  return "";
+}
+
 void position_init(struct position *p) {
   *p = (struct position){.state = POSITION_NONE};
 }
@@ -124,8 +136,8 @@ static void append_snapshot(struct buffer *json, const struct position_snapshot 
 
 void position_encode(const struct position *p, struct buffer *json) {
   buffer_printf(json, "{\"format\":%d,\"state\":\"%s\",\"system_id\":\"%s\",\"timeline\":%" PRIu32,
-                snapshot_pending(p) ? POSITION_FORMAT_SNAPSHOT : POSITION_FORMAT,
-                p->state == POSITION_INTENT ? "intent" : "position", p->system_id, p->timeline);
+                snapshot_pending(p) ? POSITION_FORMAT_SNAPSHOT : POSITION_FORMAT, position_state_name(p->state),
+                p->system_id, p->timeline);
   buffer_printf(json, ",\"database_oid\":%" PRIu32 ",\"slot\":", p->database_oid);
   buffer_append_json(json, slice_of(p->slot));
   buffer_append_text(json, ",\"plugin\":");

@@ -107,6 +107,8 @@ struct position {
   struct position_run run;
 };
 
+const char *position_state_name(enum position_state state); /* "none", "intent", "position" */
+
 void position_init(struct position *p);                               /* POSITION_NONE */
 void position_clear(struct position *p);                              /* frees what it owns; POSITION_NONE again */
 void position_copy(struct position *to, const struct position *from); /* to is cleared first */
