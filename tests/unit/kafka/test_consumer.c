@@ -1,7 +1,10 @@
-/* A member of a group against the mock cluster, which makes a first member wait for three seconds. What transactions do
- * to what is read is tested against a real broker: the mock cluster shows aborted records. */
+/* A member of a group against the mock cluster, which makes a first member wait for three seconds: so each test has a
+ * process and a cluster of its own, and they wait together. What transactions do to what is read is tested against a
+ * real broker: the mock cluster shows aborted records. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bridge/base/clock.h"
 #include "bridge/base/log.h"
@@ -462,6 +465,15 @@ static void a_member_leaves_in_time_whatever_it_waits_for(void **state) {
   assert_in_range(clock_monotonic_ms() - started, 0, 3000);
 }
 
+/* Before there is a thread. */
+static pid_t start(const struct CMUnitTest *test) {
+  pid_t pid = fork();
+  if (pid != 0)
+    return pid;
+  const struct CMUnitTest tests[] = {*test};
+  exit(cmocka_run_group_tests_name(test->name, tests, mock_start, mock_stop));
+}
+
 int main(void) {
   log_setup(LOG_ERROR, LOG_TEXT);
   const struct CMUnitTest tests[] = {
@@ -481,5 +493,14 @@ int main(void) {
       cmocka_unit_test(patterns_are_no_topics),
       cmocka_unit_test(a_member_leaves_in_time_whatever_it_waits_for),
   };
-  return cmocka_run_group_tests(tests, mock_start, mock_stop);
+  enum { COUNT = sizeof tests / sizeof tests[0] };
+  pid_t pids[COUNT];
+  int failed = 0;
+  for (int i = 0; i < COUNT; i++)
+    pids[i] = start(&tests[i]);
+  for (int i = 0; i < COUNT; i++) {
+    int status;
+    failed += pids[i] < 0 || waitpid(pids[i], &status, 0) != pids[i] || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+  }
+  return failed;
 }
