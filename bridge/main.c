@@ -16,6 +16,7 @@
 #include "bridge/ops/explain.h"
 #include "bridge/ops/http.h"
 #include "bridge/ops/init.h"
+#include "bridge/ops/remedy.h"
 #include "bridge/ops/replay.h"
 #include "bridge/ops/signals.h"
 #include "bridge/ops/status.h"
@@ -167,12 +168,14 @@ static bool run_command(const struct cli *cli, const struct config *config, stru
     ok = drop_confirm(config->name, cli->confirm, err) && drop_run(&settings.relay, &stop, stdout, err);
     break;
   case COMMAND_CHECK:
-    ok = check_run(settings_relay(&settings, config), settings_inbox(&settings, config), &stop, cli->json, stdout, err);
+    ok = check_run(cli->config_path, settings_relay(&settings, config), settings_inbox(&settings, config), &stop,
+                   cli->json, stdout, err);
     break;
   case COMMAND_STATUS:
-    ok = cli->lost ? settings_need_relay(config, err) && status_lost_run(&settings.relay, &stop, cli->json, stdout, err)
-                   : status_run(config->name, config->postgres.conninfo, settings_relay(&settings, config),
-                                settings_inbox(&settings, config), &stop, cli->json, stdout, err);
+    ok = cli->lost
+             ? settings_need_relay(config, err) && status_lost_run(&settings.relay, &stop, cli->json, stdout, err)
+             : status_run(cli->config_path, config->name, config->postgres.conninfo, settings_relay(&settings, config),
+                          settings_inbox(&settings, config), &stop, cli->json, stdout, err);
     break;
   case COMMAND_DLQ:
     ok = cli->dlq.from_topic != NULL ? dlq_topic_run(&cli->dlq, &settings.kafka, &stop, stdout, err)
@@ -209,6 +212,8 @@ static int run(const struct cli *cli, struct error *err) {
   log_info("process.started", log_string("version", WALFERRY_VERSION), log_string("command", name),
            log_string("instance", config->name), log_string("librdkafka", kafka_library_version()));
   bool ok = run_command(cli, config, err);
+  if (!ok)
+    remedy_complete(err, cli->config_path, config->name);
   int code = ok ? 0 : report(name, err);
   if (ok)
     log_info("process.done");

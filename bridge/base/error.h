@@ -20,7 +20,7 @@ struct error {
   enum error_kind kind;
   const char *code; /* static, of the form "slot_missing"; NULL when the kind says enough */
   char message[1024];
-  char remedy[768]; /* what the operator can do; may be empty */
+  char remedy[1536]; /* what the operator can do; may be empty */
 };
 
 /* All return false, so that `return error_set(...)` ends a failing function. A NULL err is allowed. */

@@ -2,6 +2,7 @@
 #include "bridge/base/log.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -100,7 +101,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 }
 
 void log_error_event(enum log_level level, const char *event, const struct error *err) {
-  struct log_field fields[4];
+  struct log_field fields[5];
+  char page[64];
   int count = 0;
   fields[count++] = log_string("kind", error_kind_name(err->kind));
   if (err->code != NULL)
@@ -108,5 +110,9 @@ void log_error_event(enum log_level level, const char *event, const struct error
   fields[count++] = log_string("error", err->message);
   if (err->remedy[0] != '\0')
     fields[count++] = log_string("remedy", err->remedy);
+  if (err->code != NULL) {
+    snprintf(page, sizeof page, "walferry explain %s", err->code);
+    fields[count++] = log_string("page", page);
+  }
   log_write(level, event, fields, count);
 }

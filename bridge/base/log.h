@@ -45,7 +45,8 @@ static inline struct log_field log_lsn(const char *key, lsn_t lsn) {
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields, int count);
 
-/* Fields kind, code, error and remedy of an error, as far as it has them. */
+/* Fields kind, code, error and remedy of an error, as far as it has them; with a code, page is the command that prints
+ * what there is to know of it. */
 void log_error_event(enum log_level level, const char *event, const struct error *err);
 
 /* The leading empty field lets an event have none of its own. */

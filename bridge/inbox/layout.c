@@ -12,10 +12,11 @@
 static bool fail_read(const struct connection *conn, struct error *err) {
   if (strcmp(connection_sqlstate(conn), UNDEFINED_TABLE) == 0) {
     error_refuse(err, "inbox_not_set_up", "the inbox's tables are not in this database");
-    return error_remedy(err, "run `walferry init` with --admin and the connection string of a role that may make them");
+    return error_remedy(
+        err, "run `walferry init CONFIG` with --admin and the connection string of a role that may make them");
   }
   if (strcmp(connection_sqlstate(conn), INSUFFICIENT_PRIVILEGE) == 0)
-    error_remedy(err, "run `walferry init` with --admin: it grants what the inbox needs");
+    error_remedy(err, "run `walferry init CONFIG` with --admin: it grants what the inbox needs");
   return error_wrap(err, "reading walferry.inbox_layout");
 }
 

@@ -534,8 +534,9 @@ bool letter_topic_run(const struct letter_topic_settings *settings, const struct
   run->group = kafka_transactional_id(name);
   bool ok = run_sessions(run, err);
   if (!ok && err->kind == ERROR_FENCED)
-    error_remedy(err, "another walferry dlq replay --from-topic of this config runs: wait until it is done, then run "
-                      "this again");
+    error_remedy(
+        err, "another `walferry dlq CONFIG replay --from-topic` of this config runs: wait until it is done, then run "
+             "this again");
   for (int32_t i = 0; i < run->part_count; i++)
     letter_progress_free(&run->parts[i].progress);
   free(run->parts);

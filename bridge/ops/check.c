@@ -24,14 +24,15 @@ static void check_relay(struct check *c) {
   check_start_from(c);
 }
 
-bool check_run(const struct relay_settings *relay, const struct inbox_settings *inbox, const struct stop *stop,
-               bool json, FILE *out, struct error *err) {
+bool check_run(const char *config_path, const struct relay_settings *relay, const struct inbox_settings *inbox,
+               const struct stop *stop, bool json, FILE *out, struct error *err) {
   struct check c = {.settings = relay,
                     .inbox = inbox,
                     .name = relay != NULL ? relay->name : inbox->name,
                     .conninfo = relay != NULL ? relay->conninfo : inbox->conninfo,
                     .brokers = relay != NULL ? &relay->publisher.kafka : &inbox->kafka,
                     .stop = stop};
+  c.report = (struct check_report){.config_path = config_path, .instance = c.name};
   position_init(&c.position);
   check_postgres(&c);
   check_kafka(&c);

@@ -10,7 +10,7 @@
 
 /* relay, inbox: NULL where the config has none; one of them there is. Prints the report to out, as text or JSON. False
  * where something failed, with an error whose kind says what for. */
-bool check_run(const struct relay_settings *relay, const struct inbox_settings *inbox, const struct stop *stop,
-               bool json, FILE *out, struct error *err);
+bool check_run(const char *config_path, const struct relay_settings *relay, const struct inbox_settings *inbox,
+               const struct stop *stop, bool json, FILE *out, struct error *err);
 
 #endif

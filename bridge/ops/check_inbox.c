@@ -43,7 +43,8 @@ static void check_rights(struct check *c) {
     error_set(&err, ERROR_CONFIG, "%s lacks %d of the rights that the inbox's statements need", c->health.role,
               rows_count(rows));
     error_remedy(&err, "%s%s", rows_text(rows, 0, 0),
-                 rows_count(rows) > 1 ? " and the others; `walferry init --admin CONNINFO` grants them all" : "");
+                 rows_count(rows) > 1 ? " and the others; `walferry init CONFIG --admin CONNINFO` grants them all"
+                                      : "");
     check_fail(&c->report, name, &err);
   }
   rows_free(rows);

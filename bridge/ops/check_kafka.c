@@ -177,10 +177,11 @@ static void fail_unclean(struct check *c, const char *topic, const char *name) {
   struct error err;
   error_refuse(&err, "unclean_election", "topic %s allows unclean leader election: committed records may be lost",
                topic);
-  error_remedy(&err,
-               "kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config "
-               "unclean.leader.election.enable=false",
-               topic);
+  error_remedy(
+      &err,
+      "kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --alter --entity-type topics --entity-name %s --add-config "
+      "unclean.leader.election.enable=false",
+      topic);
   check_fail(&c->report, name, &err);
 }
 

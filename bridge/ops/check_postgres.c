@@ -130,7 +130,8 @@ static void check_role(struct check *c) {
     error_remedy(&err, "as a superuser: ALTER ROLE \"%s\" REPLICATION", c->health.role);
     check_fail(&c->report, "role", &err);
   } else if (c->health.superuser) {
-    check_warn(&c->report, "role", "use a role of its own with LOGIN and REPLICATION: walferry init --admin makes it",
+    check_warn(&c->report, "role",
+               "use a role of its own with LOGIN and REPLICATION: `walferry init CONFIG --admin CONNINFO` makes it",
                "%s is a superuser, which is far more than a relay needs", c->health.role);
   } else {
     check_ok(&c->report, "role", "%s, with REPLICATION", c->health.role);

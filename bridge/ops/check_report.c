@@ -7,6 +7,7 @@
 
 #include "bridge/base/jsonobject.h"
 #include "bridge/base/memory.h"
+#include "bridge/ops/remedy.h"
 
 #define NAME_WIDTH_MAX 40
 
@@ -85,7 +86,8 @@ void check_skip(struct check_report *report, const char *name, const char *forma
 void check_warn(struct check_report *report, const char *name, const char *remedy, const char *format, ...) {
   va_list args;
   va_start(args, format);
-  add_formatted(report, CHECK_WARN, name, format, args)->remedy = memory_string(remedy);
+  struct check_line *line = add_formatted(report, CHECK_WARN, name, format, args);
+  line->remedy = remedy_typed(remedy, report->config_path, report->instance);
   va_end(args);
 }
 
@@ -94,7 +96,8 @@ void check_fail(struct check_report *report, const char *name, const struct erro
   line->kind = err->kind;
   line->code = err->code;
   /* Where those below know nothing better. */
-  line->remedy = memory_string(err->remedy[0] != '\0' ? err->remedy : "see that server's log, and try again");
+  line->remedy = remedy_typed(err->remedy[0] != '\0' ? err->remedy : "see that server's log, and try again",
+                              report->config_path, report->instance);
 }
 
 static int count_of(const struct check_report *report, enum check_status status) {

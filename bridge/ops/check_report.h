@@ -20,6 +20,8 @@ struct check_line {
 };
 
 struct check_report {
+  const char *config_path; /* both as the remedies' commands name them */
+  const char *instance;
   const char *group; /* of the lines to come */
   struct check_line *lines;
   int count;

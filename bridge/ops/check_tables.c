@@ -124,7 +124,7 @@ static void check_missing_publication(struct check *c, bool owned) {
     error_set(&err, ERROR_CONFIG, "publication %s does not exist, and %s may not make it: that takes %s",
               c->settings->publication, c->health.role,
               owned ? "CREATE on the database" : "the rights of the tables' owner");
-    error_remedy(&err, "run `walferry init --admin CONNINFO`");
+    error_remedy(&err, "run `walferry init CONFIG --admin CONNINFO`");
     check_fail(&c->report, "publication", &err);
   } else {
     check_ok(&c->report, "publication", "%s does not exist yet; the relay makes it", c->settings->publication);

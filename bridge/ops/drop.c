@@ -72,11 +72,18 @@ static bool find_sessions(struct drop *d, struct buffer *names, struct error *er
 static bool refuse_active(const struct drop *d, struct slice sessions, struct error *err) {
   if (d->facts.admit.slot.active) {
     error_refuse(err, "slot_active", "slot %s is in use: %.*s", d->relay->slot, SLICE_ARG(sessions));
-    return error_remedy(err, "stop what reads it, every instance of %s too, then drop", d->relay->name);
+    return error_remedy(err,
+                        "stop what reads it, every instance of %s too, then run `walferry drop CONFIG --confirm NAME` "
+                        "again. What is no "
+                        "walferry of yours, and nobody needs: SELECT pg_terminate_backend(PID)",
+                        d->relay->name);
   }
   error_refuse(err, "instance_active", "sessions of this instance are connected: %.*s", SLICE_ARG(sessions));
-  return error_remedy(err, "stop every instance of %s first, a standby too: it could make slot and position again",
-                      d->relay->name);
+  return error_remedy(
+      err,
+      "stop every instance of %s first, a standby too: it could make slot and position again. Then run `walferry drop "
+      "CONFIG --confirm NAME` again",
+      d->relay->name);
 }
 
 /* Nobody may be at work: neither on the slot nor waiting for it. */
@@ -161,7 +168,8 @@ static bool fail_drop_slot(const struct drop *d, struct error *err) {
   const char *state = connection_sqlstate(d->conn);
   if (strcmp(state, "55006") == 0) { /* object_in_use: since we looked */
     error_refuse(err, "slot_active", "slot %s was taken meanwhile", d->relay->slot);
-    return error_remedy(err, "stop every instance of %s first, then drop", d->relay->name);
+    return error_remedy(err, "stop every instance of %s first, then run `walferry drop CONFIG --confirm NAME` again",
+                        d->relay->name);
   }
   if (strcmp(state, "42501") == 0)
     error_remedy(err, "as a role with REPLICATION: SELECT pg_drop_replication_slot('%s')", d->relay->slot);

@@ -45,6 +45,7 @@ static void print_page(const struct explain_page *page, FILE *out) {
   print_section(out, "What it means", page->meaning);
   print_section(out, "What to look at", page->look);
   print_section(out, "What to do", page->steps);
+  fprintf(out, "\nThe documents on it\n  %s\n", page->section);
 }
 
 static void print_list(FILE *out) {

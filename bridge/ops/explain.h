@@ -22,7 +22,13 @@ struct explain_page {
   const char *meaning; /* lines of at most 80 characters; so all below */
   const char *look;    /* what to look at, with commands; NULL: nothing */
   const char *steps;   /* what to do */
+  const char *section; /* of the documents, which goes on from here: by OPERATIONS, RUNBOOK or README */
 };
+
+/* A section as a link names it. A test looks whether it is there. */
+#define OPERATIONS(anchor) "docs/operations.md#" anchor
+#define RUNBOOK(anchor) "docs/events/replay-runbook.md#" anchor
+#define README(anchor) "README.md#" anchor
 
 /* All of them, in the order in which they are listed (explain_pages.c, explain_inbox.c, explain_rows.c,
  * explain_messages.c). */

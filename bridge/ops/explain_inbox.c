@@ -27,14 +27,16 @@ const struct explain_page explain_inbox[] = {
      "Use the walferry that they belong to. If they are not walferry's, move them to\n"
      "another schema and run `walferry init` again. Never drop inbox_offsets or\n"
      "inbox_processed_messages of an inbox that is in use: what they say was handled\n"
-     "would be handled again.\n"},
+     "would be handled again.\n",
+     OPERATIONS("setting-up")},
     {"inbox_not_set_up", EXPLAIN_REFUSAL, "the inbox's tables are not in the database",
      "The inbox keeps its offsets, marks and dead letters in tables of the schema\n"
      "walferry. `walferry init` makes them; it was not run since the config has an\n"
      "inbox, or on another database.\n",
      "  SELECT version FROM walferry.inbox_layout;\n",
      "Correct the dbname in postgres.conninfo, or have them made:\n"
-     "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n"},
+     "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n",
+     OPERATIONS("setting-up")},
     {"dlq_progress_invalid", EXPLAIN_REFUSAL, "what is stored of a topic's replay does not fit the topic",
      "`walferry dlq CONFIG replay --from-topic` keeps what it has sent of a topic as\n"
      "offsets of the consumer group walferry.NAME.dlq. They lie behind the end of the\n"
@@ -44,7 +46,8 @@ const struct explain_page explain_inbox[] = {
      "Where every letter that is in the topic is to be sent, from its start:\n"
      "  kafka-consumer-groups.sh --bootstrap-server $KAFKA_BROKERS --group walferry.shop.dlq \\\n"
      "    --topic fleet.rentals.dlq --reset-offsets --to-earliest --execute\n"
-     "Then run it again; with --since for the later ones alone.\n"},
+     "Then run it again; with --since for the later ones alone.\n",
+     OPERATIONS("replaying-a-dead-letter-topic")},
     {"handler_missing", EXPLAIN_REFUSAL, "a handler of the config is no function in the database",
      "inbox.handlers names a function that does not exist, or none of its name takes\n"
      "one jsonb. Names are looked for as they are written, with capitals. A start is\n"
@@ -54,19 +57,21 @@ const struct explain_page explain_inbox[] = {
      "Correct the `call`, or create it:\n"
      "  CREATE FUNCTION accounting.on_rental_reserved(event jsonb) RETURNS void\n"
      "  LANGUAGE plpgsql AS $$ BEGIN ... END $$;\n"
-     "Events of a type that is none of yours: `ignore: true` in place of `call`.\n"},
+     "Events of a type that is none of yours: `ignore: true` in place of `call`.\n",
+     OPERATIONS("postgres")},
     {"handler_returns_set", EXPLAIN_REFUSAL, "a handler returns a set of rows",
      "A handler is called once for each event, for what it does. A function that\n"
      "returns a set runs as often as its rows are asked for, which is never certain.\n",
      "  \\df accounting.on_rental_reserved\n",
      "Let it return void. The type of a result cannot be changed, so:\n"
      "  DROP FUNCTION accounting.on_rental_reserved(jsonb);\n"
-     "and create it again.\n"},
+     "and create it again.\n",
+     OPERATIONS("postgres")},
     {"handler_not_volatile", EXPLAIN_REFUSAL, "a handler is declared STABLE or IMMUTABLE",
      "Such a function may not write, and the server may call it while it plans the\n"
      "statement, before the event is marked as handled.\n",
      "  SELECT provolatile FROM pg_proc WHERE oid = 'accounting.on_rental_reserved(jsonb)'::regprocedure;\n",
-     "  ALTER FUNCTION accounting.on_rental_reserved(jsonb) VOLATILE;\n"},
+     "  ALTER FUNCTION accounting.on_rental_reserved(jsonb) VOLATILE;\n", OPERATIONS("postgres")},
     {"handler_not_executable", EXPLAIN_ERROR, "the inbox's role may not call a handler (exit code 2)",
      "It lacks EXECUTE on the function or USAGE on its schema. `walferry init` grants\n"
      "neither: handlers are their author's, and so is what they may do.\n",
@@ -75,7 +80,8 @@ const struct explain_page explain_inbox[] = {
      "  GRANT USAGE ON SCHEMA accounting TO walferry;\n"
      "  GRANT EXECUTE ON FUNCTION accounting.on_rental_reserved(jsonb) TO walferry;\n"
      "The role also needs rights on what the handler touches, unless that is SECURITY\n"
-     "DEFINER.\n"},
+     "DEFINER.\n",
+     OPERATIONS("postgres")},
     {"kafka_cluster_changed", EXPLAIN_PARTITION, "the stored offset belongs to another Kafka cluster",
      "Every Kafka cluster has an id. In another one the same offsets mean other\n"
      "records, so reading on from the stored offset would leave some out or handle\n"
@@ -85,7 +91,8 @@ const struct explain_page explain_inbox[] = {
      "begin at the start of its log:\n" BEGIN_AT_START
      "If it took over the records with their offsets, keep the offset:\n"
      "  UPDATE walferry.inbox_offsets SET cluster_id = NULL\n"
-     "  " ROW "or begin where you want to:\n" BEGIN_AT_OFFSET "Then restart the inbox.\n"},
+     "  " ROW "or begin where you want to:\n" BEGIN_AT_OFFSET "Then restart the inbox.\n",
+     OPERATIONS("partitions-that-the-inbox-does-not-read")},
     {"offset_deleted", EXPLAIN_PARTITION, "records were deleted from Kafka before they were read",
      "The log begins behind the stored offset: the topic keeps records for less time\n"
      "than the inbox was away or behind (retention.ms, retention.bytes), or somebody\n"
@@ -96,7 +103,8 @@ const struct explain_page explain_inbox[] = {
      "Find out at their source which events are missing, and whether they matter; they\n"
      "may be sent again, with the ids that they had. Let the topic keep records for\n"
      "longer than the inbox may ever be away. Then go on with what is left:\n" BEGIN_AT_START
-     "and restart the inbox.\n"},
+     "and restart the inbox.\n",
+     OPERATIONS("partitions-that-the-inbox-does-not-read")},
     {"topic_recreated", EXPLAIN_PARTITION, "the topic was deleted and made again, or lost its last records",
      "The log ends before the stored offset, or has another record (by its timestamp\n"
      "and its header id) where the last one stood that was handled. Brokers that lost\n"
@@ -105,6 +113,7 @@ const struct explain_page explain_inbox[] = {
      "  kcat -b $KAFKA_BROKERS -C -e -q -t fleet.rentals -p 0 -o OFFSET -c 1 -J      with record_offset\n",
      "If it is a new topic, begin at its start:\n" BEGIN_AT_START
      "If it is the old one and has lost records, or its first ones are of no interest,\n"
-     "begin where you want to:\n" BEGIN_AT_OFFSET "Then restart the inbox.\n"},
+     "begin where you want to:\n" BEGIN_AT_OFFSET "Then restart the inbox.\n",
+     OPERATIONS("partitions-that-the-inbox-does-not-read")},
 };
 const size_t explain_inbox_count = sizeof explain_inbox / sizeof explain_inbox[0];

@@ -15,7 +15,6 @@
   "  walferry position shop.yaml set LSN --confirm shop --reason 'why'\n"                                              \
   "with the LSN where the slot stands, or one behind it: what is committed from\n"                                     \
   "there on is published, what lies before it and was not published never is."
-#define RUNBOOK "The whole way, with what is printed: docs/events/replay-runbook.md\n"
 #define START_AFRESH                                                                                                   \
   "  SELECT pg_drop_replication_slot('walferry_shop');   -- if it is still there\n"                                    \
   "With a held-back slot (postgres.replay) that reaches back to the position, this\n"                                  \
@@ -33,12 +32,12 @@ const struct explain_page explain_refusals[] = {
     {"server_too_old", EXPLAIN_REFUSAL, "the server is older than Postgres 15",
      "walferry needs what Postgres 15 brought: publications by schema, column lists,\n"
      "and the catalog columns that tell them.\n",
-     "  SHOW server_version;\n", "Use a server of version 15 or newer.\n"},
+     "  SHOW server_version;\n", "Use a server of version 15 or newer.\n", OPERATIONS("upgrading")},
     {"failover_unsupported", EXPLAIN_REFUSAL, "postgres.failover where the server makes no failover slots",
      "Slots are synchronised to standbys from Postgres 17 on, and only those of a\n"
      "primary: a standby cannot make one of its own a failover slot.\n",
      "  SHOW server_version;\n  SELECT pg_is_in_recovery();\n",
-     "Remove postgres.failover, or move to a newer server, or to the primary.\n"},
+     "Remove postgres.failover, or move to a newer server, or to the primary.\n", OPERATIONS("failover")},
     {"wal_level", EXPLAIN_REFUSAL, "the server does not write logical WAL",
      "With another wal_level the WAL lacks what decoding needs. It is `replica` unless\n"
      "somebody has set it.\n",
@@ -46,7 +45,8 @@ const struct explain_page explain_refusals[] = {
      "As a superuser:\n"
      "  ALTER SYSTEM SET wal_level = logical;\n"
      "then restart the server. On managed services it is a parameter of the instance\n"
-     "(rds.logical_replication, cloudsql.logical_decoding and the like).\n"},
+     "(rds.logical_replication, cloudsql.logical_decoding and the like).\n",
+     OPERATIONS("postgres")},
     {"plugin_not_allowed", EXPLAIN_REFUSAL, "the server does not let the output plugin be loaded",
      "Servers of 2026 and later load only the output plugins that\n"
      "output_plugin_libraries lists. There are two forms of it. The list may lack the\n"
@@ -57,20 +57,23 @@ const struct explain_page explain_refusals[] = {
      "  ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json;\n"
      "  SELECT pg_reload_conf();\n"
      "or in postgresql.conf, where the quotes belong to the file:\n"
-     "  output_plugin_libraries = 'pgoutput, test_decoding, wal2json'\n"},
+     "  output_plugin_libraries = 'pgoutput, test_decoding, wal2json'\n",
+     OPERATIONS("postgres")},
     {"server_encoding", EXPLAIN_REFUSAL, "wal2json, and the database is not in UTF8",
      "wal2json sends texts as the database has them, without converting them; JSON\n"
      "must be UTF-8.\n",
      "  SHOW server_encoding;\n",
      "Set postgres.decoder: pgoutput, which converts; or move to a database in UTF8.\n"
      "(A position made with one decoder is not gone on with by the other:\n"
-     "slot_mismatch.)\n"},
+     "slot_mismatch.)\n",
+     OPERATIONS("changing-the-config")},
     {"table_missing", EXPLAIN_REFUSAL, "a table of relay.tables does not exist",
      "It was never made, was dropped or renamed, or the config names another schema or\n"
      "database.\n",
      "  \\d public.outbox      in psql, with the conninfo of the config\n",
      "Correct relay.tables or the dbname in postgres.conninfo, or have it made:\n"
-     "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n"},
+     "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n",
+     OPERATIONS("setting-up")},
     {"table_changed", EXPLAIN_REFUSAL, "with wal2json: a table was dropped and made again",
      "Without a publication, the stored position knows each table by its OID. There is\n"
      "another table of that name now; its rows may be other events than those of the\n"
@@ -78,7 +81,8 @@ const struct explain_page explain_refusals[] = {
      "  SELECT 'public.outbox'::regclass::oid;\n"
      "  walferry status shop.yaml      how far the old table was published\n",
      "See whether the rows of the new table are events of this instance. Then go on\n"
-     "knowingly:\n" SET_POSITION "\n"},
+     "knowingly:\n" SET_POSITION "\n",
+     OPERATIONS("going-on-knowingly")},
     {"partition_unknown", EXPLAIN_REFUSAL,
      "with wal2json: rows of a table that is gone, perhaps a partition of the outbox",
      "wal2json names partitions, not their root. The rows come from a table that has\n"
@@ -87,7 +91,8 @@ const struct explain_page explain_refusals[] = {
      "  the refusal itself: the name of the table\n",
      "The rows are still in the WAL. Create an empty table of that name: as a\n"
      "partition of the outbox, if it was one, and its rows are published; else by\n"
-     "itself, and they are passed over. Drop it once the relay is past them.\n"},
+     "itself, and they are passed over. Drop it once the relay is past them.\n",
+     OPERATIONS("partitions-with-wal2json")},
     {"publication_missing", EXPLAIN_REFUSAL, "the publication does not exist, or was dropped",
      "The slot is read by way of the publication. Rows that are committed while there\n"
      "is none are not sent, and Postgres 18 says no word about it.\n",
@@ -96,7 +101,8 @@ const struct explain_page explain_refusals[] = {
      "  walferry init shop.yaml\n"
      "Later: create it again with `walferry init`. Find what is missing: compare the\n"
      "ids of the outbox with those in the topic,\n" COMPARE_IDS
-     "(the header `id`). Then go on knowingly:\n" SET_POSITION "\n"},
+     "(the header `id`). Then go on knowingly:\n" SET_POSITION "\n",
+     RUNBOOK("the-publication-was-taken-away")},
     {"publication_incomplete", EXPLAIN_REFUSAL, "the publication does not send every row of the tables",
      "It publishes no inserts, a table is not in it, a row filter keeps rows back, a\n"
      "table is unlogged, or a partition is named where its root is published or the\n"
@@ -109,7 +115,8 @@ const struct explain_page explain_refusals[] = {
      "  ALTER PUBLICATION walferry_shop ADD TABLE public.outbox;\n"
      "  ALTER PUBLICATION walferry_shop SET TABLE public.outbox;      -- without the WHERE\n"
      "  ALTER TABLE public.outbox SET LOGGED;\n"
-     "Rows committed before are not sent: insert them again.\n"},
+     "Rows committed before are not sent: insert them again.\n",
+     RUNBOOK("the-publication-was-taken-away")},
     {"publication_changed", EXPLAIN_REFUSAL, "the publication, or a table in it, was taken away and made again",
      "The stored position knows the identity of the publication and of each table's\n"
      "entry in it. They are others now, so for a while there was none, and rows\n"
@@ -117,7 +124,8 @@ const struct explain_page explain_refusals[] = {
      "  SELECT oid, * FROM pg_publication WHERE pubname = 'walferry_shop';\n"
      "  SELECT * FROM pg_publication_rel;\n",
      "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
-     "(the header `id`). Then go on knowingly:\n" SET_POSITION "\n"},
+     "(the header `id`). Then go on knowingly:\n" SET_POSITION "\n",
+     RUNBOOK("the-publication-was-taken-away")},
     {"column_missing", EXPLAIN_REFUSAL, "a column that is needed is not sent",
      "The table has lost it, or never had it, or a column list of the publication\n"
      "leaves it out. What is written meanwhile is kept by the slot.\n",
@@ -126,7 +134,8 @@ const struct explain_page explain_refusals[] = {
      "Add the column, or name another one under relay.tables[].columns, or take the\n"
      "column list out of the publication:\n"
      "  ALTER PUBLICATION walferry_shop SET TABLE public.outbox;\n"
-     "Then start again: the rows come as they were written.\n"},
+     "Then start again: the rows come as they were written.\n",
+     OPERATIONS("changing-the-config")},
     {"slot_missing", EXPLAIN_REFUSAL, "the slot does not exist",
      "With a stored position: somebody dropped the slot, or a failover or a restored\n"
      "base backup left it behind (postgres.failover: true takes it along to a standby,\n"
@@ -139,7 +148,8 @@ const struct explain_page explain_refusals[] = {
      "was it dropped on another server than the one of conninfo? If the slot is gone\n"
      "for good, so are the events that it held back. Find what is missing: compare the\n"
      "ids of the outbox with those in the topic,\n" COMPARE_IDS "(the header `id`). Then start afresh:\n" START_AFRESH
-     "\n" RUNBOOK},
+     "\n",
+     RUNBOOK("the-slot-was-lost")},
     {"slot_unknown", EXPLAIN_REFUSAL, "there is a slot, but no stored position for it",
      "Either the position topic was lost (deleted, truncated, another Kafka cluster),\n"
      "or the slot was made by hand. From the slot alone walferry cannot tell what is\n"
@@ -149,26 +159,29 @@ const struct explain_page explain_refusals[] = {
      "bring it back. If the slot is new and was made for walferry, or if the topic is\n"
      "lost for good, go on from the slot, or from an LSN behind it:\n"
      "  walferry relay shop.yaml --adopt-slot --until now\n" SET_POSITION "\n"
-     "What was published behind that point comes again.\n" RUNBOOK},
+     "What was published behind that point comes again.\n",
+     RUNBOOK("kafka-lost-the-position")},
     {"slot_advanced", EXPLAIN_REFUSAL, "the slot is ahead of the stored position",
      "Somebody else moved it (pg_replication_slot_advance, or a consumer such as\n"
      "pg_recvlogical read from it), or it was dropped and created again. What was\n"
      "committed between the two may be missing in Kafka.\n",
      SLOT_ROW STATUS,
      "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
-     "(the header `id`). Then go on knowingly:\n" SET_POSITION "\n"},
+     "(the header `id`). Then go on knowingly:\n" SET_POSITION "\n",
+     OPERATIONS("going-on-knowingly")},
     {"slot_active", EXPLAIN_REFUSAL, "drop: somebody reads the slot",
      "`walferry drop` removes nothing under the hands of a reader. The refusal names\n"
      "backend, application_name and role.\n",
      STATUS,
      "Stop every instance of the config, standbys too, then drop. If it is no\n"
-     "walferry: find out whose it is, before anything is removed.\n"},
+     "walferry: find out whose it is, before anything is removed.\n",
+     OPERATIONS("removing-an-instance")},
     {"instance_active", EXPLAIN_REFUSAL, "drop: a session of the instance is connected",
      "Such as a standby, or a run with --sink stdout. A standby would make slot and\n"
      "position again.\n",
      STATUS
      "  SELECT pid, application_name, client_addr FROM pg_stat_activity WHERE application_name LIKE 'walferry/%';\n",
-     "Stop every instance of the config, on all machines, then drop.\n"},
+     "Stop every instance of the config, on all machines, then drop.\n", OPERATIONS("removing-an-instance")},
     {"slot_invalidated", EXPLAIN_REFUSAL, "the server gave up WAL that the slot needs",
      "The slot held back more than max_slot_wal_keep_size, or was invalidated for\n"
      "another reason (invalidation_reason on Postgres 17 and newer), or the WAL was\n"
@@ -177,7 +190,8 @@ const struct explain_page explain_refusals[] = {
      SLOT_ROW STATUS "  SHOW max_slot_wal_keep_size;\n",
      "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
      "(the header `id`). Then start afresh:\n" START_AFRESH " Raise max_slot_wal_keep_size, or\n"
-     "see to it that a stopped relay is noticed sooner.\n" RUNBOOK},
+     "see to it that a stopped relay is noticed sooner.\n",
+     RUNBOOK("the-slot-was-lost")},
     {"slot_mismatch", EXPLAIN_REFUSAL, "the slot is of another kind than the relay needs",
      "Wanted is a permanent logical slot without two-phase, with the decoder's plugin,\n"
      "in the database of conninfo. Or the decoder in the config is not the one with\n"
@@ -186,11 +200,13 @@ const struct explain_page explain_refusals[] = {
      "Correct postgres.slot, postgres.decoder or the dbname; or drop the slot, if\n"
      "nobody needs it, and have one made:\n"
      "  SELECT pg_drop_replication_slot('walferry_shop');\n"
-     "  walferry init shop.yaml\n"},
+     "  walferry init shop.yaml\n",
+     OPERATIONS("changing-the-config")},
     {"slot_unusable", EXPLAIN_REFUSAL, "the server does not stream from this slot",
      "It is physical, or belongs to another database, and changed so while the relay\n"
      "was about to start.\n",
-     SLOT_ROW STATUS, "Correct postgres.slot and the dbname in postgres.conninfo.\n"},
+     SLOT_ROW STATUS, "Correct postgres.slot and the dbname in postgres.conninfo.\n",
+     OPERATIONS("changing-the-config")},
     {"cluster_changed", EXPLAIN_REFUSAL, "the stored position belongs to another Postgres cluster",
      "Every cluster has a system identifier from its initdb. A restored base backup\n"
      "keeps it; a dump, a pg_upgrade or another server does not.\n",
@@ -201,14 +217,16 @@ const struct explain_page explain_refusals[] = {
      "the writers start:\n"
      "  walferry position shop.yaml set new --confirm shop --reason 'pg_upgrade'\n"
      "  walferry init shop.yaml\n"
-     "With a slot there already, as after a restored disk image:\n" SET_POSITION "\n" RUNBOOK},
+     "With a slot there already, as after a restored disk image:\n" SET_POSITION "\n",
+     RUNBOOK("moving-to-a-new-major-version-of-postgres")},
     {"instance_conflict", EXPLAIN_REFUSAL, "the stored position belongs to another database or slot",
      "An instance name stands for one database and one slot; its position topic and\n"
      "its transactional id carry the name. Two configs use the same one, or slot or\n"
      "dbname were changed.\n",
      STATUS,
      "Give this instance another `name`, or put postgres.slot and the dbname back. If\n"
-     "the database was moved, or the slot renamed, for good:\n" SET_POSITION "\n"},
+     "the database was moved, or the slot renamed, for good:\n" SET_POSITION "\n",
+     OPERATIONS("going-on-knowingly")},
     {"timeline_diverged", EXPLAIN_REFUSAL, "the server is on a timeline that left the stored position behind",
      "The server left the timeline of the position at a point before it, or does not\n"
      "descend from it. Kafka then holds events of commits that this server never had.\n",
@@ -218,14 +236,16 @@ const struct explain_page explain_refusals[] = {
      "Connect to the server that descends from the one read last, if there is one.\n"
      "Otherwise the failover has lost commits (synchronized_standby_slots prevents\n"
      "that on Postgres 17): decide with the owners of the data what\n"
-     "is true, and undo in the consumers what never happened. Then go on knowingly:\n" SET_POSITION "\n" RUNBOOK},
+     "is true, and undo in the consumers what never happened. Then go on knowingly:\n" SET_POSITION "\n",
+     RUNBOOK("a-standby-was-promoted")},
     {"server_behind", EXPLAIN_REFUSAL, "the server's WAL ends before the stored position",
      "The database was restored from an older backup or disk image, or conninfo leads\n"
      "to a copy that lags behind.\n",
      "  SELECT pg_is_in_recovery(), pg_current_wal_flush_lsn();\n" STATUS
      "  walferry status shop.yaml --lost      the events that the database does not know\n",
      "Connect to the right server. If the database was rolled back indeed: Kafka has\n"
-     "events that it does not know any more; see what they are. Then go on knowingly:\n" SET_POSITION "\n" RUNBOOK},
+     "events that it does not know any more; see what they are. Then go on knowingly:\n" SET_POSITION "\n",
+     RUNBOOK("the-database-was-restored-from-a-backup")},
     {"history_rewritten", EXPLAIN_REFUSAL, "the server does not send the last published transaction again",
      "The slot stands before the transaction that was published last, so the server\n"
      "must send that one first, with the same commit LSN, xid and time. It sent\n"
@@ -234,7 +254,8 @@ const struct explain_page explain_refusals[] = {
      STATUS "  the refusal itself: what was expected, and what came\n",
      "As with server_behind: Kafka has events that this database does not have.\n"
      "Compare the two, and correct what consumers took from them. Then go on\n"
-     "knowingly:\n" SET_POSITION "\n" RUNBOOK},
+     "knowingly:\n" SET_POSITION "\n",
+     RUNBOOK("the-database-was-restored-from-a-backup")},
     {"resume_mismatch", EXPLAIN_REFUSAL, "a half-published transaction comes again, but not as it was",
      "A large transaction was published in parts. On the way through it again, the\n"
      "rows are others, or tables, prefixes or the decoder were changed: the place to\n"
@@ -245,15 +266,17 @@ const struct explain_page explain_refusals[] = {
      "repeat it from its beginning (LSN: its commit), or to skip the rest of it (one\n"
      "behind):\n"
      "  walferry position shop.yaml set LSN      says what that would be\n"
-     "  walferry position shop.yaml set LSN --confirm shop --reason 'why'\n"},
+     "  walferry position shop.yaml set LSN --confirm shop --reason 'why'\n",
+     OPERATIONS("going-on-knowingly")},
     {"position_exists", EXPLAIN_REFUSAL, "--adopt-slot was given, but there is a stored position",
      "Adopting a slot is for when there is none. With one, the relay knows by itself\n"
      "where to go on.\n",
-     STATUS, "Start without --adopt-slot.\n"},
+     STATUS, "Start without --adopt-slot.\n", OPERATIONS("the-position")},
     {"position_missing", EXPLAIN_REFUSAL, "replay: the instance has no stored position",
      "A replay ends at what the relay has published, and that is what the position\n"
      "says. There is none: the relay never ran, or its position topic was lost.\n",
-     STATUS, "Start the relay, or bring its position topic back; then the same command again.\n"},
+     STATUS, "Start the relay, or bring its position topic back; then the same command again.\n",
+     RUNBOOK("kafka-lost-the-position")},
     {"replay_too_old", EXPLAIN_REFUSAL, "replay: the held-back slot no longer has what is asked for",
      "The slot of postgres.replay is moved up as its window passes (keep), and earlier\n"
      "where it would hold back more WAL than keep_bytes. The refusal names the oldest\n"
@@ -264,7 +287,8 @@ const struct explain_page explain_refusals[] = {
      "  walferry replay shop.yaml --from LSN\n"
      "What is older may still be in the outbox: insert those rows again, with new ids\n"
      "or, if your consumers drop repeats by id, with their own. For the next time,\n"
-     "give postgres.replay.keep and keep_bytes more room.\n" RUNBOOK},
+     "give postgres.replay.keep and keep_bytes more room.\n",
+     RUNBOOK("a-consumer-lost-its-data")},
     {"snapshot_too_late", EXPLAIN_REFUSAL, "--snapshot was given, but the slot was made without one",
      "A snapshot is what stood in the tables at the moment the slot was made, and can\n"
      "be taken at that moment only. This slot was made by `walferry init`, or by a\n"
@@ -277,7 +301,8 @@ const struct explain_page explain_refusals[] = {
      "  walferry relay shop.yaml --snapshot\n"
      "What was published and still stands in the outbox then comes again. What was\n"
      "streamed, not published yet, and is deleted from the outbox never comes: let the\n"
-     "relay publish all (`--until now`) first.\n"},
+     "relay publish all (`--until now`) first.\n",
+     README("rows-from-before")},
     {"snapshot_lost", EXPLAIN_REFUSAL, "the work list of a half-published snapshot is not there whole",
      "The rows of the snapshot are published from tables of the schema walferry, named\n"
      "snapshot_ and the slot's position in hexadecimal. One was dropped or renamed,\n"
@@ -288,7 +313,8 @@ const struct explain_page explain_refusals[] = {
      "  walferry init shop.yaml --snapshot --admin 'host=db1 dbname=shop user=postgres'\n"
      "  walferry relay shop.yaml --snapshot\n"
      "Rows of the snapshot that are in Kafka already come again, with the same ids;\n"
-     "those that were deleted from the outbox meanwhile do not.\n"},
+     "those that were deleted from the outbox meanwhile do not.\n",
+     README("rows-from-before")},
     {"position_unreadable", EXPLAIN_REFUSAL, "the stored position is not of this version's format",
      "A newer walferry wrote it, or somebody else wrote into the position topic.\n",
      "  kcat -b $KAFKA_BROKERS -C -e -q -t walferry.position.shop -X isolation.level=read_committed -f '%T %k %s\\n' | "
@@ -297,7 +323,8 @@ const struct explain_page explain_refusals[] = {
      "do so away, and write the last good record, which the command above shows,\n"
      "again:\n"
      "  kcat -b $KAFKA_BROKERS -P -t walferry.position.shop -K '|'      a line: current|{...}\n"
-     "If none is left, go on knowingly:\n" SET_POSITION "\n"},
+     "If none is left, go on knowingly:\n" SET_POSITION "\n",
+     OPERATIONS("going-on-knowingly")},
     {"position_topic_invalid", EXPLAIN_REFUSAL, "the position topic does not keep the position safely",
      "It must have one partition, so that records have one order; cleanup.policy\n"
      "exactly compact, so that the newest is kept for ever; and no unclean leader\n"
@@ -309,7 +336,8 @@ const struct explain_page explain_refusals[] = {
      "    --entity-name walferry.position.shop \\\n"
      "    --add-config cleanup.policy=compact,unclean.leader.election.enable=false\n"
      "With more than one partition: give the instance another name, or delete the\n"
-     "topic if it holds nothing.\n"},
+     "topic if it holds nothing.\n",
+     OPERATIONS("kafka")},
     {"unclean_election", EXPLAIN_REFUSAL, "a topic allows unclean leader election (found by check)",
      "A replica that lags behind may then become leader, and committed records are\n"
      "gone: those of the transaction, while the position says that they were\n"
@@ -317,29 +345,34 @@ const struct explain_page explain_refusals[] = {
      "it.\n",
      "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --describe --entity-type topics --entity-name TOPIC\n",
      "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --alter --entity-type topics \\\n"
-     "    --entity-name TOPIC --add-config unclean.leader.election.enable=false\n"},
+     "    --entity-name TOPIC --add-config unclean.leader.election.enable=false\n",
+     OPERATIONS("kafka")},
     {"topic_missing", EXPLAIN_REFUSAL, "a topic does not exist, and kafka.topics.create is false",
      "A route, the topic column of a row, or the quarantine leads to it.\n", "  kcat -b $KAFKA_BROKERS -L -t TOPIC\n",
      "Create it, or set kafka.topics.create: true, or correct the route. The row that\n"
-     "needs it is kept by the slot.\n"},
+     "needs it is kept by the slot.\n",
+     OPERATIONS("kafka")},
     {"partitions_shrunk", EXPLAIN_REFUSAL, "a topic was made again with fewer partitions than it had",
      "Keys are placed over the number of partitions that the topic had when walferry\n"
      "first wrote to it. With fewer, keys would move and their order would break.\n",
      "  kcat -b $KAFKA_BROKERS -L -t TOPIC\n",
      "  kafka-topics.sh --bootstrap-server $KAFKA_BROKERS --alter --topic TOPIC --partitions N\n"
-     "with N as the refusal says. Records lost with the old topic do not come again.\n"},
+     "with N as the refusal says. Records lost with the old topic do not come again.\n",
+     RUNBOOK("a-topic-was-lost")},
     {"row_invalid", EXPLAIN_REFUSAL, "a row cannot be published, and relay.on_invalid is stop",
      "The refusal names table, id, LSN and the reason, which has a page of its own.\n",
      "  SELECT * FROM outbox WHERE id = '...';\n",
      "Set relay.on_invalid: quarantine and start again: the row goes to the quarantine\n"
-     "topic and the rest follows. Or remove the cause, where it is a topic or a limit.\n"},
+     "topic and the rest follows. Or remove the cause, where it is a topic or a limit.\n",
+     OPERATIONS("the-quarantine")},
     {"quarantine_refused", EXPLAIN_REFUSAL, "the brokers refuse even the quarantine record of a row",
      "The quarantine topic takes less than such a record needs, although it holds the\n"
      "payload no more; or it is compacted and the row has no key.\n",
      "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --describe --entity-type topics --entity-name "
      "shop.quarantine\n",
      "  kafka-configs.sh --bootstrap-server $KAFKA_BROKERS --alter --entity-type topics \\\n"
-     "    --entity-name shop.quarantine --add-config cleanup.policy=delete,max.message.bytes=1048588\n"},
+     "    --entity-name shop.quarantine --add-config cleanup.policy=delete,max.message.bytes=1048588\n",
+     OPERATIONS("the-quarantine")},
     {"row_undecodable", EXPLAIN_REFUSAL, "the server fails three times to decode the transaction behind the position",
      "Most likely a row near 500 MB, which the output plugin cannot write down; the\n"
      "walsender ends with XX000 or 54000 at the same place again and again.\n"
@@ -353,7 +386,8 @@ const struct explain_page explain_refusals[] = {
      "Whatever else was committed before is skipped too: find it, and insert it again.\n"
      "A replay cannot go across it either: one run before it (--to), one behind.\n"
      "Keep such rows out from now on:\n"
-     "  ALTER TABLE outbox ADD CONSTRAINT payload_size CHECK (octet_length(payload::text) <= 67108864);\n"},
+     "  ALTER TABLE outbox ADD CONSTRAINT payload_size CHECK (octet_length(payload::text) <= 67108864);\n",
+     OPERATIONS("going-on-knowingly")},
     {"slot_held", EXPLAIN_ERROR, "another instance holds the slot (exit code 4)",
      "Without --until a second instance waits as a standby. With it, or after another\n"
      "instance took over the transactional id, there is nothing to wait for.\n",
@@ -361,16 +395,19 @@ const struct explain_page explain_refusals[] = {
      "Stop the other instance, or run this one without --until. If no instance runs\n"
      "and the server still counts one as active, it waits for wal_sender_timeout; this\n"
      "ends it:\n"
-     "  SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n"},
+     "  SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'walferry_shop';\n",
+     OPERATIONS("standby")},
     {"server_is_standby", EXPLAIN_ERROR, "the server is a standby, and the slot cannot be read there",
      "The slot is not there, or it is synchronised from the primary and nobody may\n"
      "read it before the standby is promoted. The relay waits for that.\n",
      "  SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn();\n" SLOT_ROW,
      "Promote it, or point postgres.conninfo at the primary: several hosts, and\n"
-     "target_session_attrs=read-write, find it by themselves.\n"},
+     "target_session_attrs=read-write, find it by themselves.\n",
+     OPERATIONS("failover")},
     {"decode_failed", EXPLAIN_ERROR, "the server failed to decode; it is tried again",
      "The walsender ended with XX000 or 54000. That may pass by itself; the third time\n"
      "at the same place it is refused as row_undecodable.\n",
-     "  the server's log, for the walsender's error\n", "Nothing, unless it comes again: see row_undecodable.\n"},
+     "  the server's log, for the walsender's error\n", "Nothing, unless it comes again: see row_undecodable.\n",
+     OPERATIONS("going-on-knowingly")},
 };
 const size_t explain_refusal_count = sizeof explain_refusals / sizeof explain_refusals[0];

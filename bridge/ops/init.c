@@ -212,7 +212,7 @@ static bool make_database_objects(const struct init_settings *settings, FILE *ou
                  settings->admin_conninfo != NULL
                      ? "--admin takes the connection string of a role that may make all of this"
                      : "run it with --admin and the connection string of a role that may make all of this, or have an "
-                       "administrator run what `walferry init --print` prints, then run it again");
+                       "administrator run what `walferry init CONFIG --print` prints, then run it again");
   connection_close(conn);
   return ok;
 }
@@ -360,7 +360,8 @@ static void print_position_and_topics(struct buffer *sql, const struct relay_set
                 "-- Topics: name, partitions, replication, settings\n"
                 "-- %s, ",
                 relay->slot,
-                relay->snapshot ? "`walferry relay CONFIG --snapshot`" : "`walferry init` or postgres.create: true",
+                relay->snapshot ? "`walferry relay CONFIG --snapshot`"
+                                : "`walferry init CONFIG` or postgres.create: true",
                 position_topic);
   struct topic_shape shape = publisher_position_shape(&relay->publisher);
   topic_shape_describe(&shape, sql);

@@ -41,12 +41,7 @@ static bool run_history(const struct position_request *request, const struct rel
 static bool read_stored(const struct relay_settings *relay, const struct stop *stop, struct position *position,
                         struct error *err) {
   struct publisher *publisher = publisher_new(&relay->publisher, stop);
-  struct kafka_topic_facts topic = {.exists = false};
-  struct kafka_admin *admin = kafka_admin_new(&relay->publisher.kafka, err);
-  bool ok = admin != NULL &&
-            kafka_admin_topic(admin, publisher_position_topic(publisher), KAFKA_TIMEOUT_MS, &topic, NULL, err) &&
-            (!topic.exists || publisher_peek(publisher, position, err));
-  kafka_admin_free(admin);
+  bool ok = publisher_peek(publisher, position, err);
   publisher_free(publisher);
   return ok;
 }

@@ -175,8 +175,9 @@ bool replay_command_run(const struct replay_command *command, const struct relay
                         const struct stop *stop, FILE *out, struct error *err) {
   if (relay->retain.slot == NULL) {
     error_set(err, ERROR_CONFIG, "the config holds nothing back for replays: postgres.replay is missing");
-    return error_remedy(err, "add postgres.replay: {keep: 24h}, run `walferry init` and start the relay anew; what is "
-                             "committed from then on can be replayed");
+    return error_remedy(
+        err, "add postgres.replay: {keep: 24h}, run `walferry init CONFIG` and start the relay anew; what is "
+             "committed from then on can be replayed");
   }
   struct view view = {.bar = isatty(STDERR_FILENO) != 0 && command->request.sink != REPLAY_STDOUT,
                       .began_ms = clock_monotonic_ms(),

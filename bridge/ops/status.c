@@ -9,6 +9,7 @@
 #include "bridge/kafka/record_probe.h"
 #include "bridge/kafka/topic_tail.h"
 #include "bridge/ops/instance.h"
+#include "bridge/ops/remedy.h"
 #include "bridge/ops/status_print.h"
 
 #define KAFKA_TIMEOUT_MS 5000
@@ -52,11 +53,9 @@ static bool read_postgres(struct status *status, const struct relay_settings *re
 }
 
 static bool read_position(struct status *status, const struct relay_settings *settings, const struct stop *stop,
-                          struct kafka_admin *admin, struct error *err) {
+                          struct error *err) {
   struct publisher *publisher = publisher_new(&settings->publisher, stop);
-  struct kafka_topic_facts facts;
-  bool ok = kafka_admin_topic(admin, publisher_position_topic(publisher), KAFKA_TIMEOUT_MS, &facts, NULL, err) &&
-            (!facts.exists || publisher_peek(publisher, &status->position, err));
+  bool ok = publisher_peek(publisher, &status->position, err);
   publisher_free(publisher);
   return ok;
 }
@@ -81,7 +80,7 @@ static void read_kafka(struct status *status, const struct relay_settings *setti
   struct error *err = &status->kafka_error;
   struct kafka_admin *admin = kafka_admin_new(&settings->publisher.kafka, err);
   if (admin != NULL && kafka_admin_reachable(admin, KAFKA_TIMEOUT_MS, err)) {
-    status->position_read = read_position(status, settings, stop, admin, err);
+    status->position_read = read_position(status, settings, stop, err);
     struct error quarantine_error;
     status->quarantine_read = read_quarantine(status, settings, admin, &quarantine_error);
     if (status->position_read && !status->quarantine_read)
@@ -138,7 +137,14 @@ static bool fail_missing(const struct status *status, struct error *err) {
   return error_remedy(err, "%s", missing->remedy);
 }
 
-bool status_run(const char *name, const char *conninfo, const struct relay_settings *relay,
+static void complete_remedies(struct status *status, struct status_inbox *inbox, const char *config_path) {
+  struct error *errors[] = {&status->postgres_error, &status->kafka_error, &status->held_trouble, &inbox->not_set_up,
+                            &inbox->logs_error};
+  for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
+    remedy_complete(errors[i], config_path, status->instance);
+}
+
+bool status_run(const char *config_path, const char *name, const char *conninfo, const struct relay_settings *relay,
                 const struct inbox_settings *inbox, const struct stop *stop, bool json, FILE *out, struct error *err) {
   struct status_inbox view = {.consumer = inbox == NULL ? NULL : inbox->group};
   struct status status = {.instance = name,
@@ -153,6 +159,7 @@ bool status_run(const char *name, const char *conninfo, const struct relay_setti
   status.postgres_read = read_postgres(&status, relay, inbox == NULL ? NULL : &view, conninfo, &status.postgres_error);
   if (inbox != NULL)
     read_group(&view, inbox, &cluster_id);
+  complete_remedies(&status, &view, config_path);
   (json ? status_print_json : status_print_text)(&status, out);
   bool whole = status_whole(&status);
   if (!whole)

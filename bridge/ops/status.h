@@ -8,9 +8,9 @@
 #include "bridge/inbox/inbox.h"
 #include "bridge/relay/relay.h"
 
-/* relay, inbox: NULL where the config has none; one of them there is. name, conninfo: of the config. Prints to out, as
- * text or JSON. False (ERROR_RETRY) where not everything could be read; the rest is printed. */
-bool status_run(const char *name, const char *conninfo, const struct relay_settings *relay,
+/* relay, inbox: NULL where the config has none; one of them there is. name, conninfo: of the config, and its path.
+ * Prints to out, as text or JSON. False (ERROR_RETRY) where not everything could be read; the rest is printed. */
+bool status_run(const char *config_path, const char *name, const char *conninfo, const struct relay_settings *relay,
                 const struct inbox_settings *inbox, const struct stop *stop, bool json, FILE *out, struct error *err);
 
 #endif

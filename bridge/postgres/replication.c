@@ -27,6 +27,7 @@ enum {
 struct replication {
   PGconn *pg;
   char *copy; /* libpq's buffer behind the last frame */
+  char *slot; /* the one that is streamed from */
   int64_t sender_timeout_ms;
 };
 
@@ -80,6 +81,7 @@ void replication_close(struct replication *rep) {
   if (rep == NULL)
     return;
   PQfreemem(rep->copy);
+  free(rep->slot);
   PQfinish(rep->pg);
   free(rep);
 }
@@ -152,14 +154,16 @@ static bool reclassify(struct error *err, enum error_kind kind, const char *code
   return false;
 }
 
-static bool refuse_slot_invalidated(struct error *err) {
+static bool refuse_slot_invalidated(const char *slot, struct error *err) {
   reclassify(err, ERROR_REFUSED, "slot_invalidated");
-  return error_remedy(err,
-                      "the server gave up the WAL that this slot needs, so events behind the stored position can no "
-                      "longer be streamed. Drop it; then `walferry init` makes it anew of a held-back one "
-                      "(postgres.replay), and nothing is lost. Without one: find them in the outbox, then walferry "
-                      "position CONFIG set new --confirm NAME and `walferry init`; with a snapshot half published: "
-                      "`walferry drop`, and start over with --snapshot");
+  return error_remedy(
+      err,
+      "the WAL that this slot needs is gone, so events behind the stored position can no longer be "
+      "streamed. Drop it: SELECT pg_drop_replication_slot('%s'). Then `walferry init CONFIG` makes it "
+      "anew of a held-back one (postgres.replay), and nothing is lost. Without one: find them in the "
+      "outbox, then `walferry position CONFIG set new --confirm NAME` and `walferry init CONFIG`; with a "
+      "snapshot half published: `walferry drop CONFIG --confirm NAME`, and start over with --snapshot",
+      slot);
 }
 
 /* Failures that creating a slot and starting to stream have in common: the plugin, and the server's set-up. */
@@ -240,7 +244,7 @@ static bool fail_copy_slot(const struct replication *rep, const PGresult *result
   fail_create_slot(rep, result, err);
   if (strcmp(state, "42704") == 0) {
     reclassify(err, ERROR_REFUSED, "slot_missing");
-    error_remedy(err, "run `walferry init`");
+    error_remedy(err, "run `walferry init CONFIG`");
   }
   return false;
 }
@@ -283,15 +287,16 @@ static bool fail_start(const struct replication *rep, const PGresult *result, co
   fail_plugin(rep, result, err);
   if (strcmp(state, "42704") == 0) {
     reclassify(err, ERROR_REFUSED, "slot_missing");
-    error_remedy(err,
-                 "somebody dropped the slot: events committed since the stored position can no longer be streamed; "
-                 "find them in the outbox. `walferry init` makes it anew of a held-back one (postgres.replay); without "
-                 "one: walferry position CONFIG set new --confirm NAME, then `walferry init`");
+    error_remedy(
+        err,
+        "somebody dropped the slot: events committed since the stored position can no longer be streamed; "
+        "find them in the outbox. `walferry init CONFIG` makes it anew of a held-back one (postgres.replay); without "
+        "one: `walferry position CONFIG set new --confirm NAME`, then `walferry init CONFIG`");
   } else if (strcmp(state, "55000") == 0 && (mentions(result, "can no longer") || mentions(result, "invalidated") ||
                                              mentions(result, "cannot read from logical replication slot"))) {
     /* 15: "cannot read from logical replication slot", 16 and 17: "can no longer get changes from", 18: "can no longer
      * access"; all 55000, as are the cases below, so only the text tells them apart */
-    refuse_slot_invalidated(err);
+    refuse_slot_invalidated(slot, err);
   } else if (strcmp(state, "55000") == 0 && !mentions(result, "wal_level")) {
     reclassify(err, ERROR_REFUSED, "slot_unusable");
     error_remedy(err, "the slot is physical or belongs to another database: check "
@@ -324,8 +329,11 @@ bool replication_start(struct replication *rep, const char *slot, lsn_t from, in
 
   bool held_elsewhere = strcmp(session_sqlstate(rep->pg, result), "55006") == 0; /* object_in_use */
   bool ok = held_elsewhere || PQresultStatus(result) == PGRES_COPY_BOTH || fail_start(rep, result, slot, err);
-  if (ok)
+  if (ok) {
     *busy = held_elsewhere;
+    free(rep->slot);
+    rep->slot = memory_string(slot);
+  }
   PQclear(result);
   return ok;
 }
@@ -346,15 +354,12 @@ static bool fail_stream(struct replication *rep, struct error *err) {
     reclassify(err, ERROR_REFUSED, "publication_missing");
     error_remedy(err,
                  "somebody dropped or renamed the publication. Rows committed while it was missing are not sent: find "
-                 "them in the outbox. Have it there again, then go on behind that: walferry position CONFIG set "
-                 "LSN --confirm NAME");
+                 "them in the outbox. Have it there again (`walferry init CONFIG`); the next start says from where "
+                 "to go on");
   } else if (strcmp(state, "58P01") == 0) { /* a WAL file that the slot needs is gone */
-    reclassify(err, ERROR_REFUSED, "slot_invalidated");
-    error_remedy(err, "WAL that the slot needs was thrown away, by pg_resetwal or by hand, so events behind the stored "
-                      "position can no longer be streamed: find them in the outbox. Then drop the slot, delete the "
-                      "position topic, and run `walferry init`");
+    refuse_slot_invalidated(rep->slot, err);
   } else if (strcmp(state, "55000") == 0) {
-    refuse_slot_invalidated(err);
+    refuse_slot_invalidated(rep->slot, err);
   } else {
     reclassify(err, ERROR_RETRY, NULL);
   }

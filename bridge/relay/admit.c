@@ -18,9 +18,9 @@ static struct way_on way_on_from(const struct admit_facts *f, lsn_t lsn) {
   lsn_t from = lsn > f->slot.confirmed_flush_lsn ? lsn : f->slot.confirmed_flush_lsn;
   struct way_on way;
   snprintf(way.text, sizeof way.text,
-           "To go on knowing what is missed or repeated: walferry position CONFIG set %s --confirm NAME; without "
+           "To go on knowing what is missed or repeated: `walferry position CONFIG set %s --confirm NAME`%s; without "
            "--confirm it says what that would be",
-           f->slot.exists ? lsn_format(from).text : "new");
+           f->slot.exists ? lsn_format(from).text : "new", f->slot.exists ? "" : " and `walferry init CONFIG`");
   return way;
 }
 
@@ -86,13 +86,14 @@ bool admit_slot(const struct admit_facts *f, struct error *err) {
   if (strcmp(s->wal_status, "lost") == 0 || s->invalidation_reason[0] != '\0') {
     error_refuse(err, "slot_invalidated", "slot %s was invalidated by the server (wal_status %s, reason %s)",
                  f->slot_name, s->wal_status, s->invalidation_reason[0] != '\0' ? s->invalidation_reason : "not given");
-    return error_remedy(err,
-                        "drop it: SELECT pg_drop_replication_slot('%s'). Then `walferry init` makes it anew of the "
-                        "held-back slot (postgres.replay), and nothing is lost. Without one, the events since the "
-                        "position are no longer in the WAL: walferry position CONFIG set new --confirm NAME, then "
-                        "`walferry init`, and send the rows still in the outbox anew; with a snapshot half published: "
-                        "`walferry drop`, and start over with --snapshot",
-                        f->slot_name);
+    return error_remedy(
+        err,
+        "drop it: SELECT pg_drop_replication_slot('%s'). Then `walferry init CONFIG` makes it anew of the "
+        "held-back slot (postgres.replay), and nothing is lost. Without one, the events since the "
+        "position are no longer in the WAL: `walferry position CONFIG set new --confirm NAME`, then "
+        "`walferry init CONFIG`, and send the rows still in the outbox anew; with a snapshot half published: "
+        "`walferry drop CONFIG --confirm NAME`, and start over with --snapshot",
+        f->slot_name);
   }
   if (!s->logical || s->temporary || s->two_phase || strcmp(s->plugin, f->plugin) != 0 ||
       strcmp(s->database, f->database) != 0) {
@@ -103,7 +104,10 @@ bool admit_slot(const struct admit_facts *f, struct error *err) {
                  s->database, s->two_phase ? "on" : "off", f->plugin, f->database);
     if (s->logical && strcmp(s->plugin, f->plugin) != 0 && decoder_class_find(s->plugin) != NULL)
       return error_remedy(err, "set postgres.decoder: %s, or choose another postgres.slot", s->plugin);
-    return error_remedy(err, "choose another postgres.slot, or drop this one if nobody needs it");
+    return error_remedy(err,
+                        "choose another postgres.slot, or drop this one if nobody needs it: SELECT "
+                        "pg_drop_replication_slot('%s')",
+                        f->slot_name);
   }
   return true;
 }
@@ -135,10 +139,9 @@ static bool check_publication_same(const struct admit_facts *f, const struct pos
     return check_tables_same(f, p, err);
   if (!f->publication->exists) {
     error_refuse(err, "publication_missing", "the publication that slot %s was read with is gone", f->slot_name);
-    return error_remedy(err,
-                        "rows committed while it was missing are not sent. Create it again with `walferry init` and "
-                        "find those rows in the outbox. %s",
-                        way_on(f).text);
+    return error_remedy(
+        err, "rows committed while it was missing are not sent: find them in the outbox. Create it again with "
+             "`walferry init CONFIG`; the next start says from where to go on");
   }
   if (f->publication->oid != p->publication_oid) {
     error_refuse(err, "publication_changed",
@@ -201,7 +204,8 @@ static bool check_work_list(const struct admit_facts *f, const struct position *
                "the snapshot is published up to row %" PRIu64 " of %" PRIu64
                ", but relay.tables, relay.messages or the decoder are not what they were",
                p->snapshot.next, p->snapshot.rows);
-  return error_remedy(err, "put them back, let the relay finish the snapshot, then change them");
+  return error_remedy(err, "put them back, let the relay finish the snapshot, then change them. To give it up: "
+                           "`walferry drop CONFIG --confirm NAME`, and start over with --snapshot");
 }
 
 static bool check_server_end(const struct admit_facts *f, const struct position *p, struct error *err) {
@@ -250,7 +254,7 @@ static bool check_progress(const struct admit_facts *f, const struct position *p
                  lsn_format(p->commit_lsn).text, p->next_index);
     return error_remedy(err,
                         "put them back, let the relay finish this transaction, then change them. To repeat or skip it: "
-                        "walferry position CONFIG set LSN --confirm NAME, with %s or an LSN behind it",
+                        "`walferry position CONFIG set %s --confirm NAME`, or an LSN behind it",
                         lsn_format(p->commit_lsn).text);
   }
   return check_work_list(f, p, err);
@@ -262,8 +266,9 @@ bool admit_snapshot(const struct admit_facts *f, const struct position *p, struc
   error_refuse(err, "snapshot_too_late",
                "--snapshot was given, but slot %s was made without a snapshot, and %s holds its position (%s)",
                f->slot_name, f->position_topic, lsn_format(position_ack_lsn(p)).text);
-  return error_remedy(err, "start without --snapshot. If nothing was published yet and the rows from before are to be, "
-                           "`walferry drop`, `walferry init CONFIG --snapshot`, and start with --snapshot");
+  return error_remedy(
+      err, "start without --snapshot. If nothing was published yet and the rows from before are to be, "
+           "`walferry drop CONFIG --confirm NAME`, `walferry init CONFIG --snapshot`, and start with --snapshot");
 }
 
 bool admit_position(const struct admit_facts *f, struct position *position, bool *changed, bool *expect_last,
@@ -276,7 +281,7 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
     if (f->adopt) {
       error_refuse(err, "position_exists", "--adopt-slot was given, but %s already holds a position for slot %s (%s)",
                    f->position_topic, f->slot_name, lsn_format(position_ack_lsn(position)).text);
-      return error_remedy(err, "start without --adopt-slot");
+      return error_remedy(err, "start without --adopt-slot: `walferry relay CONFIG`");
     }
     lsn_t idle;
     if (!admit_owner(f, position, err) || !admit_snapshot(f, position, err) ||
@@ -300,8 +305,8 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
                  f->position_topic);
     return error_remedy(err,
                         "if the position topic was lost, bring it back. If the slot is new and was made for walferry, "
-                        "start once with --adopt-slot, or say from where to go on: walferry position CONFIG set %s "
-                        "--confirm NAME; nothing before that is published",
+                        "start once with --adopt-slot, or say from where to go on: `walferry position CONFIG set %s "
+                        "--confirm NAME`; nothing before that is published",
                         lsn_format(f->slot.confirmed_flush_lsn).text);
   }
   position->state = POSITION_SET;
@@ -323,13 +328,15 @@ bool admit_creation(const struct admit_facts *f, const struct position *position
                      ? ""
                      : "; the server was promoted or restored since, and the slot did not come along");
     if (position->snapshot.state == POSITION_SNAPSHOT_OPEN)
-      return error_remedy(err, "`walferry init` makes it anew of the held-back slot (postgres.replay), and nothing is "
-                               "lost. Without one `walferry drop`, and start over with --snapshot: rows of it that are "
-                               "published already then come again, with the same ids");
-    return error_remedy(err,
-                        "`walferry init` makes it anew of the held-back slot (postgres.replay), and nothing is lost. "
-                        "Without one, events committed since that position can no longer be streamed: find them in the "
-                        "outbox, then walferry position CONFIG set new --confirm NAME and `walferry init`");
+      return error_remedy(
+          err, "`walferry init CONFIG` makes it anew of the held-back slot (postgres.replay), and nothing is "
+               "lost. Without one `walferry drop CONFIG --confirm NAME`, and start over with --snapshot: rows of it "
+               "that are "
+               "published already then come again, with the same ids");
+    return error_remedy(
+        err, "`walferry init CONFIG` makes it anew of the held-back slot (postgres.replay), and nothing is lost. "
+             "Without one, events committed since that position can no longer be streamed: find them in the "
+             "outbox, then `walferry position CONFIG set new --confirm NAME` and `walferry init CONFIG`");
   }
   return position->state == POSITION_NONE || admit_owner(f, position, err);
 }
@@ -338,7 +345,7 @@ bool admit_may_create(const char *slot, bool create, struct error *err) {
   if (create)
     return true;
   error_refuse(err, "slot_missing", "slot %s does not exist", slot);
-  return error_remedy(err, "run `walferry init`, or set postgres.create: true");
+  return error_remedy(err, "run `walferry init CONFIG`, or set postgres.create: true");
 }
 
 bool admit_tables(const struct catalog_publication *pub, struct error *err) {
@@ -346,7 +353,7 @@ bool admit_tables(const struct catalog_publication *pub, struct error *err) {
     const struct catalog_publication_table *t = &pub->tables[i];
     if (!t->exists) {
       error_refuse(err, "table_missing", "table %s.%s does not exist", t->schema, t->table);
-      return error_remedy(err, "run `walferry init`, or correct relay.tables");
+      return error_remedy(err, "run `walferry init CONFIG`, or correct relay.tables");
     }
     if (t->unlogged) {
       error_refuse(err, "publication_incomplete", "table %s.%s is unlogged: its rows are not in the WAL", t->schema,
@@ -377,7 +384,11 @@ static bool check_entry(const char *name, const struct catalog_publication *pub,
   }
   if (t->row_filter) {
     error_refuse(err, "publication_incomplete", "publication %s filters the rows of %s.%s", name, t->schema, t->table);
-    return error_remedy(err, "remove the WHERE clause: rows left out would be lost silently");
+    return error_remedy(
+        err,
+        "rows left out would be lost silently. Without the WHERE clause: ALTER PUBLICATION %s DROP TABLE "
+        "%s.%s; ALTER PUBLICATION %s ADD TABLE %s.%s",
+        name, t->schema, t->table, name, t->schema, t->table);
   }
   return true;
 }
@@ -405,7 +416,7 @@ bool admit_publication(const char *name, const struct catalog_publication *pub, 
                        struct error *err) {
   if (name != NULL && !pub->exists) {
     error_refuse(err, "publication_missing", "publication %s does not exist", name);
-    return error_remedy(err, "run `walferry init`, or set postgres.create: true");
+    return error_remedy(err, "run `walferry init CONFIG`, or set postgres.create: true");
   }
   if (name != NULL && !pub->inserts) {
     error_refuse(err, "publication_incomplete", "publication %s does not publish inserts", name);

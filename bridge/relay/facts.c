@@ -71,7 +71,8 @@ bool facts_check_version(const struct facts *f, struct error *err) {
   if (f->server.version >= OLDEST_SERVER)
     return true;
   error_refuse(err, "server_too_old", "the server is Postgres %d", f->server.version / 10000);
-  return error_remedy(err, "walferry needs Postgres 15 or newer");
+  return error_remedy(err, "walferry needs Postgres 15 or newer: point postgres.conninfo at such a server, or upgrade "
+                           "this one (docs/operations.md, \"Upgrading\")");
 }
 
 bool facts_check_wal_level(const struct facts *f, struct error *err) {
@@ -206,6 +207,7 @@ bool facts_create_publication(struct connection *conn, const struct relay_settin
   if (!ok && strcmp(connection_sqlstate(conn), "42710") == 0) /* another instance was faster */
     return true;
   if (!ok && err->kind == ERROR_CONFIG)
-    error_remedy(err, "run `walferry init` with --admin and the connection string of a role that owns the tables");
+    error_remedy(err,
+                 "run `walferry init CONFIG` with --admin and the connection string of a role that owns the tables");
   return ok || error_wrap(err, "creating publication %s", settings->publication);
 }

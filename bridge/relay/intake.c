@@ -77,8 +77,8 @@ static bool refuse_rewritten(const struct intake *in, struct error *err, const c
                lsn_format(in->from.commit_lsn).text, in->from.xid, found);
   return error_remedy(err,
                       "Kafka holds events that this database no longer has. Bring back the right database; or, to go "
-                      "on from where the slot stands (walferry position CONFIG show says where): walferry position "
-                      "CONFIG set LSN --confirm NAME");
+                      "on from where the slot stands (`walferry position CONFIG show` says where): `walferry position "
+                      "CONFIG set LSN --confirm NAME`");
 }
 
 static bool on_begin(struct intake *in, const struct change *change, struct error *err) {
@@ -134,9 +134,12 @@ static bool refuse_resume(const struct intake *in, struct error *err) {
                ", but the server now sends other changes for it",
                lsn_format(in->commit_lsn).text, in->xid, in->from.next_index);
   return error_remedy(
-      err, "put tables, messages and the publication back to what they were when it was interrupted, let "
-           "the relay finish this transaction, then change them. To repeat or skip it: walferry position CONFIG set "
-           "LSN --confirm NAME");
+      err,
+      "put tables, messages and the publication back to what they were when it was interrupted, let the relay finish "
+      "this transaction, then change them. To repeat or skip it: `walferry position CONFIG set %s --confirm NAME`, or "
+      "an "
+      "LSN behind it",
+      lsn_format(in->commit_lsn).text);
 }
 
 static bool on_commit(struct intake *in, const struct change *change, struct error *err) {

@@ -165,8 +165,11 @@ static bool refuse_unknown(const struct partitions *p, const struct relation *re
                relation->schema, relation->table, spec->schema, spec->table);
   return error_remedy(err,
                       "the rows are still in the WAL. If it was a partition, create an empty one of that name, let the "
-                      "relay publish them, and drop it again; if it was another table, create an empty table of that "
-                      "name, and drop it once the relay has passed those rows");
+                      "relay publish them, and drop it again: CREATE TABLE %s.%s PARTITION OF %s.%s FOR VALUES ...; if "
+                      "it was another table, create an empty table of that name, and drop it once the relay has passed "
+                      "those rows: CREATE TABLE %s.%s (LIKE %s.%s)",
+                      relation->schema, relation->table, spec->schema, spec->table, relation->schema, relation->table,
+                      spec->schema, spec->table);
 }
 
 /* The topmost configured ancestor, or -1. */

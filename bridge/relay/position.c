@@ -327,10 +327,12 @@ bool position_decode(struct slice json, struct position *out, struct error *err)
   if (!ok) {
     position_clear(&p);
     error_refuse(err, "position_unreadable", "the stored position is not one that this version of walferry can read");
-    return error_remedy(err,
-                        "look at the record with the key \"%s\" in the position topic; if a newer walferry wrote "
-                        "it, run that version. To give it up: walferry position CONFIG set LSN --confirm NAME",
-                        POSITION_KEY);
+    return error_remedy(
+        err,
+        "look at the record with the key \"%s\" in the position topic; if a newer walferry wrote "
+        "it, run that version. To give it up and go on from the slot (`walferry position CONFIG show` says "
+        "where it stands): `walferry position CONFIG set LSN --confirm NAME`",
+        POSITION_KEY);
   }
   position_clear(out);
   *out = p;

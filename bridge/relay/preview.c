@@ -40,7 +40,7 @@ static bool look(struct preview *p, struct error *err) {
     return false;
   if (!p->facts.admit.slot.exists) {
     error_refuse(err, "slot_missing", "slot %s does not exist", s->slot);
-    return error_remedy(err, "run `walferry init`: what is committed from then on can be printed");
+    return error_remedy(err, "run `walferry init CONFIG`: what is committed from then on can be printed");
   }
   return admit_slot(&p->facts.admit, err) && facts_check_publication(&p->facts, s, err);
 }

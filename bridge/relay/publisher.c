@@ -302,7 +302,14 @@ static bool new_producer(struct publisher *p, struct position *position, struct 
 }
 
 bool publisher_peek(struct publisher *p, struct position *position, struct error *err) {
-  return read_position(p, position, err);
+  struct kafka_topic_facts facts;
+  if (!have_admin(p, err) || !kafka_admin_topic(p->admin, p->position_topic, ADMIN_TIMEOUT_MS, &facts, NULL, err))
+    return false;
+  if (facts.exists)
+    return read_position(p, position, err);
+  position_clear(position);
+  position_init(position);
+  return true;
 }
 
 bool publisher_open(struct publisher *p, struct position *position, struct error *err) {
@@ -566,7 +573,12 @@ static bool settle_suspects(struct publisher *p, const struct segment *batch, in
 static bool refuse_substitute(const struct record *record, const char *reason, struct error *err) {
   error_refuse(err, "quarantine_refused", "%s id %.*s at %s: the brokers refuse its quarantine record too: %s",
                record->origin, SLICE_ARG(record->id), lsn_format(record->commit_lsn).text, reason);
-  return error_remedy(err, "correct topic %s: not compacted, and max.message.bytes of at least 1 MB", record->topic);
+  return error_remedy(
+      err,
+      "correct the topic, so that it is not compacted and takes 1 MB: kafka-configs.sh --bootstrap-server "
+      "$KAFKA_BROKERS --alter --entity-type topics --entity-name %s --add-config "
+      "cleanup.policy=delete,max.message.bytes=1048588",
+      record->topic);
 }
 
 /* A quarantine record that was made in place of a refused one, and is refused too, is the end of what can be done. Here

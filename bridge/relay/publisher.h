@@ -48,7 +48,8 @@ const char *publisher_position_topic(const struct publisher *p);
 
 /* Makes a new producer (fencing any older one of this instance), THEN reads the stored position into *position. */
 bool publisher_open(struct publisher *p, struct position *position, struct error *err);
-/* Reads the stored position without a producer, and so without fencing anybody: only to look. */
+/* Reads the stored position without a producer, and so without fencing anybody: only to look. POSITION_NONE where its
+ * topic does not exist. */
 bool publisher_peek(struct publisher *p, struct position *position, struct error *err);
 /* Drops the producer and all that is in flight. */
 void publisher_close(struct publisher *p);

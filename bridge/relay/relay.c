@@ -491,7 +491,7 @@ static bool check_before_streaming(const struct generation *g, const struct rela
                s->slot);
   return error_remedy(err,
                       "rows committed while it was missing are not sent: find them in the outbox. Create it again with "
-                      "`walferry init`, then go on behind that: walferry position CONFIG set LSN --confirm NAME");
+                      "`walferry init CONFIG`; the next start says from where to go on");
 }
 
 static void kafka_answered(struct relay *r, struct generation *g) {
@@ -721,9 +721,10 @@ static bool undecodable(struct relay *r, struct error *err) {
   snprintf(cause, sizeof cause, "%s", err->message);
   error_refuse(err, "row_undecodable", "the server cannot decode a transaction behind %s: %s", lsn_format(at).text,
                cause);
-  error_remedy(err, "most likely a row above 500 MB. Stop walferry, note the rows of that transaction in the outbox, "
-                    "go on behind its commit (pg_current_wal_lsn() is behind all there is): walferry position CONFIG "
-                    "set LSN --confirm NAME");
+  error_remedy(
+      err, "most likely a row above 500 MB. Stop walferry, note the rows of that transaction in the outbox, "
+           "go on behind its commit (SELECT pg_current_wal_lsn() is behind all there is): `walferry position CONFIG "
+           "set LSN --confirm NAME`");
   return true;
 }
 
@@ -750,6 +751,22 @@ static bool recoverable(struct relay *r, struct error *err) {
   return patience_ms(r) > 0 && !undecodable(r, err);
 }
 
+/* Up to Postgres 17 the server ends the stream at the first change of the time without the publication. Where there is
+ * one again, what is committed from now on can be sent. */
+static void name_way_behind(const struct relay *r, struct generation *g, struct error *err) {
+  struct error ignored;
+  if (err->code == NULL || strcmp(err->code, "publication_missing") != 0 || g->conn == NULL ||
+      !facts_publication(&g->facts, g->conn, r->settings, &ignored) || !g->facts.publication.exists ||
+      !catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, &ignored))
+    return;
+  error_remedy(
+      err,
+      "there is one again, but the server cannot send anything of the time without. To go on behind what is in "
+      "the WAL now: `walferry position CONFIG set %s --confirm NAME`. What was committed before and is not in "
+      "Kafka has to be found in the outbox",
+      lsn_format(g->facts.admit.slot.wal_lsn).text);
+}
+
 static bool run_generation(struct relay *r, bool *done, struct error *err) {
   progress_generation(r->progress, ++r->generation);
   if (r->unreachable_since_ms == 0)
@@ -762,6 +779,8 @@ static bool run_generation(struct relay *r, bool *done, struct error *err) {
     progress_enter(r->progress, PROGRESS_STOPPING);
   else
     progress_failed(r->progress, err);
+  if (!ok)
+    name_way_behind(r, &g, err);
   publisher_log_progress(r->publisher);
   publisher_close(r->publisher);
   generation_end(&g);

@@ -167,7 +167,7 @@ static bool fail_stream(struct replay *r, struct replay_attempt *a, struct error
   return error_remedy(
       err, "there is one now, but the window spans a time without, which no replay can go across. What comes "
            "before it: --to an LSN before it. What comes behind it: --from with the LSN from which the relay "
-           "went on (walferry position CONFIG history)");
+           "went on (`walferry position CONFIG history`)");
 }
 
 static bool stream(struct replay *r, struct replay_attempt *a, struct error *err) {
@@ -232,7 +232,7 @@ static bool undecodable(struct replay *r, struct error *err) {
   error_refuse(err, "row_undecodable", "the server cannot decode a transaction behind %s: %s", behind.text, cause);
   error_remedy(err,
                "no replay can go across it. What comes before it: --to %s. What comes behind it: --from with the LSN "
-               "from which the relay went on (walferry position CONFIG history)",
+               "from which the relay went on (`walferry position CONFIG history`)",
                behind.text);
   return true;
 }

@@ -58,7 +58,9 @@ static bool look(struct replay *r, struct replay_attempt *a, struct error *err) 
     return true;
   error_refuse(err, "position_missing", "%s holds no position: nothing is known to have been published",
                publisher_position_topic(r->relay_publisher));
-  return error_remedy(err, "start the relay first; what it has published can be replayed");
+  return error_remedy(err,
+                      "start the relay first (`walferry relay CONFIG`): what it has published can be replayed. Where "
+                      "its position topic was lost it is refused, and says from where to go on");
 }
 
 /* May a stored position go on here: same cluster, database, slot, publication, a timeline of this server's history? How

@@ -9,7 +9,6 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/failpoint.h"
 
-#define KAFKA_TIMEOUT_MS 10000
 #define HELD_WAIT_MS                                                                                                   \
   3000 /* the row follows what was said; an instance that was killed may hold the slot for a moment */
 #define LOOK_MS 20
@@ -42,14 +41,8 @@ static bool ask_postgres(struct reposition *r, struct error *err) {
 }
 
 static bool ask_kafka(struct reposition *r, struct error *err) {
-  struct kafka_topic_facts topic = {.exists = false};
-  struct kafka_admin *admin = kafka_admin_new(&r->relay->publisher.kafka, err);
-  bool ok = admin != NULL && kafka_admin_topic(admin, r->topic, KAFKA_TIMEOUT_MS, &topic, NULL, err);
-  kafka_admin_free(admin);
-  if (!ok || !topic.exists)
-    return ok;
   struct publisher *publisher = publisher_new(&r->relay->publisher, r->stop);
-  ok = publisher_peek(publisher, &r->before, err);
+  bool ok = publisher_peek(publisher, &r->before, err);
   publisher_free(publisher);
   if (ok || err->code == NULL || strcmp(err->code, "position_unreadable") != 0)
     return ok;
@@ -99,10 +92,9 @@ static bool judge_lsn(const struct reposition *r, struct error *err) {
   if (!f->slot.exists) {
     error_refuse(err, "slot_missing", "slot %s does not exist, so there is nothing to go on from at %s", f->slot_name,
                  lsn_format(r->lsn).text);
-    return error_remedy(err,
-                        "walferry position CONFIG set new --confirm %s, then walferry init CONFIG: a slot is made, "
-                        "and what was committed before is not streamed",
-                        r->relay->name);
+    return error_remedy(
+        err, "`walferry position CONFIG set new --confirm NAME`, then `walferry init CONFIG`: a slot is made, "
+             "and what was committed before is not streamed");
   }
   if (!admit_slot(f, err) || !facts_check_publication(&r->facts, r->relay, err))
     return false;
@@ -116,7 +108,7 @@ static bool judge_lsn(const struct reposition *r, struct error *err) {
     error_set(err, ERROR_CONFIG, "slot %s stands at %s already and sends nothing of before", f->slot_name,
               lsn_format(f->slot.confirmed_flush_lsn).text);
     return error_remedy(err,
-                        "to send events of before again: walferry replay CONFIG --from %s. To go on from the slot: "
+                        "to send events of before again: `walferry replay CONFIG --from %s`. To go on from the slot: "
                         "give an LSN from %s on",
                         lsn_format(r->lsn).text, lsn_format(f->slot.confirmed_flush_lsn).text);
   }
@@ -182,12 +174,13 @@ static bool judge_snapshot(const struct reposition *r, struct error *err) {
   if (s->state == POSITION_SNAPSHOT_ASKED && r->lsn != 0) {
     error_set(err, ERROR_CONFIG, "slot %s was made for a snapshot, which is not taken yet", r->relay->slot);
     return error_remedy(err, "let the relay take it first: every start does, with or without --snapshot; or do without "
-                             "it: `walferry drop`, then `walferry init`");
+                             "it: `walferry drop CONFIG --confirm NAME`, then `walferry init CONFIG`");
   }
   if (s->state != POSITION_SNAPSHOT_OPEN)
     return true;
   error_set(err, ERROR_CONFIG, "a snapshot is published up to row %" PRIu64 " of %" PRIu64, s->next, s->rows);
-  return error_remedy(err, "let the relay finish it first; or begin anew: `walferry drop`, then `walferry relay "
+  return error_remedy(err, "let the relay finish it first; or begin anew: `walferry drop CONFIG --confirm NAME`, then "
+                           "`walferry relay CONFIG "
                            "--snapshot`");
 }
 

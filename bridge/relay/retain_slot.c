@@ -34,12 +34,7 @@ bool retain_establish(const struct relay_settings *s, struct connection *conn, c
 static bool read_position(const struct relay_settings *s, const struct stop *stop, struct position *position,
                           struct error *err) {
   struct publisher *publisher = publisher_new(&s->publisher, stop);
-  struct kafka_topic_facts topic = {.exists = false};
-  struct kafka_admin *admin = kafka_admin_new(&s->publisher.kafka, err);
-  bool ok = admin != NULL && kafka_admin_reachable(admin, KAFKA_TIMEOUT_MS, err) &&
-            kafka_admin_topic(admin, publisher_position_topic(publisher), KAFKA_TIMEOUT_MS, &topic, NULL, err) &&
-            (!topic.exists || publisher_peek(publisher, position, err));
-  kafka_admin_free(admin);
+  bool ok = publisher_reachable(publisher, KAFKA_TIMEOUT_MS, err) && publisher_peek(publisher, position, err);
   publisher_free(publisher);
   return ok;
 }

@@ -48,5 +48,9 @@ bool segment_refuse_row(const char *origin, struct slice id, lsn_t commit_lsn, u
   error_refuse(err, "row_invalid", "%s id %.*s at %s (xid %" PRIu32 ", change %" PRIu64 "): %s: %s", origin,
                SLICE_ARG(slice_present(id) ? id : slice_of("(none)")), lsn_format(commit_lsn).text, xid, index,
                problem->code, problem->message);
-  return error_remedy(err, "with `on_invalid: quarantine` such rows go to the quarantine topic and the relay goes on");
+  return error_remedy(
+      err,
+      "with `on_invalid: quarantine` such rows go to the quarantine topic and the relay goes on. `walferry explain %s` "
+      "has what else may be done",
+      problem->code);
 }

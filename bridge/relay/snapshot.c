@@ -43,9 +43,9 @@ bool snapshot_copy(const struct snapshot *s, const struct catalog_publication *f
 
 static bool remedy_lost(const struct snapshot *s, struct error *err) {
   return error_remedy(err,
-                      "bring the tables walferry.snapshot_%" PRIx64
-                      "_* back as they were; else `walferry drop` and start "
-                      "over with --snapshot: rows that are published already then come again, with the same ids",
+                      "bring the tables walferry.snapshot_%" PRIx64 "_* back as they were; else `walferry drop CONFIG "
+                      "--confirm NAME`, `walferry init CONFIG --snapshot` and `walferry relay CONFIG --snapshot`: rows "
+                      "that are published already then come again, with the same ids",
                       s->point);
 }
 

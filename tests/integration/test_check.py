@@ -441,7 +441,7 @@ def test_roles_and_their_rights(shop):
         report = check(shop, exit_code=2)
         line = report.expect("role", "fail", "REPLICATION")
         report.expect("replication connection", "fail", "REPLICATION")
-        report.expect("publication", "fail", "owner", "init --admin")
+        report.expect("publication", "fail", "owner", "walferry init", "--admin")
         shop.psql(line["remedy"].removeprefix("as a superuser: "))
         check(shop, exit_code=2).expect("role", "ok", role)
         shop.run("init", "--admin", shop.postgres.conninfo(shop.db)).expect_exit(0)

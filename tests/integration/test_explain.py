@@ -37,6 +37,49 @@ def test_every_code_has_a_page_and_every_page_a_code():
     assert pages - codes == set(), "pages of codes that the sources do not have"
 
 
+def anchor(heading):
+    """Of a heading, as the pages that show Markdown make it."""
+    return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
+
+
+def section(link):
+    """The text below the heading that a page names, with what is below it."""
+    path, _, name = link.partition("#")
+    lines = (system.ROOT / path).read_text().splitlines()
+    fenced = [sum(line.startswith("```") for line in lines[:i]) % 2 for i in range(len(lines))]
+    heads = [(i, len(line.split(" ")[0])) for i, line in enumerate(lines)
+             if re.match(r"#{1,4} ", line) and not fenced[i]]
+    i, level = next(((i, level) for i, level in heads if anchor(lines[i][level + 1:]) == name), (None, 0))
+    assert i is not None, f"there is no {link}"
+    return "\n".join(lines[i:next((j for j, other in heads if j > i and other <= level), None)])
+
+
+def test_every_page_leads_to_a_section_that_has_the_commands():
+    for code in listed():
+        page = walferry.run("explain", code).expect_exit(0).stdout.decode()
+        link = page.split("\nThe documents on it\n  ")[1].strip()
+        text = section(link)
+        assert "```" in text or "`walferry " in text, f"{code}: {link} has no command"
+
+
+def remedies():
+    """[(file, text)]: what the sources tell to do, C's neighbouring strings as one."""
+    found = []
+    for path in sorted((system.ROOT / "bridge").rglob("*.c")):
+        if path.parts[-2] in ("base", "event", "kafka", "postgres", "relay", "inbox") or path.name.startswith("check"):
+            text = re.sub(r'"\s+(?:"|PRI\w+ ")', "", path.read_text())
+            found += [(path.name, s) for s in re.findall(r'"((?:[^"\\\n]|\\.)*)"', text)]
+    return found
+
+
+def test_commands_in_remedies_can_be_typed_as_they_are():
+    """With CONFIG and NAME, which are put in where the remedy is printed (bridge/ops/remedy.h)."""
+    command = re.compile(r"walferry (?:relay|replay|inbox|init|check|status|dlq|position|drop)\b(?! CONFIG\b)")
+    bad = [f"{name}: {text}" for name, text in remedies() if command.search(text)]
+    assert bad == []
+    assert [t for _, t in remedies() if "walferry drop CONFIG" in t and "--confirm NAME" not in t] == []
+
+
 def table(path, heading):
     """{code: text} of the table behind a heading; a row may name several codes."""
     text = (system.ROOT / path).read_text().split(f"\n{heading}\n")[1].split("\n#")[0]

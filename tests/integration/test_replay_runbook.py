@@ -103,6 +103,21 @@ def test_the_slot_was_lost(make_shop):
         bare.psql("select payload from outbox").split("\n")[5:7])
 
 
+@pytest.mark.decoder("pgoutput")
+def test_the_publication_was_taken_away(shop):
+    shop.init()
+    shop.insert(5)
+    shop.drain()
+    shop.psql(f"drop publication {shop.publication}")
+    shop.insert(2)
+    book = case(shop, "The publication was taken away")
+    for block in range(3):
+        book.run(block)
+    assert len(shop.record_ids()) == 7
+    payloads = shop.psql("select payload from outbox").split("\n")
+    assert sorted(payloads[-2:]) == sorted(payloads[5:7])
+
+
 def test_the_database_was_restored_from_a_backup(fresh_postgres, make_shop):
     server = fresh_postgres()
     shop = make_shop(postgres=server)

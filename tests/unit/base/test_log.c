@@ -186,8 +186,10 @@ static void an_error_is_logged_with_what_it_has(void **state) {
   error_remedy(&err, "look");
   capture_begin();
   log_error_event(LOG_ERROR, "relay.refused", &err);
-  assert_json(capture_finish(), "\"level\":\"error\",\"event\":\"relay.refused\",\"kind\":\"refused\","
-                                "\"code\":\"slot_missing\",\"error\":\"gone\",\"remedy\":\"look\"}\n");
+  assert_json(
+      capture_finish(),
+      "\"level\":\"error\",\"event\":\"relay.refused\",\"kind\":\"refused\","
+      "\"code\":\"slot_missing\",\"error\":\"gone\",\"remedy\":\"look\",\"page\":\"walferry explain slot_missing\"}\n");
 }
 
 static void levels_are_read_by_name(void **state) {

@@ -508,12 +508,12 @@ static void the_way_on_with_a_half_published_snapshot_is_another(void **state) {
   open_snapshot_without_the_option(&s);
   struct error err = {.kind = ERROR_NONE};
   assert_false(admit_creation(&s.facts, &s.position, &err));
-  assert_non_null(strstr(err.remedy, "`walferry drop`"));
+  assert_non_null(strstr(err.remedy, "`walferry drop CONFIG --confirm NAME`"));
   assert_null(strstr(err.remedy, "position CONFIG set new")); /* is refused */
   expect_refusal("gone", &err, "slot_missing");
   strcpy(s.facts.slot.wal_status, "lost");
   assert_false(admit_slot(&s.facts, &err));
-  assert_non_null(strstr(err.remedy, "`walferry drop`"));
+  assert_non_null(strstr(err.remedy, "`walferry drop CONFIG --confirm NAME`"));
   expect_refusal("lost", &err, "slot_invalidated");
   scene_free(&s);
 }
