@@ -123,6 +123,8 @@ static void write_held_back(const struct metrics *m, const struct progress_snaps
     return;
   metrics_gauge(m, "walferry_replay_slot_trouble", "1 if something is wrong with the held-back slot (see /status).",
                 s->retained_trouble[0] != '\0');
+  metrics_gauge(m, "walferry_replay_slot_keep_seconds", "postgres.replay.keep.", s->retained_keep_ms / 1000);
+  metrics_gauge(m, "walferry_replay_slot_keep_limit_bytes", "postgres.replay.keep_bytes.", s->retained_keep_bytes);
   metrics_gauge(m, "walferry_replay_slot_exists", "1 if the held-back slot is there.", slot->exists);
   if (!slot->exists)
     return;

@@ -245,6 +245,13 @@ void progress_published(struct progress *p, const struct totals *totals, const s
   pthread_mutex_unlock(&p->lock);
 }
 
+void progress_retain_limits(struct progress *p, int64_t keep_ms, int64_t keep_bytes) {
+  pthread_mutex_lock(&p->lock);
+  p->told.retained_keep_ms = keep_ms;
+  p->told.retained_keep_bytes = keep_bytes;
+  pthread_mutex_unlock(&p->lock);
+}
+
 void progress_retained(struct progress *p, const struct catalog_slot *slot, int64_t since_us) {
   pthread_mutex_lock(&p->lock);
   p->told.retained = *slot;

@@ -67,7 +67,9 @@ struct progress_snapshot {
   /* The held-back slot. */
   int64_t retained_read_us; /* when the following was true; 0: never read, or too old to be told */
   struct catalog_slot retained;
-  int64_t retained_since_us;   /* its window begins there; 0 unknown */
+  int64_t retained_since_us; /* its window begins there; 0 unknown */
+  int64_t retained_keep_ms;  /* what is asked of it, and how much WAL it may take */
+  int64_t retained_keep_bytes;
   char retained_trouble[1024]; /* "": none */
 
   /* Of the position committed in Kafka. */
@@ -108,6 +110,7 @@ void progress_slot(struct progress *p, const struct catalog_slot *slot);
 /* What the publisher has done, and the position that is committed in Kafka: after each Kafka transaction. */
 void progress_published(struct progress *p, const struct totals *totals, const struct position *position);
 /* The thread that moves up the held-back slot. */
+void progress_retain_limits(struct progress *p, int64_t keep_ms, int64_t keep_bytes); /* before it is started */
 void progress_retained(struct progress *p, const struct catalog_slot *slot, int64_t since_us);
 void progress_retain_trouble(struct progress *p, const struct error *err);
 /* How far a snapshot is published. */

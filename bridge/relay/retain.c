@@ -197,12 +197,8 @@ static bool move_up(struct retain *r, lsn_t committed, lsn_t pinned, struct cata
   return true;
 }
 
-/* Since when its window is kept; 0: not known. */
-static int64_t since_us(const struct retain *r, lsn_t at) {
-  int64_t us = 0;
-  for (int i = 0; i < r->sample_count && r->samples[i].lsn <= at; i++)
-    us = r->samples[i].at_us;
-  return us;
+static void tell_slot(struct retain *r, const struct catalog_slot *slot) {
+  progress_retained(r->progress, slot, retain_since(r->samples, r->sample_count, slot->confirmed_flush_lsn));
 }
 
 /* What Kafka tells of earlier runs and of replays. While it does not, the slot may be needed where it stands: it stays
@@ -219,7 +215,7 @@ static bool run_round(struct retain *r, lsn_t committed, const char *system_id, 
   bool made = false;
   if (!connect_once(r, err) || !read_slot(r, &slot, err))
     return false;
-  progress_retained(r->progress, &slot, since_us(r, slot.confirmed_flush_lsn));
+  tell_slot(r, &slot);
   if (s->create ? !retain_establish(s, r->conn, r->database, &made, err)
                 : !retain_usable(s->retain.slot, &slot, s->plugin, r->database, err))
     return false;
@@ -238,7 +234,7 @@ static bool run_round(struct retain *r, lsn_t committed, const char *system_id, 
     *err = trouble;
     return false;
   }
-  progress_retained(r->progress, &slot, since_us(r, slot.confirmed_flush_lsn));
+  tell_slot(r, &slot);
   return known;
 }
 
@@ -279,6 +275,7 @@ struct retain *retain_start(const struct relay_settings *settings, const struct 
   r->settings = settings;
   r->stop = stop;
   r->progress = progress;
+  progress_retain_limits(progress, settings->retain.keep_ms, settings->retain.keep_bytes);
   r->socket = -1;
   pthread_mutex_init(&r->lock, NULL);
   clock_condition_init(&r->woken);

@@ -42,6 +42,10 @@ struct retain_sample {
 /* The relay stands at lsn now: where it stood further before, the server has gone back in time. Pure. */
 void retain_clip(struct retain_sample *samples, int count, lsn_t lsn);
 
+/* Since when all is kept by a slot that stands at lsn: the relay stood there then, or a little before; 0: not known.
+ * Where it stood there for a while, since the first time. Pure. */
+int64_t retain_since(const struct retain_sample *samples, int count, lsn_t lsn);
+
 /* What decides where the slot has to stand. */
 struct retain_view {
   const struct retain_sample *samples; /* the oldest first */

@@ -38,6 +38,14 @@ void retain_clip(struct retain_sample *samples, int count, lsn_t lsn) {
     samples[i - 1].lsn = lsn;
 }
 
+int64_t retain_since(const struct retain_sample *samples, int count, lsn_t lsn) {
+  int64_t us = 0;
+  for (int i = 0; i < count && samples[i].lsn <= lsn; i++)
+    if (samples[i].lsn < lsn || i == 0 || samples[i - 1].lsn < lsn)
+      us = samples[i].at_us;
+  return us;
+}
+
 /* Where the relay stood at time_us or before; 0: not known. */
 static lsn_t stood_at(const struct retain_view *v, int64_t time_us) {
   for (int i = v->sample_count; i > 0; i--)

@@ -158,9 +158,11 @@ def test_the_retained_wal_has_its_limit(shop):
 def test_dashboard_and_alerts_use_only_metrics_that_exist(shop, inbox_pages):
     shop.psql("alter system set max_slot_wal_keep_size = '10GB'")
     shop.postgres.reload()
+    shop.config["postgres"] |= {"replay": {}, "create": True}
     try:
         run = shop.relay(config=served(shop))
         shop.insert(1, type="")
+        system.wait_for(lambda: metrics(run).get("walferry_replay_slot_since_timestamp_seconds"), 15, "the held-back slot")
         mark = run.mark()
         shop.postgres.terminate_slot_user(shop.slot)
         run.wait_streaming(after=mark)

@@ -114,6 +114,22 @@ static void a_slot_is_told_with_the_time_at_which_it_was_read(void **state) {
   free(text);
 }
 
+static void a_held_back_slot_has_its_limits_beside_it(void **state) {
+  (void)state;
+  struct progress_snapshot s = streaming();
+  s.retained_read_us = 1;
+  s.retained_since_us = INT64_C(1795263171000000);
+  s.retained_keep_ms = 86400000;
+  s.retained_keep_bytes = 1048576;
+  s.retained = (struct catalog_slot){.exists = true, .wal_lsn = 10000, .restart_lsn = 4000, .wal_status = "reserved"};
+  char *text = page(&s);
+  assert_line(text, "walferry_replay_slot_since_timestamp_seconds{name=\"shop\"} 1795263171.000000");
+  assert_line(text, "walferry_replay_slot_keep_seconds{name=\"shop\"} 86400");
+  assert_line(text, "walferry_replay_slot_retained_bytes{name=\"shop\"} 6000");
+  assert_line(text, "walferry_replay_slot_keep_limit_bytes{name=\"shop\"} 1048576");
+  free(text);
+}
+
 static void a_slot_that_is_lost_or_gone_keeps_nothing(void **state) {
   (void)state;
   struct progress_snapshot s = streaming();
@@ -195,6 +211,7 @@ int main(void) {
       cmocka_unit_test(a_streaming_relay_tells_position_lag_and_queue),
       cmocka_unit_test(a_standby_tells_nothing_that_it_cannot_know),
       cmocka_unit_test(a_slot_is_told_with_the_time_at_which_it_was_read),
+      cmocka_unit_test(a_held_back_slot_has_its_limits_beside_it),
       cmocka_unit_test(a_slot_that_is_lost_or_gone_keeps_nothing),
       cmocka_unit_test(buckets_are_cumulated),
       cmocka_unit_test(failures_and_quarantine_are_told_by_code),

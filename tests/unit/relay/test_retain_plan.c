@@ -52,6 +52,19 @@ static void a_place_of_before_the_server_went_back_is_none(void **state) {
   assert_lsn(samples[2].lsn, 0x300);
 }
 
+static void a_window_begins_when_the_relay_first_stood_at_the_slot(void **state) {
+  (void)state;
+  const struct retain_sample samples[] = {{100, 0x100}, {160, 0x200}, {220, 0x200}, {280, 0x200}, {340, 0x300}};
+  const struct {
+    lsn_t lsn;
+    int64_t us;
+  } cases[] = {{0xff, 0},    {0x100, 100}, {0x180, 100}, {0x200, 160} /* idle since then */,
+               {0x280, 280}, {0x300, 340}, {0x400, 340}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++)
+    assert_int_equal(retain_since(samples, 5, cases[i].lsn), cases[i].us);
+  assert_int_equal(retain_since(samples, 0, 0x100), 0);
+}
+
 static void only_a_slot_of_ours_that_lives_is_usable(void **state) {
   (void)state;
   struct catalog_slot good = {.exists = true, .logical = true, .plugin = "pgoutput", .database = "shop"};
@@ -81,6 +94,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_slot_stands_where_the_window_begins),
       cmocka_unit_test(a_place_of_before_the_server_went_back_is_none),
+      cmocka_unit_test(a_window_begins_when_the_relay_first_stood_at_the_slot),
       cmocka_unit_test(only_a_slot_of_ours_that_lives_is_usable),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
