@@ -11,6 +11,7 @@
 #define SENDER_TIMEOUT_MIN_MS 2000
 #define SENDER_TIMEOUT_MAX_MS 300000
 #define SKEW_WARN_MS 1000
+#define IDLE_WARN_S 86400
 #define RELAY_SENDERS 2 /* for a moment at start: the stream, and a question about timelines */
 
 /* Runs one judgement; what it said on success is in the format. */
@@ -96,6 +97,29 @@ static void check_wal_limit(struct check *c) {
   } else {
     check_ok(&c->report, name, "%" PRId64 " MB", keep_mb);
   }
+}
+
+/* A slot that nobody reads for so long is given up. The held-back one is touched when its window has passed, and not
+ * before. */
+static void check_idle_limit(struct check *c) {
+  static const char name[] = "idle_replication_slot_timeout";
+  const struct retain_settings *retain = &c->settings->retain;
+  int64_t idle_s = c->health.slot_idle_s;
+  bool holds_back = retain->slot != NULL;
+  if (idle_s < 0)
+    return;
+  if (idle_s == 0)
+    check_ok(&c->report, name, "off");
+  else if (holds_back && idle_s * 1000 <= retain->keep_ms)
+    check_warn(&c->report, name, "ALTER SYSTEM SET idle_replication_slot_timeout = 0, then reload",
+               "%" PRId64 " s, and the held-back slot may stand still for %" PRId64
+               " s (postgres.replay.keep): it would be lost",
+               idle_s, retain->keep_ms / 1000);
+  else if (idle_s < IDLE_WARN_S)
+    check_warn(&c->report, name, "ALTER SYSTEM SET idle_replication_slot_timeout = 0, then reload",
+               "%" PRId64 " s: a relay that is away for longer loses its slot (slot_invalidated)", idle_s);
+  else
+    check_ok(&c->report, name, "%" PRId64 " s", idle_s);
 }
 
 /* needed: how many more there have to be. */
@@ -202,6 +226,7 @@ static void check_streaming(struct check *c, const char *name) {
   check_durability(c);
   check_sender_timeout(c);
   check_wal_limit(c);
+  check_idle_limit(c);
   check_rooms(c);
   check_role(c);
   check_replication(c, name);

@@ -46,6 +46,9 @@ static const char server_sql[] =
                                                         "(SELECT count(*) FROM pg_catalog.pg_stat_replication), "
                                                         "(extract(epoch FROM pg_catalog.clock_timestamp()) * "
                                                         "1000000)::bigint, " SERVER_END
+                                                        ", (SELECT extract(epoch FROM (s.setting || s.unit)::interval)"
+                                                        "::bigint FROM pg_catalog.pg_settings s WHERE s.name = "
+                                                        "'idle_replication_slot_timeout')"
                                                         " FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
 
 bool health_server(struct connection *conn, struct health_server *out, struct error *err) {
@@ -67,7 +70,8 @@ bool health_server(struct connection *conn, struct health_server *out, struct er
                                   .slots_used = cell_number(rows, 0, 12),
                                   .senders_max = cell_number(rows, 0, 13),
                                   .senders_used = cell_number(rows, 0, 14),
-                                  .clock_us = cell_number(rows, 0, 15)};
+                                  .clock_us = cell_number(rows, 0, 15),
+                                  .slot_idle_s = cell_number(rows, 0, 17)};
     copy_cell(found.role, sizeof found.role, rows, 0, 0);
     copy_cell(found.tls, sizeof found.tls, rows, 0, 5);
     lsn_parse(slice_of(rows_text(rows, 0, 16)), &found.flush_lsn);

@@ -20,6 +20,7 @@ struct health_server {
   bool synchronous_commit; /* of our sessions; off loses commits in a crash, after they were acknowledged */
   int64_t sender_timeout_ms;
   int64_t slot_keep_mb; /* max_slot_wal_keep_size; -1 is without limit */
+  int64_t slot_idle_s;  /* idle_replication_slot_timeout; 0 is off, -1 a server before Postgres 18 */
   int64_t slots_max, slots_used;
   int64_t senders_max, senders_used;
   int64_t clock_us; /* the server's clock, Unix microseconds */

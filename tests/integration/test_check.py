@@ -362,6 +362,28 @@ def test_a_server_that_was_rolled_back(fresh_postgres, make_shop):
     refused_alike(shop, "server_behind")
 
 
+@pytest.mark.decoder("pgoutput")
+def test_a_slot_that_the_server_would_give_up_for_being_idle(shop, fresh_postgres, make_shop):
+    name = "idle_replication_slot_timeout"
+    if shop.postgres.value("show server_version_num") < "180000":
+        shop.init()
+        assert name not in check(shop).lines
+    server = fresh_postgres({name: "1h"}, version=18)
+    shop = make_shop(postgres=server)
+    shop.init()
+    check(shop).expect(name, "warn", "3600 s", "slot_invalidated")
+    shop.config["postgres"]["replay"] = {"keep": "24h"}
+    shop.init()
+    server.psql(f"alter system set {name} = '2d'")
+    server.reload()
+    check(shop).expect(name, "ok", "172800 s")
+    shop.config["postgres"]["replay"] = {"keep": "3d"}
+    line = check(shop).expect(name, "warn", "172800 s", "259200 s", "held-back")
+    server.psql(line["remedy"].split(",")[0])
+    server.reload()
+    check(shop).expect(name, "ok", "off")
+
+
 def test_an_invalidated_slot_and_one_in_danger(fresh_postgres, make_shop):
     server = fresh_postgres({"max_slot_wal_keep_size": "40MB"})
     shop = with_history(make_shop(postgres=server))
