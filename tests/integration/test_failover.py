@@ -108,6 +108,46 @@ def test_a_promotion_while_writers_write_neither_loses_nor_repeats(pair):
 
 
 @pytest.mark.decoder("pgoutput")
+@pytest.mark.parametrize("create", [True, False])
+def test_the_held_back_slot_stays_behind_and_another_is_made(pair, create):
+    """Only the relay's slot comes along. That the window begins anew is said, and what of it is left can be replayed."""
+    shop, primary, standby = pair()
+    shop.config["postgres"] |= {"replay": {"keep": "24h"}, "create": create}
+    shop.init()
+    relay = shop.relay()
+    shop.insert(3)
+    wait_records(shop, 3)
+    wait_acked(shop, primary.flush_lsn())
+    wait_synced(shop, primary, standby)
+    wait_replayed(primary, standby)
+    assert primary.slot(shop.slot + "_replay") and not standby.slot(shop.slot + "_replay")
+    assert relay.terminate() == 0
+    primary.kill9()
+    standby.promote()
+    move(shop, standby)
+
+    relay = shop.relay()
+    if create:
+        relay.wait_event("retain.slot_created", slot=shop.slot + "_replay")
+    else:
+        told = relay.wait_event("retain.trouble", code="slot_missing")
+        assert shop.slot + "_replay" in told["error"] and "walferry init" in told["remedy"]
+        assert "trouble" in shop.run("status").stdout.decode()
+        assert f"ok  slot {shop.slot}_replay" in shop.init().stdout.decode()
+    made = standby.slot(shop.slot + "_replay")["confirmed_flush_lsn"]
+    shop.insert(2)
+    wait_records(shop, 5)
+    assert relay.terminate() == 0
+    refused = shop.run("replay", "--from", "1d").expect_exit(3).find("replay.refused")
+    assert refused["code"] == "replay_too_old", refused
+    assert "2 " in shop.run("replay", "--from", made, "--dry-run").expect_exit(0).stdout.decode()
+    shop.run("replay", "--from", made).expect_exit(0)
+    assert len([r for r in shop.events() if "wf_replay" in r["headers"]]) == 2
+    shown = shop.run("position", "show").expect_exit(0).stdout.decode()
+    assert made in shown and "trouble" not in shown, shown
+
+
+@pytest.mark.decoder("pgoutput")
 def test_events_that_the_promoted_server_lacks_are_named(pair):
     shop, primary, standby = pair()
     relay = shop.relay()
