@@ -1,7 +1,9 @@
 """What a refusal tells to do is typed as it stands, and then the relay goes on. What each means for the events is
 test_refusals.py's, test_position.py's and the runbook's matter."""
+import argparse
 import os
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -191,6 +193,41 @@ def test_replay_too_old(shop):
     event = refused(shop.run("replay", "--from", "0/1"), "replay_too_old")
     typed(shop, the(event, "replay"))
     assert len(shop.record_ids()) == 7
+
+
+def with_kafkas_tools(shop, event):
+    """The command of the remedy that is one of Kafka's scripts. (What kafka-topics.sh calls is not in Maven's jars: done by hand.)"""
+    command = re.search(r"kafka-\w+\.sh [^;)]*", event["remedy"])[0].replace("$KAFKA_BROKERS", shop.kafka.brokers)
+    script, *arguments = shlex.split(command)
+    if script == "kafka-configs.sh":
+        shop.kafka.tool("kafka.admin.ConfigCommand", *arguments)
+        return
+    options = argparse.ArgumentParser(exit_on_error=False)
+    for flag in ("--create", "--alter"):
+        options.add_argument(flag, action="store_true")
+    for option in ("--bootstrap-server", "--topic", "--partitions"):
+        options.add_argument(option)
+    asked = options.parse_args(arguments)
+    if asked.create:
+        shop.kafka.create_topic(asked.topic)
+    else:
+        shop.kafka.add_partitions(asked.topic, int(asked.partitions))
+
+
+def test_topics_that_are_not_as_they_have_to_be(shop):
+    with_history(shop)
+    shop.kafka.set_topic_config(f"walferry.position.{shop.name}", cleanup_policy="delete")
+    with_kafkas_tools(shop, refused(shop.run(), "position_topic_invalid"))
+    goes_on(shop)
+    shop.kafka.delete_topic(shop.topic())
+    shop.kafka.create_topic(shop.topic(), 1)
+    shop.insert(1)
+    with_kafkas_tools(shop, refused(shop.run(), "partitions_shrunk"))
+    goes_on(shop)
+    shop.config["kafka"]["topics"]["create"] = False
+    shop.insert(1, aggregate="payments")
+    with_kafkas_tools(shop, refused(shop.run(), "topic_missing"))
+    goes_on(shop)
 
 
 def test_drop_is_done_once_nobody_is_at_work(shop):
