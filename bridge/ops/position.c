@@ -38,12 +38,16 @@ static bool run_history(const struct position_request *request, const struct rel
   return true;
 }
 
+/* One that cannot be read is no reason to show nothing: the slot beside it is what to go on from. */
 static bool read_stored(const struct relay_settings *relay, const struct stop *stop, struct position *position,
-                        struct error *err) {
+                        bool *unreadable, struct error *err) {
   struct publisher *publisher = publisher_new(&relay->publisher, stop);
   bool ok = publisher_peek(publisher, position, err);
   publisher_free(publisher);
-  return ok;
+  *unreadable = !ok && err->code != NULL && strcmp(err->code, "position_unreadable") == 0;
+  if (*unreadable)
+    error_clear(err);
+  return ok || *unreadable;
 }
 
 static bool read_server(const struct relay_settings *relay, struct position_view *view, struct error *err) {
@@ -84,7 +88,7 @@ static bool run_show(const struct position_request *request, const struct relay_
                                .held_name = relay->retain.slot,
                                .now_us = clock_wall_us()};
   /* Kafka first: the position may only have moved on when Postgres is asked. */
-  bool ok = read_stored(relay, stop, &position, err) &&
+  bool ok = read_stored(relay, stop, &position, &view.unreadable, err) &&
             (relay->retain.slot == NULL || read_history(relay, stop, &history, err)) && read_server(relay, &view, err);
   if (ok && view.held.exists)
     view.held_since_us = held_since_us(&view, &history);

@@ -13,6 +13,8 @@
 
 char *position_view_distance(const struct position_view *v) {
   const struct position *p = v->position;
+  if (v->unreadable)
+    return memory_string("this version cannot read the position: a start is refused (position_unreadable)");
   if (p->state != POSITION_SET)
     return memory_string(v->slot.exists ? "there is a slot, and no position for it: a start is refused (slot_unknown)"
                                         : "nothing was published yet");
@@ -50,6 +52,10 @@ static void print_word(const struct position_word *word, FILE *out) {
 
 static void print_position(const struct position_view *v, FILE *out) {
   const struct position *p = v->position;
+  if (v->unreadable) {
+    report_row(out, "position", "not one that this version can read");
+    return;
+  }
   if (p->state != POSITION_SET) {
     report_row(out, "position", p->state == POSITION_INTENT ? "none yet: a slot is to be created" : "none");
     print_word(&p->word, out);
@@ -114,9 +120,10 @@ static void json_word(struct buffer *json, const struct position_word *word) {
   jsonobject_close(json);
 }
 
-static void json_position(struct buffer *json, const struct position *p) {
+static void json_position(struct buffer *json, const struct position_view *v) {
+  const struct position *p = v->position;
   jsonobject_open(json, "position");
-  jsonobject_text(json, "state", position_state_name(p->state));
+  jsonobject_text(json, "state", v->unreadable ? "unreadable" : position_state_name(p->state));
   if (p->state == POSITION_SET) {
     jsonobject_lsn(json, "lsn", position_ack_lsn(p));
     jsonobject_lsn(json, "commit_lsn", p->commit_lsn);
@@ -166,7 +173,7 @@ void position_show_json(const struct position_view *v, FILE *out) {
   char *distance = position_view_distance(v);
   jsonobject_open(&json, NULL);
   jsonobject_text(&json, "instance", v->instance);
-  json_position(&json, v->position);
+  json_position(&json, v);
   json_slot(&json, "slot", v->slot_name, &v->slot);
   json_slot(&json, "held_back", v->held_name, &v->held);
   jsonobject_moment(&json, "held_back_since", v->held_since_us);

@@ -11,6 +11,7 @@
 struct position_view {
   const char *instance;
   const struct position *position;
+  bool unreadable; /* there is a record, and position says nothing */
   const char *slot_name;
   struct catalog_slot slot;
   const char *held_name; /* NULL: none is held back */

@@ -162,7 +162,8 @@ static bool refuse_slot_invalidated(const char *slot, struct error *err) {
       "streamed. Drop it: SELECT pg_drop_replication_slot('%s'). Then `walferry init CONFIG` makes it "
       "anew of a held-back one (postgres.replay), and nothing is lost. Without one: find them in the "
       "outbox, then `walferry position CONFIG set new --confirm NAME` and `walferry init CONFIG`; with a "
-      "snapshot half published: `walferry drop CONFIG --confirm NAME`, and start over with --snapshot",
+      "snapshot half published: `walferry drop CONFIG --confirm NAME`, `walferry init CONFIG --snapshot` and "
+      "`walferry relay CONFIG --snapshot`",
       slot);
 }
 

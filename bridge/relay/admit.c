@@ -92,7 +92,8 @@ bool admit_slot(const struct admit_facts *f, struct error *err) {
         "held-back slot (postgres.replay), and nothing is lost. Without one, the events since the "
         "position are no longer in the WAL: `walferry position CONFIG set new --confirm NAME`, then "
         "`walferry init CONFIG`, and send the rows still in the outbox anew; with a snapshot half published: "
-        "`walferry drop CONFIG --confirm NAME`, and start over with --snapshot",
+        "`walferry drop CONFIG --confirm NAME`, `walferry init CONFIG --snapshot` and "
+        "`walferry relay CONFIG --snapshot`",
         f->slot_name);
   }
   if (!s->logical || s->temporary || s->two_phase || strcmp(s->plugin, f->plugin) != 0 ||
@@ -205,7 +206,8 @@ static bool check_work_list(const struct admit_facts *f, const struct position *
                ", but relay.tables, relay.messages or the decoder are not what they were",
                p->snapshot.next, p->snapshot.rows);
   return error_remedy(err, "put them back, let the relay finish the snapshot, then change them. To give it up: "
-                           "`walferry drop CONFIG --confirm NAME`, and start over with --snapshot");
+                           "`walferry drop CONFIG --confirm NAME`, `walferry init CONFIG --snapshot` and "
+                           "`walferry relay CONFIG --snapshot`");
 }
 
 static bool check_server_end(const struct admit_facts *f, const struct position *p, struct error *err) {
@@ -266,9 +268,9 @@ bool admit_snapshot(const struct admit_facts *f, const struct position *p, struc
   error_refuse(err, "snapshot_too_late",
                "--snapshot was given, but slot %s was made without a snapshot, and %s holds its position (%s)",
                f->slot_name, f->position_topic, lsn_format(position_ack_lsn(p)).text);
-  return error_remedy(
-      err, "start without --snapshot. If nothing was published yet and the rows from before are to be, "
-           "`walferry drop CONFIG --confirm NAME`, `walferry init CONFIG --snapshot`, and start with --snapshot");
+  return error_remedy(err, "start without --snapshot. If nothing was published yet and the rows from before are to be, "
+                           "`walferry drop CONFIG --confirm NAME`, `walferry init CONFIG --snapshot` and "
+                           "`walferry relay CONFIG --snapshot`");
 }
 
 bool admit_position(const struct admit_facts *f, struct position *position, bool *changed, bool *expect_last,
@@ -330,7 +332,8 @@ bool admit_creation(const struct admit_facts *f, const struct position *position
     if (position->snapshot.state == POSITION_SNAPSHOT_OPEN)
       return error_remedy(
           err, "`walferry init CONFIG` makes it anew of the held-back slot (postgres.replay), and nothing is "
-               "lost. Without one `walferry drop CONFIG --confirm NAME`, and start over with --snapshot: rows of it "
+               "lost. Without one `walferry drop CONFIG --confirm NAME`, `walferry init CONFIG --snapshot` and "
+               "`walferry relay CONFIG --snapshot`: rows of it "
                "that are "
                "published already then come again, with the same ids");
     return error_remedy(

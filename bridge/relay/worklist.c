@@ -421,7 +421,8 @@ static bool fail_row(const struct worklist *list, const struct part *part, uint6
   return error_remedy(err,
                       "most likely it is above 500 MB. It is that of SELECT FROM " SCHEMA ".%s WHERE " WORKLIST_ORDINAL
                       " = %" PRIu64 ": make it smaller there with an UPDATE, then start again; or take it out of the "
-                      "outbox, then `walferry drop CONFIG --confirm NAME`, and start over with --snapshot",
+                      "outbox, then `walferry drop CONFIG --confirm NAME`, `walferry init CONFIG --snapshot` and "
+                      "`walferry relay CONFIG --snapshot`",
                       part->table, ordinal);
 }
 

@@ -1,6 +1,7 @@
 """What a refusal tells to do is typed as it stands, and then the relay goes on. What each means for the events is
 test_refusals.py's, test_position.py's and the runbook's matter."""
 import argparse
+import json
 import os
 import re
 import shlex
@@ -101,7 +102,7 @@ def test_slot_invalidated(fresh_postgres, make_shop, held_back):
         again = refused(shop.run("init"), "slot_missing")
         assert commands(again)[-1] == commands(event)[2], (again, event)
     typed(shop, the(event, "set new"))
-    typed(shop, commands(event)[-2])
+    typed(shop, commands(event)[2])
     goes_on(shop)
 
 
@@ -137,8 +138,7 @@ def test_history_rewritten(image):  # noqa: F811
     shop.insert(2)
     move_wal_beyond(shop, end)
     event = refused(shop.run("relay", "--until", "now"), "history_rewritten")
-    at = re.search(r"^slot .* at (\S+),", typed(shop, the(event, "show")), re.M)[1]
-    typed(shop, the(event, "set").replace("LSN", at))
+    typed(shop, the(event, "set").replace("LSN", slot_at(typed(shop, the(event, "show")))))
     goes_on(shop)
 
 
@@ -180,6 +180,29 @@ def test_snapshot_lost(shop):
     shop.psql("select format('drop table %s', oid::regclass) from pg_class where relname like 'snapshot\\_%' and relkind = 'r' \\gexec")
     event = refused(shop.run(), "snapshot_lost")
     for command in commands(event):
+        typed(shop, command + (" --until now" if " relay " in command else ""))
+    goes_on(shop)
+    assert ids <= set(shop.record_ids())
+
+
+def test_snapshot_too_late(shop):
+    ids = set(shop.insert(3))
+    shop.init()
+    event = refused(shop.run("relay", "--snapshot"), "snapshot_too_late")
+    for command in commands(event):
+        typed(shop, command + (" --until now" if " relay " in command else ""))
+    goes_on(shop)
+    assert ids <= set(shop.record_ids())
+
+
+def test_the_slot_of_a_half_published_snapshot(shop):
+    ids = set(shop.insert(4))
+    shop.run("init", "--snapshot").expect_exit(0)
+    shop.run("relay", "--snapshot", failpoint="relay.after_work_list=kill")
+    shop.run("relay", "--snapshot", failpoint="publisher.after_commit=kill@2")
+    shop.postgres.drop_slot(shop.slot)
+    event = refused(shop.run(), "slot_missing")
+    for command in commands(event)[1:]:  # the first is for a held-back slot
         typed(shop, command + (" --until now" if " relay " in command else ""))
     goes_on(shop)
     assert ids <= set(shop.record_ids())
@@ -227,6 +250,45 @@ def test_topics_that_are_not_as_they_have_to_be(shop):
     shop.config["kafka"]["topics"]["create"] = False
     shop.insert(1, aggregate="payments")
     with_kafkas_tools(shop, refused(shop.run(), "topic_missing"))
+    goes_on(shop)
+
+
+def slot_at(shown):
+    """Where `position show` says that the slot stands."""
+    return re.search(r"^slot .* at (\S+),", shown, re.M)[1]
+
+
+def test_position_unreadable(shop):
+    with_history(shop)
+    shop.kafka.produce(f"walferry.position.{shop.name}", '{"format": 999}', key="current")
+    event = refused(shop.run(), "position_unreadable")
+    shown = typed(shop, the(event, "show"))
+    assert "position_unreadable" in shown
+    assert json.loads(shop.run("position", "show", "--json").expect_exit(0).stdout)["position"]["state"] == "unreadable"
+    typed(shop, the(event, "set").replace("LSN", slot_at(shown)))
+    goes_on(shop)
+
+
+@pytest.mark.parametrize("how", ["another slot", "another cluster", "another plugin"])
+def test_what_the_position_does_not_fit(shop, fresh_postgres, make_shop, how):
+    with_history(shop)
+    if how == "another slot":
+        shop.postgres.drop_slot(shop.slot)
+        shop.config["postgres"]["slot"] = shop.slot = shop.slot + "_b"
+        shop.psql(f"select pg_create_logical_replication_slot('{shop.slot}', 'pgoutput')")
+        event = refused(shop.run(), "instance_conflict")
+    elif how == "another cluster":
+        shop = make_shop(postgres=fresh_postgres(), name=shop.name)
+        shop.config["postgres"]["create"] = True
+        event = refused(shop.run(), "cluster_changed")
+    else:
+        shop.postgres.drop_slot(shop.slot)
+        shop.psql(f"select pg_create_logical_replication_slot('{shop.slot}', 'test_decoding')")
+        event = refused(shop.run(), "slot_mismatch")
+        shop.psql(re.search(r"SELECT pg_drop_replication_slot\('\w+'\)", event["remedy"])[0])
+        event = refused(shop.run(), "slot_missing")
+    for command in commands(event)[-2 if "set new" in event["remedy"] else -1:]:
+        typed(shop, command)
     goes_on(shop)
 
 

@@ -97,10 +97,26 @@ static void what_an_operator_said_is_shown(void **state) {
   free(text);
 }
 
+static void one_that_cannot_be_read_leaves_the_slot_to_be_shown(void **state) {
+  (void)state;
+  struct position none = {.state = POSITION_NONE};
+  struct position_view view = {.instance = "shop",
+                               .position = &none,
+                               .unreadable = true,
+                               .slot_name = "walferry_shop",
+                               .slot = {.exists = true, .confirmed_flush_lsn = 0x100}};
+  char *text = shown(&view, position_show_text);
+  assert_non_null(strstr(text, "not one that this version can read"));
+  assert_non_null(strstr(text, "walferry_shop at 0/100"));
+  assert_non_null(strstr(text, "a start is refused (position_unreadable)"));
+  free(text);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(distance_is_told_in_words),
       cmocka_unit_test(what_an_operator_said_is_shown),
+      cmocka_unit_test(one_that_cannot_be_read_leaves_the_slot_to_be_shown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
