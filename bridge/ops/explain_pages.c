@@ -183,11 +183,12 @@ const struct explain_page explain_refusals[] = {
      "  SELECT pid, application_name, client_addr FROM pg_stat_activity WHERE application_name LIKE 'walferry/%';\n",
      "Stop every instance of the config, on all machines, then drop.\n", OPERATIONS("removing-an-instance")},
     {"slot_invalidated", EXPLAIN_REFUSAL, "the server gave up WAL that the slot needs",
-     "The slot held back more than max_slot_wal_keep_size, or was invalidated for\n"
-     "another reason (invalidation_reason on Postgres 17 and newer), or the WAL was\n"
-     "thrown away by pg_resetwal or by hand. What lies behind the position can no\n"
-     "longer be streamed.\n",
-     SLOT_ROW STATUS "  SHOW max_slot_wal_keep_size;\n",
+     "The slot held back more than max_slot_wal_keep_size, or nobody read it for\n"
+     "idle_replication_slot_timeout (Postgres 18), or it was invalidated for another\n"
+     "reason (invalidation_reason on Postgres 17 and newer), or the WAL was thrown\n"
+     "away by pg_resetwal or by hand. What lies behind the position can no longer be\n"
+     "streamed.\n",
+     SLOT_ROW STATUS "  SHOW max_slot_wal_keep_size;\n  SHOW idle_replication_slot_timeout;      Postgres 18\n",
      "Find what is missing: compare the ids of the outbox with those in the topic,\n" COMPARE_IDS
      "(the header `id`). Then start afresh:\n" START_AFRESH " Raise max_slot_wal_keep_size, or\n"
      "see to it that a stopped relay is noticed sooner.\n",

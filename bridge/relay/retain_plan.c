@@ -26,9 +26,10 @@ bool retain_usable(const char *name, const struct catalog_slot *slot, const char
                  "gone",
                  name, slot->wal_status,
                  slot->invalidation_reason[0] != '\0' ? slot->invalidation_reason : "not given");
-    return error_remedy(err,
-                        "run `walferry init CONFIG`, which makes it anew. To keep it: max_slot_wal_keep_size above "
-                        "postgres.replay.keep_bytes");
+    return error_remedy(err, "run `walferry init CONFIG`, which makes it anew. To keep it: %s",
+                        strcmp(slot->invalidation_reason, "idle_timeout") == 0
+                            ? "ALTER SYSTEM SET idle_replication_slot_timeout = 0, then reload"
+                            : "max_slot_wal_keep_size above postgres.replay.keep_bytes");
   }
   return true;
 }

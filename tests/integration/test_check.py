@@ -379,9 +379,22 @@ def test_a_slot_that_the_server_would_give_up_for_being_idle(shop, fresh_postgre
     check(shop).expect(name, "ok", "172800 s")
     shop.config["postgres"]["replay"] = {"keep": "3d"}
     line = check(shop).expect(name, "warn", "172800 s", "259200 s", "held-back")
+
+    # so it goes
+    server.psql(f"alter system set {name} = '1s'")
+    server.reload()
+
+    def given_up():
+        shop.insert(1)
+        server.psql("checkpoint")
+        return {server.slot(slot)["invalidation_reason"] for slot in (shop.slot, shop.slot + "_replay")} == {"idle_timeout"}
+    system.wait_for(given_up, 20, "both slots are given up", interval=0.3)
+    report = check(shop, 3)
+    assert report.codes() == {"slot_invalidated"}
+    report.expect("held-back slot", "warn", name)
     server.psql(line["remedy"].split(",")[0])
     server.reload()
-    check(shop).expect(name, "ok", "off")
+    check(shop, 3).expect(name, "ok", "off")
 
 
 def test_an_invalidated_slot_and_one_in_danger(fresh_postgres, make_shop):
