@@ -113,7 +113,7 @@ bool history_read(struct kafka_admin *admin, const struct kafka_settings *settin
   struct cells cells = {.items = NULL};
   struct kafka_topic_facts facts;
   bool ok = kafka_admin_topic(admin, topic, timeout_ms, &facts, NULL, err) &&
-            (!facts.exists || position_log_scan(admin, settings, topic, timeout_ms, stop, take, &cells, err));
+            (!facts.exists || position_log_scan(admin, settings, topic, 0, timeout_ms, stop, take, &cells, err));
   collect(&cells, ok, out);
   return ok;
 }
