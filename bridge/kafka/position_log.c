@@ -128,14 +128,14 @@ bool position_log_read(struct kafka_admin *admin, const struct kafka_settings *s
 }
 
 bool position_log_scan(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic,
-                       int timeout_ms, const _Atomic(bool) *stop,
+                       int64_t from, int timeout_ms, const _Atomic(bool) *stop,
                        bool (*take)(void *to, const struct position_log_record *record, struct error *err), void *to,
                        struct error *err) {
   int64_t deadline = clock_monotonic_ms() + timeout_ms, low = 0, end = 0;
   struct log_reader r = {.timeout_ms = timeout_ms, .stop = stop, .take = take, .to = to};
   bool ok = kafka_admin_log(admin, topic, 0, timeout_ms, &low, &end, err);
-  if (ok && end > low) {
-    ok = open_log(&r, settings, topic, deadline, err) && scan(&r, low, end, err);
+  if (ok && end > low && end > from) {
+    ok = open_log(&r, settings, topic, deadline, err) && scan(&r, from > low ? from : low, end, err);
     kafka_reader_close(&r.reader);
   }
   return ok;

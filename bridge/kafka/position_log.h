@@ -21,11 +21,11 @@ struct position_log_record { /* borrowed for the call */
   struct slice value;        /* absent: a tombstone */
 };
 
-/* Gives every committed record of partition 0 to take, the oldest first, by the same rule; take may end it with false
- * and err, and so does *stop (NULL: nothing), with ERROR_STOPPED. timeout_ms: so long no answer may be missing, however
- * much there is to read. */
+/* Gives every committed record of partition 0 from this offset on (0: from the oldest) to take, the oldest first, by
+ * the same rule; take may end it with false and err, and so does *stop (NULL: nothing), with ERROR_STOPPED. timeout_ms:
+ * so long no answer may be missing, however much there is to read. */
 bool position_log_scan(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic,
-                       int timeout_ms, const _Atomic(bool) *stop,
+                       int64_t from, int timeout_ms, const _Atomic(bool) *stop,
                        bool (*take)(void *to, const struct position_log_record *record, struct error *err), void *to,
                        struct error *err);
 

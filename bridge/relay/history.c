@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #include "bridge/base/memory.h"
 #include "bridge/kafka/position_log.h"
@@ -12,11 +13,7 @@
 struct cell {
   char *key;
   struct history_entry entry;
-};
-
-struct cells { /* in the order of their first records */
-  struct cell *items;
-  int count, room;
+  UT_hash_handle hh;
 };
 
 static void entry_clear(struct history_entry *entry) {
@@ -24,31 +21,30 @@ static void entry_clear(struct history_entry *entry) {
   entry->word = NULL;
 }
 
-/* Copies come in the order of their keys: the one to be replaced is near the end. */
-static struct cell *have_cell(struct cells *cells, struct slice key) {
-  for (int i = cells->count; i > 0; i--)
-    if (slice_is(key, cells->items[i - 1].key))
-      return &cells->items[i - 1];
-  if (cells->count == cells->room) {
-    cells->room = cells->room == 0 ? 64 : cells->room * 2;
-    cells->items = memory_resize(cells->items, (size_t)cells->room * sizeof *cells->items);
-  }
-  struct cell *cell = &cells->items[cells->count++];
-  *cell = (struct cell){.key = memory_copy(key.data, key.len)};
+static struct cell *find_cell(struct cell *cells, struct slice key) {
+  struct cell *cell;
+  HASH_FIND(hh, cells, key.data, key.len, cell);
   return cell;
 }
 
-/* And the one that a tombstone is for near the beginning. */
-static void drop_cell(struct cells *cells, struct slice key) {
-  int i = 0;
-  while (i < cells->count && !slice_is(key, cells->items[i].key))
-    i++;
-  if (i == cells->count)
+static struct cell *have_cell(struct cell **cells, struct slice key) {
+  struct cell *cell = find_cell(*cells, key);
+  if (cell != NULL)
+    return cell;
+  cell = memory_alloc(sizeof *cell);
+  cell->key = memory_copy(key.data, key.len);
+  HASH_ADD_KEYPTR(hh, *cells, cell->key, key.len, cell);
+  return cell;
+}
+
+static void drop_cell(struct cell **cells, struct slice key) {
+  struct cell *cell = find_cell(*cells, key);
+  if (cell == NULL)
     return;
-  free(cells->items[i].key);
-  entry_clear(&cells->items[i].entry);
-  cells->count--;
-  memmove(&cells->items[i], &cells->items[i + 1], (size_t)(cells->count - i) * sizeof *cells->items);
+  HASH_DEL(*cells, cell);
+  free(cell->key);
+  entry_clear(&cell->entry);
+  free(cell);
 }
 
 static struct history_entry entry_of(const struct position *p, bool word) {
@@ -93,13 +89,15 @@ static int compare(const void *a, const void *b) {
 }
 
 /* The entries go over into *out, or are freed. */
-static void collect(struct cells *cells, bool wanted, struct history *out) {
-  struct history history = {.entries = memory_alloc((size_t)cells->count * sizeof *history.entries)};
-  for (int i = 0; i < cells->count; i++) {
-    history.entries[history.count++] = cells->items[i].entry;
-    free(cells->items[i].key);
+static void collect(struct cell **cells, bool wanted, struct history *out) {
+  struct history history = {.entries = memory_alloc(HASH_COUNT(*cells) * sizeof *history.entries)};
+  struct cell *cell, *next;
+  HASH_ITER(hh, *cells, cell, next) {
+    history.entries[history.count++] = cell->entry;
+    HASH_DEL(*cells, cell);
+    free(cell->key);
+    free(cell);
   }
-  free(cells->items);
   if (history.count > 0)
     qsort(history.entries, (size_t)history.count, sizeof *history.entries, compare);
   if (wanted)
@@ -110,10 +108,10 @@ static void collect(struct cells *cells, bool wanted, struct history *out) {
 
 bool history_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic, int timeout_ms,
                   const _Atomic(bool) *stop, struct history *out, struct error *err) {
-  struct cells cells = {.items = NULL};
+  struct cell *cells = NULL;
   struct kafka_topic_facts facts;
   bool ok = kafka_admin_topic(admin, topic, timeout_ms, &facts, NULL, err) &&
-            (!facts.exists || position_log_scan(admin, settings, topic, timeout_ms, stop, take, &cells, err));
+            (!facts.exists || position_log_scan(admin, settings, topic, 0, timeout_ms, stop, take, &cells, err));
   collect(&cells, ok, out);
   return ok;
 }

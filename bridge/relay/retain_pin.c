@@ -61,7 +61,7 @@ static bool read_topic(struct retain_pin *pin, struct kafka_admin *admin, const 
     return true;
   if (end == pin->read_to)
     return true;
-  if (!position_log_scan(admin, settings, topic, timeout_ms, stop, take, pin, err))
+  if (!position_log_scan(admin, settings, topic, pin->read_to, timeout_ms, stop, take, pin, err))
     return false;
   pin->read_to = end;
   return true;

@@ -12,7 +12,7 @@ struct retain_pin { /* zero at first */
 };
 
 /* The lowest LSN that a replay of this instance still has to stream, among those that were not finished and got on at
- * since_us or later; 0: none. Reads the replays' position topic where it has grown. ERROR_RETRY when the brokers do not
+ * since_us or later; 0: none. Reads of the replays' position topic what is new. ERROR_RETRY when the brokers do not
  * answer; ERROR_STOPPED once *stop. */
 bool retain_pin_read(struct retain_pin *pin, const struct kafka_settings *settings, int64_t since_us, int timeout_ms,
                      const _Atomic(bool) *stop, lsn_t *pinned, struct error *err);

@@ -8,12 +8,8 @@
 #include "bridge/base/failpoint.h"
 #include "bridge/base/log.h"
 #include "bridge/event/headers.h"
-#include "bridge/relay/worklist.h"
+#include "bridge/relay/worklist_feed.h"
 
-/* What one Kafka transaction takes. A quarter of what the stream's takes: there is no queue behind it that fills up
- * meanwhile, and memory is bounded all the same. */
-#define BATCH_BYTES (3 << 20)
-#define BATCH_ROWS 10000
 #define LOG_INTERVAL_MS 1000
 
 static struct worklist *open_list(const struct snapshot *s, struct error *err) {
@@ -58,39 +54,6 @@ static bool refuse_lost(const struct snapshot *s, const struct position_snapshot
   return remedy_lost(s, err);
 }
 
-/* The row that comes next in the list. */
-static bool read_row(const struct snapshot *s, struct worklist *list, uint64_t next, struct change *change,
-                     struct error *err) {
-  if (worklist_read(list, next, change, err))
-    return true;
-  return err->code != NULL && strcmp(err->code, "snapshot_lost") == 0 ? remedy_lost(s, err) : false;
-}
-
-/* The rows of one Kafka transaction, from *next on, which is moved behind them. The list is the caller's, also on
- * failure. */
-static bool read_batch(const struct snapshot *s, struct worklist *list, struct intake *intake, uint64_t rows,
-                       uint64_t *next, struct segment **batch, struct error *err) {
-  struct segment **end = batch;
-  size_t bytes = 0;
-  for (int count = 0; count < BATCH_ROWS && bytes < BATCH_BYTES && *next < rows; count++) {
-    struct change change;
-    if (!read_row(s, list, *next, &change, err) || !intake_change(intake, &change, err))
-      return false;
-    worklist_forget(list);
-    ++*next;
-    bool last = count + 1 == BATCH_ROWS || *next == rows;
-    if (last)
-      intake_cut(intake);
-    while ((*end = intake_next_segment(intake)) != NULL) {
-      bytes += (*end)->bytes;
-      end = &(*end)->next;
-    }
-  }
-  intake_cut(intake); /* bytes has ended it */
-  *end = intake_next_segment(intake);
-  return s->wait.go_on(s->wait.ctx, err);
-}
-
 static bool publish_batch(const struct snapshot *s, const struct segment *batch, uint64_t next, struct error *err) {
   source_set_publishing(s->source, true);
   progress_talk(s->progress, PROGRESS_KAFKA);
@@ -107,34 +70,44 @@ static bool publish_batch(const struct snapshot *s, const struct segment *batch,
   return true;
 }
 
-static void log_rows(uint64_t done, uint64_t rows, int64_t *logged_ms) {
+struct publishing {
+  const struct snapshot *s;
+  uint64_t rows;
+  int64_t logged_ms;
+};
+
+static void log_rows(struct publishing *p, uint64_t done) {
   int64_t now_ms = clock_monotonic_ms();
-  if (done < rows && now_ms - *logged_ms < LOG_INTERVAL_MS)
+  if (done < p->rows && now_ms - p->logged_ms < LOG_INTERVAL_MS)
     return;
-  *logged_ms = now_ms;
-  log_info("relay.snapshot", log_int("published", (int64_t)done), log_int("rows", (int64_t)rows));
+  p->logged_ms = now_ms;
+  log_info("relay.snapshot", log_int("published", (int64_t)done), log_int("rows", (int64_t)p->rows));
+}
+
+static bool take_batch(void *ctx, struct segment *batch, uint64_t next, struct error *err) {
+  struct publishing *p = ctx;
+  if (!publish_batch(p->s, batch, next, err))
+    return false;
+  log_rows(p, next);
+  return true;
 }
 
 static bool publish_rows(const struct snapshot *s, struct worklist *list, const struct position *from,
                          struct error *err) {
   struct intake_rules rules = s->settings->intake;
   rules.record.mark = (struct record_header){.name = HEADER_SNAPSHOT, .value = slice_of("true")};
-  struct intake *intake = intake_new(&rules, from, false);
-  uint64_t next = from->snapshot.next, rows = from->snapshot.rows;
-  struct change begin = {
-      .kind = CHANGE_BEGIN,
-      .begin = {.commit_lsn = s->point, .commit_time_us = from->snapshot.taken_us, .first_index = next}};
-  bool ok = intake_change(intake, &begin, err);
-  int64_t logged_ms = clock_monotonic_ms();
-  while (ok && next < rows) {
-    struct segment *batch = NULL;
-    ok = read_batch(s, list, intake, rows, &next, &batch, err) && publish_batch(s, batch, next, err);
-    segment_free_list(batch);
-    if (ok)
-      log_rows(next, rows, &logged_ms);
-  }
-  intake_free(intake);
-  return ok;
+  struct publishing publishing = {.s = s, .rows = from->snapshot.rows, .logged_ms = clock_monotonic_ms()};
+  struct worklist_feed feed = {.list = list,
+                               .rules = &rules,
+                               .position = from,
+                               .lsn = s->point,
+                               .taken_us = from->snapshot.taken_us,
+                               .wait = s->wait,
+                               .take = take_batch,
+                               .ctx = &publishing};
+  if (worklist_feed_run(&feed, from->snapshot.next, from->snapshot.rows, err))
+    return true;
+  return err->code != NULL && strcmp(err->code, "snapshot_lost") == 0 ? remedy_lost(s, err) : false;
 }
 
 /* Only what is published whole is dropped; a list that is gone is then no loss. */
