@@ -190,9 +190,10 @@ bool replay_command_run(const struct replay_command *command, const struct relay
                         const struct stop *stop, FILE *out, struct error *err) {
   if (command->request.source == REPLAY_SLOT && relay->retain.slot == NULL) {
     error_set(err, ERROR_CONFIG, "the config holds nothing back for replays: postgres.replay is missing");
-    return error_remedy(err, "add postgres.replay: {keep: 24h}, run `walferry init` and start the relay anew; what is "
-                             "committed from then on can be replayed. Or, for the rows that are still in the outbox: "
-                             "walferry replay CONFIG --source table");
+    return error_remedy(err,
+                        "add postgres.replay: {keep: 24h}, run `walferry init CONFIG` and start the relay anew; what "
+                        "is committed from then on can be replayed. Or, for the rows that are still in the "
+                        "outbox: `walferry replay CONFIG --source table`");
   }
   struct view view = {.bar = isatty(STDERR_FILENO) != 0 && command->request.sink != REPLAY_STDOUT,
                       .began_ms = clock_monotonic_ms(),

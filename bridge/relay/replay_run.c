@@ -73,12 +73,15 @@ static struct oldest_text oldest(const struct replay_window *window) {
   return out;
 }
 
-static const char in_the_outbox[] = "what is older, and still in the outbox as rows, comes with --source table";
+static const char in_the_outbox[] =
+    "what is older may still be in the outbox as rows: `walferry replay CONFIG --source table`";
 
 static bool refuse_too_old(const struct replay_window *window, const char *asked, struct error *err) {
   error_refuse(err, "replay_too_old", "%s is no longer retained: the oldest that the replay slot has is %s", asked,
                oldest(window).text);
-  return error_remedy(err, "give --from %s or later; %s. postgres.replay.keep and keep_bytes say how much is retained",
+  return error_remedy(err,
+                      "replay what there is: `walferry replay CONFIG --from %s`; %s. postgres.replay.keep and "
+                      "keep_bytes say how much is retained",
                       lsn_format(window->retained).text, in_the_outbox);
 }
 
@@ -140,7 +143,8 @@ bool replay_run_resume(const struct position *at, const struct replay_window *wi
                "run %s was interrupted at %s, which is no longer retained: the oldest that the replay slot has is %s",
                at->run.id, lsn_format(start).text, oldest(window).text);
   return error_remedy(err,
-                      "it has published %" PRIu64 " records, up to that commit. Replay the rest with --from %s; %s",
+                      "it has published %" PRIu64
+                      " records, up to that commit. Replay the rest: `walferry replay CONFIG --from %s`; %s",
                       at->run.records, lsn_format(window->retained).text, in_the_outbox);
 }
 
@@ -153,6 +157,6 @@ bool replay_run_refuse_unproven(const struct position_run *run, int64_t commit_t
     error_refuse(err, "replay_too_old",
                  "%s may no longer be retained: the first transaction that the replay slot has was committed at %s",
                  from.text, clock_rfc3339(commit_time_us).text);
-  return error_remedy(err, "to replay all that is retained give --from %s; %s", lsn_format(run->from).text,
-                      in_the_outbox);
+  return error_remedy(err, "to replay all that is retained: `walferry replay CONFIG --from %s`; %s",
+                      lsn_format(run->from).text, in_the_outbox);
 }

@@ -93,11 +93,12 @@ static bool begin(struct replay *r, struct replay_attempt *a, struct worklist **
 }
 
 static bool remedy_lost(const struct position *p, struct error *err) {
-  return error_remedy(err,
-                      "bring the tables walferry.replay_%" PRIx64 "_* back as they were; else the same command with "
-                      "--again begins anew, with the rows of then: the %" PRIu64 " records that it has published come "
-                      "again, with the same ids",
-                      p->run.list, p->run.records);
+  return error_remedy(
+      err,
+      "bring the tables walferry.replay_%" PRIx64 "_* back as they were; else begin anew, with the rows "
+      "of then: `walferry replay CONFIG --source table --again` and the other options as they were: the "
+      "%" PRIu64 " records that it has published come again, with the same ids",
+      p->run.list, p->run.records);
 }
 
 /* *lost: the list of an interrupted run is not there as it was. */

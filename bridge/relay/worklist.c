@@ -235,14 +235,15 @@ static bool fail_row(const struct worklist *list, const struct worklist_part *pa
   if (part->query != NULL)
     return error_remedy(err, "most likely it is above 500 MB: see which by octet_length of its columns, and leave it "
                              "out by --from and --to");
-  return error_remedy(err,
-                      "most likely it is above 500 MB. It is that of SELECT FROM " WORKLIST_SCHEMA
-                      ".%s WHERE " WORKLIST_ORDINAL " = %" PRIu64
-                      ": make it smaller there with an UPDATE, then start again%s",
-                      part->table, ordinal,
-                      list->settings.kind == WORKLIST_SNAPSHOT
-                          ? "; or take it out of the outbox, then `walferry drop`, and start over with --snapshot"
-                          : "; or leave it out by --from and --to");
+  return error_remedy(
+      err,
+      "most likely it is above 500 MB. It is that of SELECT FROM " WORKLIST_SCHEMA ".%s WHERE " WORKLIST_ORDINAL
+      " = %" PRIu64 ": make it smaller there with an UPDATE, then start again%s",
+      part->table, ordinal,
+      list->settings.kind == WORKLIST_SNAPSHOT
+          ? "; or take it out of the outbox, then `walferry drop CONFIG --confirm NAME`, and start over "
+            "with --snapshot"
+          : "; or leave it out by --from and --to");
 }
 
 bool worklist_read(struct worklist *list, uint64_t ordinal, struct change *change, struct error *err) {
