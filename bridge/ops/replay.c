@@ -102,7 +102,9 @@ static void print_summary(const struct replay_command *command, const struct rep
   if (outcome->was_finished) {
     bool relative = command->request.from.relative != NULL || command->request.to.relative != NULL;
     fprintf(out, "is finished already: %" PRIu64 " records were published; --again publishes %s\n", run->records,
-            relative ? "what its bounds, counted from now, span" : "them once more");
+            rows       ? "the rows that there are now"
+            : relative ? "what its bounds, counted from now, span"
+                       : "them once more");
     return;
   }
   print_table(outcome->tally, out);

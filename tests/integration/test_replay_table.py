@@ -1,12 +1,15 @@
 """`walferry replay --source table`: the rows that are in the outbox are published once more, exactly once, without a slot."""
 import json
+import os
 import re
 import signal
+import subprocess
 
 import pytest
 
 from harness import system
 from harness.servers import lsn_number
+from harness.walferry import binary
 from integration_checks import ready
 from test_replay import assert_same, content, refused, replay, split
 
@@ -68,7 +71,7 @@ def test_all_rows_come_again_as_they_were_beside_a_relay_that_runs(timed):
     assert {r["headers"]["wf_lsn"] for r in again} == {summary["to"]} and "wf_tx" not in again[0]["headers"]
     assert lsn_number(summary["to"]) > max(lsn_number(r["headers"]["wf_lsn"]) for r in split(timed.events())[0])
     assert timed.psql(LISTS) == "" and timed.position()["topics"][timed.topic()] == 3
-    assert b"is finished already: 12 records" in replay(timed, *TABLE).stdout
+    assert b"is finished already: 12 records were published; --again publishes the rows" in replay(timed, *TABLE).stdout
     replay(timed, *TABLE, "--again")
     marks = [r["headers"].get("wf_replay") for r in timed.events()]
     assert {mark: marks.count(mark) for mark in marks} == {None: 12, summary["run"]: 12, summary["run"] + "-2": 12}
@@ -145,6 +148,12 @@ def test_only_looking_makes_no_list_and_needs_no_kafka(timed):
     assert {line["headers"]["id"]: line["headers"]["type"] for line in lines} == {
         r["headers"]["id"]: r["headers"]["type"] for r in first}
     assert timed.psql(LISTS) == "" and timed.kafka.topics() == topics
+    ours, theirs = os.openpty()
+    done = subprocess.run([binary(), "replay", timed.write_config(), *TABLE, "--dry-run", "--log-format", "text"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs, timeout=60)
+    os.close(theirs)
+    assert done.returncode == 0 and "[" + "#" * 24 + "] 100 %  7 events" in os.read(ours, 1 << 16).decode()
+    os.close(ours)
 
 
 # Exactly once
@@ -232,7 +241,8 @@ def test_the_lists_of_a_snapshot_and_of_a_replay_are_kept_apart(bare):
 
 @pytest.mark.decoder("pgoutput")
 def test_what_rows_cannot_say_is_refused(shop):
-    ready(shop).insert(2)
+    assert b"0 rows as of" in replay(ready(shop), *TABLE, "--topic-suffix", ".none").stdout
+    shop.insert(2)
     shop.drain()
     run = replay(shop, *TABLE, "--from", "0/16B3748", code=2)
     assert "have no LSN" in run.log_tail() and "position CONFIG history" in run.log_tail()
