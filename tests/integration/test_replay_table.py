@@ -186,6 +186,30 @@ def test_killed_at_each_moment_it_goes_on_and_doubles_nothing(timed, rows):
 
 
 @pytest.mark.decoder("pgoutput")
+def test_lost_connections_are_made_anew_and_stopped_it_says_how_to_go_on(timed):
+    timed.insert_many(12_000)
+    timed.drain()
+    pause = timed.dir / "pause"
+    run = timed.start("replay", *TABLE, failpoint=f"publisher.after_commit=pause:{pause}@2")
+    system.wait_for(pause.exists, 30, "the pause")
+    timed.psql("select pg_terminate_backend(pid) from pg_stat_activity where application_name like '%.replay'")
+    pause.unlink()
+    run.expect_exit(0, 30)
+    assert run.count("replay.recovering") == 1 and run.count("replay.rows_taken") == 1
+    run = timed.start("replay", *TABLE, "--again", failpoint=f"publisher.after_commit=pause:{pause}@3")
+    system.wait_for(pause.exists, 30, "the pause")
+    run._signal(signal.SIGTERM)
+    pause.unlink()
+    run.expect_exit(1, 15)
+    assert "the same command goes on" in run.find("replay.failed")["remedy"]
+    replay(timed, *TABLE, "--again")
+    first, again = split(timed.events())
+    for mark in {r["headers"]["wf_replay"] for r in again}:
+        assert_same(as_first(first), as_first([r for r in again if r["headers"]["wf_replay"] == mark]))
+    assert len(again) == 24_000 and timed.psql(LISTS) == ""
+
+
+@pytest.mark.decoder("pgoutput")
 def test_a_list_that_is_gone_is_refused_and_again_begins_anew(timed):
     timed.insert_many(12_000)
     timed.drain()
