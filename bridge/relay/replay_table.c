@@ -67,6 +67,9 @@ static bool take_rows(struct replay *r, struct replay_attempt *a, struct worklis
   if (!worklist_fill(list, &a->facts.publication, NULL, rows, err))
     return false;
   FAILPOINT("replay.after_work_list");
+  if (worklist_dropped(list) > 0)
+    log_info("replay.work_list_dropped", log_int("tables", worklist_dropped(list)),
+             log_string("reason", "an earlier run has left it"));
   return worklist_find(list, rows, err);
 }
 

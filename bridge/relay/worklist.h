@@ -48,6 +48,8 @@ void worklist_close(struct worklist *list); /* accepts NULL */
  * snapshot is gone, or a table was rewritten since. */
 bool worklist_fill(struct worklist *list, const struct catalog_publication *facts, const char *snapshot, uint64_t *rows,
                    struct error *err);
+/* How many tables of earlier lists it has dropped. */
+int worklist_dropped(const struct worklist *list);
 /* The rows that are visible now, without a copy: needs no right but SELECT, and may be read once. Holds back vacuum
  * until the list is closed. Errors as of worklist_fill. */
 bool worklist_view(struct worklist *list, const struct catalog_publication *facts, uint64_t *rows, struct error *err);

@@ -33,6 +33,7 @@ static bool drop_earlier(struct worklist *list, struct buffer *sql, struct error
     char *table = memory_copy(values[0].data, values[0].len);
     worklist_append_drop(sql, table);
     free(table);
+    list->dropped++;
   }
   return ok && (sql->len == 0 || worklist_run(list, sql, NULL, err));
 }
@@ -247,6 +248,10 @@ bool worklist_fill(struct worklist *list, const struct catalog_publication *fact
     return fail_make(list, "making the work list", err);
   *rows = count;
   return true;
+}
+
+int worklist_dropped(const struct worklist *list) {
+  return list->dropped;
 }
 
 /* Of the columns of facts, in their order. */

@@ -19,6 +19,7 @@ struct worklist {
   struct rowstream *rs;
   struct worklist_part *parts;
   char *comment;
+  int dropped; /* tables of earlier lists */
   struct value *values;
   int value_capacity;
   uint64_t next;     /* the ordinal that comes next, */

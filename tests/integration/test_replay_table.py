@@ -228,6 +228,7 @@ def test_a_list_that_is_gone_is_refused_and_again_begins_anew(timed):
     assert timed.run("drop", "--confirm", timed.name).refusal_of("drop")["code"] == "instance_active"
     pause.unlink()
     other.expect_exit(0, 30)
+    assert other.find("replay.work_list_dropped", tables=1)
     event = refused(replay(timed, *TABLE, code=3))
     assert event["code"] == "replay_list_lost" and "--again" in event["remedy"] and f"{published} records" in event["remedy"]
     assert len(split(timed.events())[1]) == published
