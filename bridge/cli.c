@@ -66,6 +66,7 @@ static const char replay_help[] =
     "usage: walferry replay CONFIG --from LSN|TIME [--to LSN|TIME] [--type PATTERN]...\n"
     "                              [--topic T | --topic-suffix S | --sink stdout] [--dry-run] [--again] [--json]\n"
     "                              [--log-format text|json]\n"
+    "       walferry replay CONFIG --source table [--from TIME] [--to TIME] [the same options]\n"
     "\n"
     "Publishes what the relay has published before once more, exactly once: from the slot that postgres.replay holds\n"
     "back, also while the relay runs. Keys, values, timestamps, order and the headers wf_lsn and wf_tx are those of "
@@ -73,17 +74,24 @@ static const char replay_help[] =
     "first time; the header wf_replay has the run's id. Stopped or killed, the same command goes on where it was and\n"
     "publishes nothing twice.\n"
     "\n"
+    "--source table publishes the rows that are in the outbox tables when it begins, and needs no slot: for what is "
+    "no\n"
+    "longer retained. Rows that the relay has not published yet are among them. Instead of the first time's, wf_lsn "
+    "is\n"
+    "where the server's WAL ended, and there is no wf_tx.\n"
+    "\n"
     "  --from LSN         the first commit, as records have it in wf_lsn, such as 0/16B3748\n"
     "  --from TIME        what was committed at this time or later: 2026-11-21T08:00:00Z, 2026-11-21, or 2h (ago)\n"
     "  --to LSN|TIME      the last commit, or what was committed at this time or before; by default, and at most, "
     "what\n"
     "                     the relay had published when the run began\n"
+    "  --source table     rows instead of a slot; --from and --to, if given, are times, compared with occurred_at\n"
     "  --type PATTERN     only events of this type, exact or with *; may be given several times\n"
     "  --topic T          to this topic instead of those that the routes say\n"
     "  --topic-suffix S   to those topics with this behind their names, such as .replayed\n"
     "  --sink stdout      print the records as lines of JSON instead; nothing is remembered\n"
     "  --dry-run          count by topic and type, and change nothing\n"
-    "  --again            once more, where a run of the same options is finished already\n"
+    "  --again            once more, where a run of the same options is finished already, or its rows are gone\n"
     "  --json             the summary as one JSON object\n"
     "\n"
     "SIGTERM or SIGINT: finish what is open, leave within 10 s with 1. Exit code 3 where that is asked for which the\n"
@@ -298,6 +306,7 @@ enum option_id {
   OPTION_REASON,
   OPTION_LOST,
   OPTION_SNAPSHOT,
+  OPTION_SOURCE,
   OPTION_END
 };
 
@@ -330,6 +339,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, OPTION_
                                              {"reason", required_argument, NULL, OPTION_REASON},
                                              {"lost", no_argument, NULL, OPTION_LOST},
                                              {"snapshot", no_argument, NULL, OPTION_SNAPSHOT},
+                                             {"source", required_argument, NULL, OPTION_SOURCE},
                                              {NULL, 0, NULL, 0}};
 
 /* Which command takes which option, besides those that all take. */
@@ -356,6 +366,7 @@ static const struct {
     {OPTION_JSON, COMMAND_POSITION},   {OPTION_CONFIRM, COMMAND_POSITION},
     {OPTION_REASON, COMMAND_POSITION}, {OPTION_LOST, COMMAND_STATUS},
     {OPTION_SNAPSHOT, COMMAND_RELAY},  {OPTION_SNAPSHOT, COMMAND_INIT},
+    {OPTION_SOURCE, COMMAND_REPLAY},
 };
 
 #define BIT(option) (1u << (option))
@@ -426,6 +437,10 @@ static bool take_option(struct cli *cli, int id, const char *value, bool *help, 
   case OPTION_SINK:
     cli->sink_stdout = strcmp(value, "stdout") == 0;
     return cli->sink_stdout || strcmp(value, "kafka") == 0 || usage(err, "--sink is kafka or stdout, not", value);
+  case OPTION_SOURCE:
+    cli->replay.request.source = strcmp(value, "table") == 0 ? REPLAY_TABLE : REPLAY_SLOT;
+    return cli->replay.request.source == REPLAY_TABLE || strcmp(value, "slot") == 0 ||
+           usage(err, "--source is slot or table, not", value);
   case OPTION_DRY_RUN:
     cli->dlq.dry_run = true;
     return value == NULL || number_parse(slice_of(value), 1, INT64_MAX, &cli->dry_run) ||
@@ -582,11 +597,18 @@ static bool check_replay(struct cli *cli, struct error *err) {
   request->types = cli->types;
   request->sink = dry_run ? REPLAY_COUNT : cli->sink_stdout ? REPLAY_STDOUT : REPLAY_KAFKA;
   cli->replay.json = cli->json;
-  if (cli->from == NULL)
+  bool table = request->source == REPLAY_TABLE;
+  request->source = table ? REPLAY_TABLE : REPLAY_SLOT;
+  if (cli->from == NULL && !table)
     return usage(err, "replay needs where to begin", "--from LSN|TIME");
-  if (!take_point("--from", cli->from, &request->from, err) ||
+  if ((cli->from != NULL && !take_point("--from", cli->from, &request->from, err)) ||
       (cli->to != NULL && !take_point("--to", cli->to, &request->to, err)))
     return false;
+  if (table && (request->from.lsn != 0 || request->to.lsn != 0)) {
+    error_set(err, ERROR_CONFIG, "the rows of the outbox have no LSN: --source table takes times, not %s",
+              request->from.lsn != 0 ? cli->from : cli->to);
+    return error_remedy(err, "give a time; `walferry position CONFIG history` says which LSN was published when");
+  }
   if ((request->to.lsn != 0 && request->from.lsn > request->to.lsn) ||
       (request->to.us != 0 && request->from.us > request->to.us))
     return usage(err, "--from is behind --to", cli->to);

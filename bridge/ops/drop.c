@@ -47,7 +47,8 @@ static bool go_on(const struct drop *d, struct error *err) {
   return !atomic_load(&d->stop->requested) || error_set(err, ERROR_STOPPED, "stopped");
 }
 
-/* Who is connected under our own application_name, and who holds the slot: "backend 7 (walferry/shop, role relay)". */
+/* Who is connected under our own application_name, or our replays', and who holds the slot: "backend 7 (walferry/shop,
+ * role relay)". */
 static bool find_sessions(struct drop *d, struct buffer *names, struct error *err) {
   char holder[16];
   snprintf(holder, sizeof holder, "%d", d->facts.admit.slot.active_pid);
@@ -55,7 +56,8 @@ static bool find_sessions(struct drop *d, struct buffer *names, struct error *er
       connection_query(d->conn,
                        "SELECT a.pid, a.application_name, a.usename, a.client_addr FROM pg_catalog.pg_stat_activity a "
                        "WHERE a.pid <> pg_catalog.pg_backend_pid() AND (a.pid = $1::pg_catalog.int4 "
-                       "OR a.application_name = pg_catalog.current_setting('application_name')) ORDER BY a.pid",
+                       "OR a.application_name IN (pg_catalog.current_setting('application_name'), "
+                       "pg_catalog.current_setting('application_name') || '.replay')) ORDER BY a.pid",
                        1, (const char *[]){holder}, err);
   if (rows == NULL)
     return error_wrap(err, "looking for sessions of the instance");
@@ -209,13 +211,16 @@ static bool drop_retained(struct drop *d, struct error *err) {
   return true;
 }
 
-/* Of a snapshot that was not published to its end. */
-static bool drop_work_list(struct drop *d, struct error *err) {
-  int dropped;
-  if (!worklist_drop_all(d->conn, d->relay->slot, UINT64_MAX, &dropped, err))
+/* Of a snapshot, and of a replay, that was not published to its end. */
+static bool drop_work_lists(struct drop *d, struct error *err) {
+  int of_snapshot, of_replay;
+  if (!worklist_drop_all(d->conn, WORKLIST_SNAPSHOT, d->relay->slot, UINT64_MAX, &of_snapshot, err) ||
+      !worklist_drop_all(d->conn, WORKLIST_REPLAY, d->relay->name, UINT64_MAX, &of_replay, err))
     return false;
-  if (dropped > 0)
+  if (of_snapshot > 0)
     fprintf(d->out, "ok  work list of its snapshot dropped\n");
+  if (of_replay > 0)
+    fprintf(d->out, "ok  work list of a replay dropped\n");
   return true;
 }
 
@@ -287,7 +292,7 @@ static void delete_position_topic(struct drop *d) {
 /* Where its replays have kept theirs; without the instance nothing of it can be gone on with. */
 static void delete_replay_topic(struct drop *d) {
   struct error *trouble = &d->kafka_trouble;
-  if (d->relay->retain.slot == NULL || trouble->kind != ERROR_NONE)
+  if (trouble->kind != ERROR_NONE)
     return;
   char *instance = replay_instance(d->relay->name);
   char *topic = kafka_position_topic(instance);
@@ -324,7 +329,7 @@ static bool report_remains(const struct drop *d, struct error *err) {
 bool drop_run(const struct relay_settings *relay, const struct stop *stop, FILE *out, struct error *err) {
   struct drop d = {.relay = relay, .stop = stop, .out = out, .position_topic = kafka_position_topic(relay->name)};
   bool ok = look_at_server(&d, err) && look_at_kafka(&d, err) && go_on(&d, err) && drop_slot(&d, err) &&
-            go_on(&d, err) && drop_retained(&d, err) && go_on(&d, err) && drop_work_list(&d, err) && go_on(&d, err) &&
+            go_on(&d, err) && drop_retained(&d, err) && go_on(&d, err) && drop_work_lists(&d, err) && go_on(&d, err) &&
             drop_publication(&d, err) && go_on(&d, err);
   if (ok) {
     delete_replay_topic(&d); /* before the other one: what is left is found by the same command */

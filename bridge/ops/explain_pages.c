@@ -25,8 +25,9 @@
   "Else go on with a new slot:\n"                                                                                      \
   "  walferry position shop.yaml set new --confirm shop --reason 'why'\n"                                              \
   "  walferry init shop.yaml\n"                                                                                        \
-  "and insert the rows of the gap into the outbox again, with new ids or, if your\n"                                   \
-  "consumers drop repeats by id, with their own."
+  "and publish the rows of the gap that are still in the outbox:\n"                                                    \
+  "  walferry replay shop.yaml --source table --from TIME\n"                                                           \
+  "What is in Kafka already comes a second time."
 
 const struct explain_page explain_refusals[] = {
     {"server_too_old", EXPLAIN_REFUSAL, "the server is older than Postgres 15",
@@ -286,9 +287,22 @@ const struct explain_page explain_refusals[] = {
      "  SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = 'walferry_shop_replay';\n",
      "Replay what there is, from the LSN that the refusal names:\n"
      "  walferry replay shop.yaml --from LSN\n"
-     "What is older may still be in the outbox: insert those rows again, with new ids\n"
-     "or, if your consumers drop repeats by id, with their own. For the next time,\n"
-     "give postgres.replay.keep and keep_bytes more room.\n",
+     "What is older may still be in the outbox as rows, by the time at which they\n"
+     "occurred:\n"
+     "  walferry replay shop.yaml --source table --from TIME --to TIME\n"
+     "For the next time, give postgres.replay.keep and keep_bytes more room.\n",
+     RUNBOOK("a-consumer-lost-its-data")},
+    {"replay_list_lost", EXPLAIN_REFUSAL, "replay --source table: the work list of a run is not there whole",
+     "The rows of such a run are published from tables of the schema walferry, named\n"
+     "replay_ and a number. An instance has those of one run: another one, with other\n"
+     "options, has dropped them. Or somebody has, or has taken rows out of them, or\n"
+     "the database is from before they were made.\n",
+     "  \\dt+ walferry.replay_*      in psql\n",
+     "Bring the tables back, and give the same command again. If they are gone for\n"
+     "good, begin the run anew:\n"
+     "  walferry replay shop.yaml --source table ... --again\n"
+     "What it has published already comes again then, with the same ids; rows that\n"
+     "were deleted from the outbox meanwhile do not.\n",
      RUNBOOK("a-consumer-lost-its-data")},
     {"snapshot_too_late", EXPLAIN_REFUSAL, "--snapshot was given, but the slot was made without one",
      "A snapshot is what stood in the tables at the moment the slot was made, and can\n"
@@ -377,8 +391,8 @@ const struct explain_page explain_refusals[] = {
     {"row_undecodable", EXPLAIN_REFUSAL, "the server fails three times to decode the transaction behind the position",
      "Most likely a row near 500 MB, which the output plugin cannot write down; the\n"
      "walsender ends with XX000 or 54000 at the same place again and again.\n"
-     "A row of a snapshot is refused at the first attempt, and the remedy names it:\n"
-     "make it smaller in the work list.\n",
+     "A row of a snapshot, or of replay --source table, is refused at the first\n"
+     "attempt, and the remedy names it: make it smaller in the work list.\n",
      "  the server's log, for the walsender's error\n"
      "  SELECT id, octet_length(payload::text) FROM outbox ORDER BY 2 DESC LIMIT 5;\n",
      "Stop walferry. Note the rows of that transaction. Give an LSN behind its commit:\n"

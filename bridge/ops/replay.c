@@ -22,10 +22,7 @@ struct view {
 };
 
 static int percent_of(const struct replay_progress *progress) {
-  lsn_t from = progress->run->from, to = progress->run->to;
-  if (progress->at >= to)
-    return 100;
-  return progress->at <= from ? 0 : (int)((double)(progress->at - from) * 100 / (double)(to - from));
+  return progress->done >= progress->total ? 100 : (int)((double)progress->done * 100 / (double)progress->total);
 }
 
 static void draw(struct view *view, int percent, uint64_t events, uint64_t per_second) {
@@ -89,18 +86,25 @@ static void print_table(const struct tally *tally, FILE *out) {
 static void print_summary(const struct replay_command *command, const struct replay_outcome *outcome, FILE *out) {
   const struct position_run *run = &outcome->run;
   enum replay_sink sink = command->request.sink;
+  bool rows = command->request.source == REPLAY_TABLE;
+  const char *happened = rows ? "occurred" : "committed";
   if (sink == REPLAY_KAFKA)
     fprintf(out, "run %s, ", run->id);
-  fprintf(out, "commits from %s to %s", lsn_format(run->from).text, lsn_format(run->to).text);
+  if (rows)
+    fprintf(out, "%" PRIu64 " rows as of %s", outcome->rows, lsn_format(run->to).text);
+  else
+    fprintf(out, "commits from %s to %s", lsn_format(run->from).text, lsn_format(run->to).text);
   if (run->from_us != 0)
-    fprintf(out, ", committed at %s or later", clock_rfc3339(run->from_us).text);
+    fprintf(out, ", %s at %s or later", happened, clock_rfc3339(run->from_us).text);
   if (run->to_us != 0)
-    fprintf(out, ", committed at %s or before", clock_rfc3339(run->to_us).text);
+    fprintf(out, ", %s at %s or before", happened, clock_rfc3339(run->to_us).text);
   fputc('\n', out);
   if (outcome->was_finished) {
     bool relative = command->request.from.relative != NULL || command->request.to.relative != NULL;
     fprintf(out, "is finished already: %" PRIu64 " records were published; --again publishes %s\n", run->records,
-            relative ? "what its bounds, counted from now, span" : "them once more");
+            rows       ? "the rows that there are now"
+            : relative ? "what its bounds, counted from now, span"
+                       : "them once more");
     return;
   }
   print_table(outcome->tally, out);
@@ -112,16 +116,26 @@ static void print_summary(const struct replay_command *command, const struct rep
     fputs("a dry run: nothing was published, and nothing is remembered\n", out);
 }
 
+static void write_bounds(const struct replay_command *command, const struct replay_outcome *outcome,
+                         struct buffer *json) {
+  const struct position_run *run = &outcome->run;
+  bool rows = command->request.source == REPLAY_TABLE;
+  jsonobject_text(json, "source", rows ? "table" : "slot");
+  jsonobject_lsn(json, "from", rows ? 0 : run->from);
+  jsonobject_lsn(json, "to", run->to);
+  jsonobject_moment(json, "from_time", run->from_us);
+  jsonobject_moment(json, "to_time", run->to_us);
+  if (rows)
+    jsonobject_integer(json, "rows", (int64_t)outcome->rows);
+}
+
 static void print_summary_json(const struct replay_command *command, const struct replay_outcome *outcome, FILE *out) {
   const struct position_run *run = &outcome->run;
   struct buffer json;
   buffer_init(&json, BUFFER_MAX_ROW);
   jsonobject_open(&json, NULL);
   jsonobject_text(&json, "run", run->id);
-  jsonobject_lsn(&json, "from", run->from);
-  jsonobject_lsn(&json, "to", run->to);
-  jsonobject_moment(&json, "from_time", run->from_us);
-  jsonobject_moment(&json, "to_time", run->to_us);
+  write_bounds(command, outcome, &json);
   jsonobject_bool(&json, "dry_run", command->request.sink == REPLAY_COUNT);
   jsonobject_bool(&json, "finished", run->finished);
   jsonobject_bool(&json, "was_finished", outcome->was_finished);
@@ -155,6 +169,9 @@ static void remedy(const struct replay_command *command, const struct replay_out
     error_set(err, ERROR_RETRY, "stopped before everything was done");
   if (command->request.sink != REPLAY_KAFKA)
     error_remedy(err, "run it again: it begins anew");
+  else if (outcome->run.id[0] != '\0' && command->request.source == REPLAY_TABLE)
+    error_remedy(err, "the same command goes on where it stopped, after %" PRIu64 " records, and publishes none twice",
+                 outcome->run.records);
   else if (outcome->run.id[0] != '\0')
     error_remedy(err,
                  "the same command goes on where it stopped, %s, after %" PRIu64 " records, and publishes none twice",
@@ -173,11 +190,12 @@ static void log_outcome(const struct replay_outcome *outcome) {
 
 bool replay_command_run(const struct replay_command *command, const struct relay_settings *relay,
                         const struct stop *stop, FILE *out, struct error *err) {
-  if (relay->retain.slot == NULL) {
+  if (command->request.source == REPLAY_SLOT && relay->retain.slot == NULL) {
     error_set(err, ERROR_CONFIG, "the config holds nothing back for replays: postgres.replay is missing");
-    return error_remedy(
-        err, "add postgres.replay: {keep: 24h}, run `walferry init CONFIG` and start the relay anew; what is "
-             "committed from then on can be replayed");
+    return error_remedy(err,
+                        "add postgres.replay: {keep: 24h}, run `walferry init CONFIG` and start the relay anew; what "
+                        "is committed from then on can be replayed. Or, for the rows that are still in the "
+                        "outbox: `walferry replay CONFIG --source table`");
   }
   struct view view = {.bar = isatty(STDERR_FILENO) != 0 && command->request.sink != REPLAY_STDOUT,
                       .began_ms = clock_monotonic_ms(),

@@ -12,7 +12,8 @@ struct replay_command {
 };
 
 /* Prints the summary to out; where the records go to stdout, it is logged instead. Without postgres.replay in the
- * config ERROR_CONFIG, else as replay_run; what is left then can be gone on with by the same command, and err says so.
+ * config a slot's is ERROR_CONFIG, else as replay_run; what is left then can be gone on with by the same command, and
+ * err says so.
  */
 bool replay_command_run(const struct replay_command *command, const struct relay_settings *relay,
                         const struct stop *stop, FILE *out, struct error *err);

@@ -102,6 +102,8 @@ static void append_optional(const struct position *p, struct buffer *json) {
 static void append_run(struct buffer *json, const struct position_run *run) {
   buffer_append_text(json, ",\"run\":{\"id\":");
   buffer_append_json(json, slice_of(run->id));
+  if (run->list != 0)
+    buffer_printf(json, ",\"list\":\"%016" PRIx64 "\"", run->list);
   append_lsn(json, "from", run->from);
   append_lsn(json, "to", run->to);
   buffer_printf(json, ",\"from_us\":%" PRId64 ",\"to_us\":%" PRId64 ",\"records\":%" PRIu64 ",\"finished\":%s}",
@@ -221,15 +223,15 @@ static bool take_run(const json_t *root, struct position_run *run) {
   json_t *member = json_object_get(root, "run");
   if (member == NULL)
     return true;
-  const char *id, *from, *to;
+  const char *id, *from, *to, *list = NULL;
   json_int_t from_us, to_us, records;
   int finished;
   json_error_t ignored;
-  if (json_unpack_ex(member, &ignored, 0, "{s:s,s:s,s:s,s:I,s:I,s:I,s:b}", "id", &id, "from", &from, "to", &to,
-                     "from_us", &from_us, "to_us", &to_us, "records", &records, "finished", &finished) != 0)
+  if (json_unpack_ex(member, &ignored, 0, "{s:s,s?s,s:s,s:s,s:I,s:I,s:I,s:b}", "id", &id, "list", &list, "from", &from,
+                     "to", &to, "from_us", &from_us, "to_us", &to_us, "records", &records, "finished", &finished) != 0)
     return false;
   if (id[0] == '\0' || !take_text(run->id, sizeof run->id, id) || !lsn_parse(slice_of(from), &run->from) ||
-      !lsn_parse(slice_of(to), &run->to) || records < 0)
+      !lsn_parse(slice_of(to), &run->to) || records < 0 || (list != NULL && !parse_hex64(list, &run->list)))
     return false;
   run->from_us = from_us;
   run->to_us = to_us;

@@ -31,7 +31,8 @@ enum position_snapshot_state {
   POSITION_SNAPSHOT_DONE
 };
 
-/* The rows that stood in the tables when the slot was created; they are published before what it streams. */
+/* The rows that stood in the tables when the slot was created; they are published before what it streams. Or those of a
+ * replay's work list. */
 struct position_snapshot {
   enum position_snapshot_state state;
   uint64_t next;    /* the row of the work list to be published next; those before it are */
@@ -60,10 +61,11 @@ struct position_word {
 
 /* A replay's own: what it was asked for, fixed at its first start. Its position counts from there. */
 struct position_run {
-  char id[32]; /* as in the header wf_replay; "": the position is a relay's */
-  lsn_t from;  /* commit LSNs, both inclusive */
+  char id[32];   /* as in the header wf_replay; "": the position is a relay's */
+  uint64_t list; /* the work list whose rows it publishes, of which position.snapshot says how far; 0: it streams */
+  lsn_t from;    /* commit LSNs, both inclusive; of a list both are the WAL position at which it was made */
   lsn_t to;
-  int64_t from_us; /* commit times, both inclusive, Unix us; 0: any */
+  int64_t from_us; /* commit times, of a list occurred_at, both inclusive, Unix us; 0: any */
   int64_t to_us;
   uint64_t records; /* published so far, quarantine records too */
   bool finished;

@@ -793,6 +793,8 @@ bool publisher_publish_snapshot(struct publisher *p, const struct segment *batch
                                 struct error *err) {
   position_copy(&p->next, &p->committed);
   p->next.snapshot.next = next_row;
+  for (const struct segment *s = batch; s != NULL; s = s->next)
+    p->next.run.records += (uint64_t)s->count;
   return publish_to_next(p, batch, err);
 }
 

@@ -62,7 +62,8 @@ bool publisher_store(struct publisher *p, const struct position *position, struc
  * "partitions_shrunk"). */
 bool publisher_publish(struct publisher *p, const struct segment *batch, struct error *err);
 
-/* The same with rows of a snapshot, whose next row is then `next_row`; the position else stays. */
+/* The same with rows of a work list (of a snapshot, of a replay), whose next row is then `next_row`; the position else
+ * stays. */
 bool publisher_publish_snapshot(struct publisher *p, const struct segment *batch, uint64_t next_row, struct error *err);
 
 /* The position behind a batch: what is committed with it. */

@@ -23,10 +23,6 @@ char *replay_instance(const char *name) {
   return memory_format("%s.replay", name);
 }
 
-static const struct position *position_now(const struct replay *r) {
-  return replay_to_kafka(r) ? publisher_position(r->publisher) : &r->at;
-}
-
 static void attempt_end(struct replay_attempt *a) {
   source_stop(a->source);
   partitions_free(a->partitions);
@@ -46,20 +42,25 @@ static bool watch(struct replay *r, struct replay_attempt *a, struct error *err)
          facts_check_publication(&a->facts, &r->relay, err);
 }
 
-static void report(struct replay *r, bool always) {
+void replay_report(struct replay *r, struct replay_progress progress, bool always) {
   int64_t now_ms = clock_monotonic_ms();
   if (!always && now_ms - r->reported_ms < REPORT_INTERVAL_MS)
     return;
   r->reported_ms = now_ms;
-  const struct position *position = position_now(r);
+  progress.run = &r->outcome->run;
+  progress.events = r->outcome->run.records - r->outcome->records_before;
+  r->settings->report(r->settings->report_ctx, &progress);
+}
+
+static void report(struct replay *r, bool always) {
+  const struct position *position = replay_position(r);
   struct progress_snapshot seen;
   progress_look(r->progress, &seen);
   lsn_t at =
       seen.unpublished_events == 0 && seen.received > position->commit_lsn ? seen.received : position->commit_lsn;
   const struct position_run *run = &r->outcome->run;
-  struct replay_progress progress = {
-      .run = run, .at = at > run->to ? run->to : at, .events = run->records - r->outcome->records_before};
-  r->settings->report(r->settings->report_ctx, &progress);
+  at = at < run->from ? run->from : at > run->to ? run->to : at;
+  replay_report(r, (struct replay_progress){.at = at, .done = at - run->from, .total = run->to - run->from}, always);
 }
 
 /* What lies behind the end of the window is cut off; *over says that something does. */
@@ -94,7 +95,7 @@ static bool prove(struct replay *r, const struct replay_attempt *a, const struct
   return true;
 }
 
-static bool print(struct replay *r, const struct segment *batch, struct error *err) {
+bool replay_print(struct replay *r, const struct segment *batch, struct error *err) {
   bool counts = r->settings->request.sink == REPLAY_COUNT;
   for (const struct segment *s = batch; s != NULL; s = s->next)
     for (const struct record *record = s->first; record != NULL; record = record->next) {
@@ -104,7 +105,6 @@ static bool print(struct replay *r, const struct segment *batch, struct error *e
         return replay_go_on(r, err);
       tally_note(r->outcome->tally, record);
     }
-  publisher_advance(&r->at, batch);
   return true;
 }
 
@@ -123,21 +123,23 @@ static bool deliver(struct replay *r, struct replay_attempt *a, const struct seg
     return false;
   if (batch == NULL || r->unproven) /* idle progress, of what is no run yet */
     return true;
-  lsn_t commit_lsn = position_now(r)->commit_lsn;
-  uint64_t next_index = position_now(r)->next_index;
+  lsn_t commit_lsn = replay_position(r)->commit_lsn;
+  uint64_t next_index = replay_position(r)->next_index;
   if (replay_to_kafka(r)) {
     source_set_publishing(a->source, true);
     bool ok = publisher_publish(r->publisher, batch, err);
     source_set_publishing(a->source, false);
     if (!ok)
       return false;
-  } else if (!print(r, batch, err)) {
+  } else if (!replay_print(r, batch, err)) {
     return false;
+  } else if (!r->unread) {
+    publisher_advance(&r->at, batch);
   }
   source_ack(a->source, batch_end_lsn(batch));
-  r->outcome->run = position_now(r)->run;
-  r->outcome->reached = position_now(r)->commit_lsn;
-  if (position_now(r)->commit_lsn != commit_lsn || position_now(r)->next_index != next_index) {
+  r->outcome->run = replay_position(r)->run;
+  r->outcome->reached = replay_position(r)->commit_lsn;
+  if (replay_position(r)->commit_lsn != commit_lsn || replay_position(r)->next_index != next_index) {
     r->unreachable_since_ms = 0;
     r->decode_failures = 0;
   }
@@ -150,11 +152,11 @@ static bool finish(struct replay *r, struct replay_attempt *a, struct error *err
     return false;
   struct position last;
   position_init(&last);
-  position_copy(&last, position_now(r));
+  position_copy(&last, replay_position(r));
   last.run.finished = true;
   bool ok = replay_keep_position(r, &last, err);
   position_clear(&last);
-  r->outcome->run = position_now(r)->run;
+  r->outcome->run = replay_position(r)->run;
   return ok;
 }
 
@@ -213,7 +215,9 @@ static bool run_attempt(struct replay *r, struct error *err) {
   position_init(&a.relay);
   position_init(&a.position);
   bool over;
-  bool ok = replay_start(r, &a, &over, err) && (over || stream(r, &a, err));
+  bool ok = r->settings->request.source == REPLAY_TABLE
+                ? replay_table(r, &a, err)
+                : replay_start(r, &a, &over, err) && (over || stream(r, &a, err));
   if (a.source != NULL)
     report(r, true);
   publisher_close(r->publisher);
@@ -225,7 +229,7 @@ static bool run_attempt(struct replay *r, struct error *err) {
 static bool undecodable(struct replay *r, struct error *err) {
   if (err->code == NULL || strcmp(err->code, "decode_failed") != 0 || ++r->decode_failures < DECODE_FAILURES_MAX)
     return false;
-  lsn_t done = position_now(r)->commit_lsn;
+  lsn_t done = replay_position(r)->commit_lsn;
   struct lsn_text behind = lsn_format(done != 0 ? done : r->outcome->run.from);
   char cause[sizeof err->message];
   snprintf(cause, sizeof cause, "%s", err->message);
@@ -239,6 +243,8 @@ static bool undecodable(struct replay *r, struct error *err) {
 
 /* May the run go on after this end of a generation? One switch for all kinds. */
 static bool recoverable(struct replay *r, struct error *err) {
+  if (r->begins_anew)
+    return false;
   switch (err->kind) {
   case ERROR_STOPPED:
   case ERROR_CONFIG:
@@ -266,11 +272,12 @@ static void note(void *ctx, const struct record *record) {
 static void replay_init(struct replay *r) {
   const struct replay_settings *s = r->settings;
   const struct replay_request *request = &s->request;
-  replay_run_key(request, s->relay->name, s->relay->retain.slot, r->key);
+  const char *slot = request->source == REPLAY_SLOT ? s->relay->retain.slot : NULL;
+  replay_run_key(request, s->relay->name, slot, r->key);
   r->relay = *s->relay;
   r->instance = replay_instance(s->relay->name);
   r->relay.name = r->instance;
-  r->relay.slot = s->relay->retain.slot;
+  r->relay.slot = slot;
   r->relay.intake.filter =
       (struct intake_filter){.types = request->types, .type_count = request->type_count, .no_dead_letters = true};
   r->relay.intake.record.topic = request->topic;

@@ -73,7 +73,8 @@ static struct oldest_text oldest(const struct replay_window *window) {
   return out;
 }
 
-static const char in_the_outbox[] = "what is older may still be in the outbox as rows";
+static const char in_the_outbox[] =
+    "what is older may still be in the outbox as rows: `walferry replay CONFIG --source table`";
 
 static bool refuse_too_old(const struct replay_window *window, const char *asked, struct error *err) {
   error_refuse(err, "replay_too_old", "%s is no longer retained: the oldest that the replay slot has is %s", asked,
@@ -103,7 +104,7 @@ static void next_id(const char *key, const struct position_run *previous, char *
   if (previous->id[0] != '\0' && (strlen(previous->id) <= REPLAY_KEY_SIZE ||
                                   !number_parse(slice_of(previous->id + REPLAY_KEY_SIZE), 2, INT32_MAX, &number)))
     number = 1;
-  number += previous->id[0] == '\0' || previous->finished ? 1 : 0;
+  number += previous->id[0] == '\0' || previous->finished || previous->records > 0 ? 1 : 0;
   snprintf(id, size, number == 1 ? "%s" : "%s-%" PRId64, key, number);
 }
 
@@ -123,6 +124,13 @@ bool replay_run_begin(const struct replay_request *request, const struct replay_
   return check_bounds(request, window, run, err);
 }
 
+void replay_run_begin_table(const struct replay_request *request, const char *key, const struct position_run *previous,
+                            uint64_t list, lsn_t lsn, struct position_run *run) {
+  *run =
+      (struct position_run){.list = list, .from = lsn, .to = lsn, .from_us = request->from.us, .to_us = request->to.us};
+  next_id(key, previous, run->id, sizeof run->id);
+}
+
 lsn_t replay_run_start(const struct position *at) {
   return at->commit_lsn != 0 ? at->commit_lsn : at->run.from;
 }
@@ -136,8 +144,7 @@ bool replay_run_resume(const struct position *at, const struct replay_window *wi
                at->run.id, lsn_format(start).text, oldest(window).text);
   return error_remedy(err,
                       "it has published %" PRIu64
-                      " records, up to that commit. Replay the rest: `walferry replay CONFIG --from %s`; of "
-                      "what lies between, %s",
+                      " records, up to that commit. Replay the rest: `walferry replay CONFIG --from %s`; %s",
                       at->run.records, lsn_format(window->retained).text, in_the_outbox);
 }
 

@@ -7,6 +7,7 @@
 #include "bridge/base/clock.h"
 #include "bridge/base/fnv1a.h"
 #include "bridge/base/log.h"
+#include "bridge/base/number.h"
 #include "bridge/event/headers.h"
 #include "bridge/relay/history.h"
 #include "bridge/relay/replay_state.h"
@@ -37,22 +38,84 @@ bool replay_pause(const struct replay *r, int64_t ms) {
   return true;
 }
 
-/* Ordinary questions to both servers. */
-static bool look(struct replay *r, struct replay_attempt *a, struct error *err) {
-  const struct relay_settings *s = &r->relay;
-  a->conn = connection_open(s->conninfo, s->name, err);
+/* An advisory lock of the session's: it goes with the connection. *holder: the backend that has it, 0 where that is us,
+ * or was gone before it could be named. */
+static bool try_lock(struct replay *r, struct connection *conn, bool *ours, int *holder, struct error *err) {
+  static const char sql[] =
+      "SELECT pg_catalog.pg_try_advisory_lock(k.key), pg_catalog.pg_backend_pid(), (SELECT l.pid FROM "
+      "pg_catalog.pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND "
+      "l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND "
+      "((l.classid::bigint << 32) | l.objid::bigint) = k.key AND l.pid <> pg_catalog.pg_backend_pid()) "
+      "FROM (SELECT pg_catalog.hashtextextended('walferry.replay.' || $1, 0) AS key) k";
+  struct rows *rows = connection_query(conn, sql, 1, &r->settings->relay->name, err);
+  if (rows == NULL)
+    return error_wrap(err, "taking the lock of the replays");
+  int64_t pid = 0;
+  *ours = rows_bool(rows, 0, 0);
+  if (rows_text(rows, 0, *ours ? 1 : 2) != NULL)
+    number_parse(slice_of(rows_text(rows, 0, *ours ? 1 : 2)), 1, INT32_MAX, &pid);
+  if (*ours)
+    r->last_backend_pid = (int)pid;
+  *holder = *ours ? 0 : (int)pid;
+  rows_free(rows);
+  return true;
+}
+
+static bool lock(struct replay *r, struct connection *conn, struct error *err) {
+  for (int64_t end = clock_monotonic_ms() + HELD_GRACE_MS;;) {
+    bool ours = false;
+    int holder = 0;
+    if (!try_lock(r, conn, &ours, &holder, err))
+      return false;
+    if (ours)
+      return true;
+    if (clock_monotonic_ms() < end) {
+      if (!replay_pause(r, HELD_RETRY_MS))
+        return error_set(err, ERROR_STOPPED, "stopped");
+      continue;
+    }
+    if (holder != 0 && holder == r->last_backend_pid)
+      return error_set(err, ERROR_RETRY, "our own backend %d still holds the lock of the replays", holder);
+    error_set(err, ERROR_FENCED, "another replay of this instance is running (backend %d)", holder);
+    err->code = REPLAY_SLOT_HELD;
+    return error_remedy(err, "wait until it is done, or stop it; what it has published stays published");
+  }
+}
+
+bool replay_connect(struct replay *r, struct replay_attempt *a, struct error *err) {
+  a->conn = connection_open(r->relay.conninfo, r->relay.name, err);
   if (a->conn == NULL && r->let_in && err->kind == ERROR_CONFIG)
     err->kind = ERROR_RETRY; /* the config is to blame only at first */
   if (a->conn == NULL)
     return false;
   r->let_in = true;
+  bool only_reads = r->settings->request.source == REPLAY_TABLE && !replay_to_kafka(r);
+  return only_reads || lock(r, a->conn, err);
+}
+
+bool replay_peek(struct replay *r, struct replay_attempt *a, struct error *err) {
+  const char *topic = publisher_position_topic(r->relay_publisher);
+  struct kafka_topic_facts facts = {.exists = false};
+  if (!publisher_reachable(r->relay_publisher, REACHABLE_TIMEOUT_MS, err))
+    return false;
+  struct kafka_admin *admin = kafka_admin_new(&r->settings->relay->publisher.kafka, err);
+  bool ok = admin != NULL && kafka_admin_topic(admin, topic, REACHABLE_TIMEOUT_MS, &facts, NULL, err) &&
+            (!facts.exists || publisher_peek(r->relay_publisher, &a->relay, err));
+  kafka_admin_free(admin);
+  return ok;
+}
+
+/* Ordinary questions to both servers. */
+static bool look(struct replay *r, struct replay_attempt *a, struct error *err) {
+  const struct relay_settings *s = &r->relay;
+  if (!replay_connect(r, a, err))
+    return false;
   if (!facts_server(&a->facts, a->conn, s, err) || !facts_publication(&a->facts, a->conn, s, err) ||
       !catalog_slot(a->conn, s->slot, &a->facts.admit.slot, err) ||
       !retain_usable(s->slot, &a->facts.admit.slot, s->plugin, a->facts.admit.database, err) ||
       !facts_check_publication(&a->facts, s, err) || !replay_go_on(r, err))
     return false;
-  if (!publisher_reachable(r->relay_publisher, REACHABLE_TIMEOUT_MS, err) ||
-      !publisher_peek(r->relay_publisher, &a->relay, err))
+  if (!replay_peek(r, a, err))
     return false;
   if (a->relay.state == POSITION_SET)
     return true;
@@ -79,7 +142,7 @@ static bool admit(struct replay_attempt *a, const char *slot, const char *topic,
   return admit_position(&f, position, changed, &ignored, err);
 }
 
-/* The copy is the lock. */
+/* Nobody else replays: the backend of one that was killed may still hold the copy's name. */
 static bool copy_slot(struct replay *r, struct replay_attempt *a, const char *copy, struct error *err) {
   for (int64_t end = clock_monotonic_ms() + HELD_GRACE_MS;;) {
     bool taken;
@@ -89,26 +152,17 @@ static bool copy_slot(struct replay *r, struct replay_attempt *a, const char *co
     if (!catalog_slot(a->conn, copy, &held, err))
       return false;
     if (!taken) {
-      r->last_backend_pid = replication_backend_pid(a->rep);
       a->facts.admit.slot.confirmed_flush_lsn = held.confirmed_flush_lsn;
       return true;
     }
-    if (clock_monotonic_ms() < end) {
-      if (!replay_pause(r, HELD_RETRY_MS))
-        return error_set(err, ERROR_STOPPED, "stopped");
-      continue;
-    }
-    if (held.active_pid == r->last_backend_pid)
-      return error_set(err, ERROR_RETRY, "our own backend %d still holds slot %s", held.active_pid, copy);
-    error_set(err, ERROR_FENCED, "another replay of this instance is running (backend %d, slot %s)", held.active_pid,
-              copy);
-    err->code = REPLAY_SLOT_HELD;
-    return error_remedy(err, "wait until it is done, or stop it; what it has published stays published");
+    if (clock_monotonic_ms() >= end)
+      return error_set(err, ERROR_RETRY, "backend %d still holds slot %s", held.active_pid, copy);
+    if (!replay_pause(r, HELD_RETRY_MS))
+      return error_set(err, ERROR_STOPPED, "stopped");
   }
 }
 
-/* The position that is stored under the run's key, or kept in memory where Kafka is not told. */
-static bool open_position(struct replay *r, struct replay_attempt *a, struct error *err) {
+bool replay_open_position(struct replay *r, struct replay_attempt *a, struct error *err) {
   if (replay_to_kafka(r))
     return publisher_check_position_topic(r->publisher, err) && publisher_open(r->publisher, &a->position, err);
   position_copy(&a->position, &r->at);
@@ -122,19 +176,23 @@ bool replay_keep_position(struct replay *r, const struct position *position, str
   return true;
 }
 
-/* A first position: nothing is done yet, and each topic has the partitions that the relay has pinned. It is stored once
- * it is known that there is a run: what is stored holds WAL back for it. */
+void replay_first_position(const struct replay_attempt *a, const struct position_run *run, struct position *first) {
+  *first = (struct position){.state = POSITION_SET, .complete = true, .end_lsn = run->from, .run = *run};
+  for (int i = 0; i < a->relay.topic_count; i++)
+    position_pin(first, a->relay.topics[i].name, a->relay.topics[i].partitions);
+  for (int i = 0; i < a->position.topic_count; i++)
+    if (position_partitions(first, a->position.topics[i].name) == 0)
+      position_pin(first, a->position.topics[i].name, a->position.topics[i].partitions);
+}
+
+/* The first position is stored once it is known that there is a run: what is stored holds WAL back for it. */
 static bool begin_run(struct replay *r, struct replay_attempt *a, const struct replay_window *window,
                       struct error *err) {
   struct position_run run;
   if (!replay_run_begin(&r->settings->request, window, r->key, &a->position.run, &run, &r->unproven, err))
     return false;
-  struct position first = {.state = POSITION_SET, .complete = true, .end_lsn = run.from, .run = run};
-  for (int i = 0; i < a->relay.topic_count; i++)
-    position_pin(&first, a->relay.topics[i].name, a->relay.topics[i].partitions);
-  for (int i = 0; i < a->position.topic_count; i++) /* of the run before, to topics that only replays write to */
-    if (position_partitions(&first, a->position.topics[i].name) == 0)
-      position_pin(&first, a->position.topics[i].name, a->position.topics[i].partitions);
+  struct position first;
+  replay_first_position(a, &run, &first);
   admit_fill_identity(&a->facts.admit, &first);
   bool ok = r->unproven || replay_keep_position(r, &first, err);
   if (ok)
@@ -191,6 +249,15 @@ static bool resume_run(struct replay *r, struct replay_attempt *a, const struct 
   return false;
 }
 
+void replay_take_run(struct replay *r, const struct replay_attempt *a) {
+  const struct position_run *run = &a->position.run;
+  if (!r->begun)
+    r->outcome->records_before = run->records;
+  r->begun = !r->unproven;
+  r->outcome->run = *run;
+  memcpy(r->run_id, run->id, sizeof r->run_id);
+}
+
 /* Begins the run, or goes on with it. One that has published nothing yet begins anew: a time that counts from now does
  * not mean the day on which it was refused. *over: it is finished already. */
 static bool settle_run(struct replay *r, struct replay_attempt *a, bool *over, struct error *err) {
@@ -209,11 +276,7 @@ static bool settle_run(struct replay *r, struct replay_attempt *a, bool *over, s
       return false;
     r->unproven = r->unproven && !resumed;
   }
-  if (!r->begun)
-    r->outcome->records_before = run->records;
-  r->begun = !r->unproven;
-  r->outcome->run = *run;
-  memcpy(r->run_id, run->id, sizeof r->run_id);
+  replay_take_run(r, a);
   return true;
 }
 
@@ -227,7 +290,7 @@ bool replay_start(struct replay *r, struct replay_attempt *a, bool *over, struct
   a->rep = replication_open(s->conninfo, s->name, err);
   if (a->rep == NULL || !replication_identify(a->rep, &a->facts.admit.identity, err) ||
       !admit(a, r->settings->relay->slot, publisher_position_topic(r->relay_publisher), &a->relay, &changed, err) ||
-      !copy_slot(r, a, copy, err) || !open_position(r, a, err) || !settle_run(r, a, over, err))
+      !copy_slot(r, a, copy, err) || !replay_open_position(r, a, err) || !settle_run(r, a, over, err))
     return false;
   if (*over)
     return true;

@@ -1,5 +1,5 @@
-/* The inside of a replay, shared by replay.c (its stream and its recovery) and replay_start.c (an attempt up to where
- * it streams). */
+/* The inside of a replay, shared by replay.c (its stream and its recovery), replay_start.c (an attempt up to where it
+ * streams) and replay_table.c (an attempt that reads rows). */
 #ifndef WALFERRY_RELAY_REPLAY_STATE_H
 #define WALFERRY_RELAY_REPLAY_STATE_H
 
@@ -26,6 +26,7 @@ struct replay {
   bool unread;               /* nobody reads what is printed */
   bool let_in;               /* Postgres has accepted us */
   bool unproven;             /* no transaction has shown yet that a time is not too old */
+  bool begins_anew;          /* what was printed cannot be gone on with */
   int decode_failures;       /* in a row, without getting on */
   int last_backend_pid;
   int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
@@ -45,7 +46,7 @@ struct replay_attempt {
   int64_t watched_ms;
 };
 
-/* The code of the error with which it ends where another replay holds the copy. */
+/* The code of the error with which it ends where another replay of the instance runs. */
 extern const char REPLAY_SLOT_HELD[];
 
 /* Sleeps in slices; false when asked to stop. */
@@ -55,10 +56,34 @@ bool replay_go_on(const struct replay *r, struct error *err); /* else ERROR_STOP
 static inline bool replay_to_kafka(const struct replay *r) {
   return r->settings->request.sink == REPLAY_KAFKA;
 }
+static inline const struct position *replay_position(const struct replay *r) {
+  return replay_to_kafka(r) ? publisher_position(r->publisher) : &r->at;
+}
 /* Stores a position by itself; in memory where Kafka is not told. */
 bool replay_keep_position(struct replay *r, const struct position *position, struct error *err);
 
+/* a->conn, and with it the lock: one replay of an instance at a time, but for those that only read rows. ERROR_FENCED
+ * REPLAY_SLOT_HELD. */
+bool replay_connect(struct replay *r, struct replay_attempt *a, struct error *err);
+/* The relay's position, to look at; POSITION_NONE where there is no such topic. */
+bool replay_peek(struct replay *r, struct replay_attempt *a, struct error *err);
+/* The position that is stored under the run's key, or kept in memory where Kafka is not told. */
+bool replay_open_position(struct replay *r, struct replay_attempt *a, struct error *err);
+/* A first position: nothing is done yet, and each topic has the partitions that the relay has pinned, or those of the
+ * run before, to topics that only replays write to. To be cleared. */
+void replay_first_position(const struct replay_attempt *a, const struct position_run *run, struct position *first);
+/* What the summary and the records' header have of the run that a->position is of. */
+void replay_take_run(struct replay *r, const struct replay_attempt *a);
+
 /* The whole start sequence, up to a source that streams. *over: the run is finished already, and nothing streams. */
 bool replay_start(struct replay *r, struct replay_attempt *a, bool *over, struct error *err);
+
+/* Where records go that are not published; with REPLAY_COUNT nowhere. r->unread: there is nobody to read them. */
+bool replay_print(struct replay *r, const struct segment *batch, struct error *err);
+/* How far it is, several times a second; always: now. */
+void replay_report(struct replay *r, struct replay_progress progress, bool always);
+
+/* One attempt with REPLAY_TABLE, from its start to its end. */
+bool replay_table(struct replay *r, struct replay_attempt *a, struct error *err);
 
 #endif

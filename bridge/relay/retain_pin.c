@@ -32,8 +32,8 @@ static bool take(void *to, const struct position_log_record *record, struct erro
   position_init(&p);
   if (!position_decode(record->value, &p, err))
     return error_wrap(err, "replay %s", run->key);
-  /* The transaction published last is streamed again, to be compared. */
-  if (p.run.id[0] != '\0' && !p.run.finished)
+  /* The transaction published last is streamed again, to be compared; rows of a work list need nothing. */
+  if (p.run.id[0] != '\0' && p.run.list == 0 && !p.run.finished)
     run->needs = p.commit_lsn != 0 ? p.commit_lsn : p.run.from;
   run->written_us = p.written_us;
   position_clear(&p);

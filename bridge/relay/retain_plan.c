@@ -7,7 +7,8 @@ bool retain_usable(const char *name, const struct catalog_slot *slot, const char
                    struct error *err) {
   if (!slot->exists) {
     error_refuse(err, "slot_missing", "the held-back slot %s does not exist", name);
-    return error_remedy(err, "run `walferry init CONFIG`: from then on a window is kept again");
+    return error_remedy(err, "run `walferry init CONFIG`: from then on a window is kept again. Or, to replay the rows "
+                             "that are still in the outbox: `walferry replay CONFIG --source table`");
   }
   if (!slot->logical || slot->temporary || strcmp(slot->plugin, plugin) != 0 || strcmp(slot->database, database) != 0) {
     error_refuse(err, "slot_mismatch",
@@ -26,7 +27,9 @@ bool retain_usable(const char *name, const struct catalog_slot *slot, const char
                  "gone",
                  name, slot->wal_status,
                  slot->invalidation_reason[0] != '\0' ? slot->invalidation_reason : "not given");
-    return error_remedy(err, "run `walferry init CONFIG`, which makes it anew. To keep it: %s",
+    return error_remedy(err,
+                        "run `walferry init CONFIG`, which makes it anew. To keep it: %s. To replay the rows that are "
+                        "still in the outbox: `walferry replay CONFIG --source table`",
                         strcmp(slot->invalidation_reason, "idle_timeout") == 0
                             ? "ALTER SYSTEM SET idle_replication_slot_timeout = 0, then reload"
                             : "max_slot_wal_keep_size above postgres.replay.keep_bytes");

@@ -14,7 +14,8 @@
 
 static struct worklist *open_list(const struct snapshot *s, struct error *err) {
   const struct relay_settings *relay = s->settings;
-  struct worklist_settings settings = {.conninfo = relay->conninfo,
+  struct worklist_settings settings = {.kind = WORKLIST_SNAPSHOT,
+                                       .conninfo = relay->conninfo,
                                        .name = relay->name,
                                        .tables = relay->intake.tables,
                                        .table_count = relay->intake.table_count,
@@ -134,7 +135,7 @@ static bool finish(const struct snapshot *s, struct worklist *list, struct error
 void snapshot_tidy(const struct relay_settings *settings, struct connection *conn, const struct position *position) {
   int dropped;
   struct error err;
-  if (!worklist_drop_all(conn, settings->slot, position_ack_lsn(position), &dropped, &err))
+  if (!worklist_drop_all(conn, WORKLIST_SNAPSHOT, settings->slot, position_ack_lsn(position), &dropped, &err))
     log_error_event(LOG_WARN, "relay.work_list_left", &err);
   else if (dropped > 0)
     log_info("relay.work_list_dropped", log_int("tables", dropped), log_string("reason", "an earlier run has left it"));

@@ -28,6 +28,10 @@ _walferry() {
             mapfile -t COMPREPLY < <(compgen -W "kafka stdout" -- "$word")
             return
             ;;
+        --source)
+            mapfile -t COMPREPLY < <(compgen -W "slot table" -- "$word")
+            return
+            ;;
         --dry-run) [[ $command == dlq || $command == replay ]] || return ;;
         --admin | --confirm | --reason | --id | --type | --code | --since | --from-topic | --limit | --max-per-second | \
             --from | --to | --topic | --topic-suffix) return ;;
@@ -36,7 +40,7 @@ _walferry() {
     case $command in
         "") options="--help --version --log-format" ;;
         relay) options+=" --until --sink --dry-run --snapshot --adopt-slot" ;;
-        replay) options+=" --from --to --type --topic --topic-suffix --sink --dry-run --again --json" ;;
+        replay) options+=" --from --to --source --type --topic --topic-suffix --sink --dry-run --again --json" ;;
         inbox) options+=" --until-end" ;;
         init) options+=" --print --admin --snapshot" ;;
         check) options+=" --json" ;;

@@ -26,6 +26,7 @@ complete -c walferry -n '__fish_seen_subcommand_from relay' -l snapshot -d 'publ
 complete -c walferry -n '__fish_seen_subcommand_from relay' -l adopt-slot -d 'go on from a slot without a stored position'
 complete -c walferry -n '__fish_seen_subcommand_from replay' -l from -x -d 'the first commit, or what was committed then or later'
 complete -c walferry -n '__fish_seen_subcommand_from replay' -l to -x -d 'the last commit, or what was committed then or before'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l source -x -a 'slot table' -d 'what the slot has, or the rows in the outbox'
 complete -c walferry -n '__fish_seen_subcommand_from replay' -l type -x -d 'events of this type, exact or with *'
 complete -c walferry -n '__fish_seen_subcommand_from replay' -l topic -x -d 'to this topic'
 complete -c walferry -n '__fish_seen_subcommand_from replay' -l topic-suffix -x -d 'to the topics with this behind their names'

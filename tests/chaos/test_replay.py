@@ -8,11 +8,14 @@ import random
 import re
 import time
 
+import pytest
+
 from chaos import verify, writers
 from harness.servers import lsn_number, lsn_text
 
 KILLS = 10
 HUGE_ROWS = 40_000
+ROWS = 20_000
 WRITE_SECONDS = 5
 
 _LSN = re.compile(r"(?:^|,)wf_lsn=([^,]*)")
@@ -33,7 +36,7 @@ def test_ten_kills_leave_no_trace(shop, capfd):
         crew.start()
         crew.huge()
         time.sleep(WRITE_SECONDS)
-        suffixes = replay_under_kills(shop, rng, oldest)
+        suffixes = replay_under_kills(shop, rng, "--from", oldest)
     finally:
         crew.stop()
     writers.quiesced(shop)
@@ -48,12 +51,43 @@ def test_ten_kills_leave_no_trace(shop, capfd):
         compare(first, read(shop, suffix), lsn_number(run["to"]), run["records"])
 
 
-def replay_under_kills(shop, rng, oldest):
+@pytest.mark.decoder("pgoutput")
+def test_ten_kills_of_a_replay_of_rows_leave_no_trace(shop, capfd):
+    """Each run has the rows of the moment at which it began: all that were there from the start, none twice."""
+    seed = int(os.environ.get("WALFERRY_CHAOS_SEED") or random.SystemRandom().randrange(1, 10**6))
+    with capfd.disabled():
+        print(f"WALFERRY_CHAOS_SEED={seed}", flush=True)
+    shop.psql(writers.SETUP)
+    shop.init()
+    shop.insert_many(ROWS)
+    first = shop.outbox_ids()
+    with shop.relay() as relay:
+        crew = writers.Writers(shop, f"rows{seed}", huge_rows=0)
+        try:
+            crew.start()
+            suffixes = replay_under_kills(shop, random.Random(f"rows/{seed}"), "--source", "table")
+        finally:
+            crew.stop()
+        assert relay.running and relay.count("relay.recovering") == 0
+    writers.quiesced(shop)
+    stored = {}
+    for record in shop.kafka.consume(f"walferry.position.{shop.name}.replay"):
+        stored[record["key"]] = json.loads(record["payload"])["run"]
+    assert len(stored) == len(suffixes) and all(run["finished"] for run in stored.values())
+    rows = shop.outbox_ids()
+    for run, suffix in zip(sorted(stored.values(), key=lambda run: run["list"]), suffixes, strict=True):
+        ids = [line.split("id=", 1)[1].split(",", 1)[0] for aggregate in ("orders", "payments")
+               for line in shop.kafka.consume_format(shop.topic(aggregate) + suffix, "%h")]
+        assert len(ids) == len(set(ids)) == run["records"] and first <= set(ids) <= rows
+    assert shop.psql("select count(*) from pg_class where relname like 'replay\\_%' and relkind = 'r'") == "0"
+
+
+def replay_under_kills(shop, rng, *args):
     """The suffixes of the windows replayed; a new one whenever one was done, so that there is always something to kill."""
     suffixes, kills = [".r0"], 0
     while True:
         last = kills >= KILLS
-        run = shop.start("replay", "--from", oldest, "--topic-suffix", suffixes[-1])
+        run = shop.start("replay", *args, "--topic-suffix", suffixes[-1])
         if last:
             run.expect_exit(0, 120)
             shop.wait_markers()

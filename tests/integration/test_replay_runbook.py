@@ -23,9 +23,14 @@ def kept(shop):
 
 
 def keep(shop):
+    timed(shop)
     shop.config["postgres"]["replay"] = {"keep": "24h"}
     shop.init()
     return shop
+
+
+def timed(shop):
+    shop.psql("alter table outbox add occurred_at timestamptz not null default clock_timestamp()")
 
 
 def test_every_case_is_tried():
@@ -37,16 +42,18 @@ def test_every_case_is_tried():
 def test_a_consumer_lost_its_data(kept):
     kept.insert(2)
     kept.drain()
+    then = kept.psql("select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
     kept.insert(3)
     kept.insert(2, aggregate="payments", type="PaymentReceived")
     kept.drain()
     book = case(kept, "A consumer lost its data")
+    book.meaning["2026-11-22T08:10:00Z"] = then
     book.run(0)
     heads = kept.kafka.consume_format(kept.topic(), "%h")
     book.meaning["0/1926D30"] = max((head.split("wf_lsn=")[1].split(",")[0] for head in heads), key=lsn_number)
-    for block in range(1, 6):
+    for block in range(1, 7):
         book.run(block)
-    assert len(kept.record_ids()) == 10 and set(kept.record_ids()) == kept.outbox_ids()
+    assert len(kept.record_ids()) == 12 and set(kept.record_ids()) == kept.outbox_ids()
 
 
 def test_a_topic_was_lost(kept):
@@ -90,13 +97,15 @@ def test_the_slot_was_lost(make_shop):
     shop.assert_exactly_once()
 
     bare = make_shop()
+    timed(bare)
     bare.init()
     bare.insert(5)
     bare.drain()
     bare.insert(2)
     bare.postgres.drop_slot(bare.slot)
     book = case(bare, "The slot was lost")
-    for block in (0, 3, 4):
+    book.meaning["2026-11-22T08:30:00Z"] = "2026-01-01T00:00:00Z"
+    for block in (0, 3, 4, 5):
         book.run(block)
     assert len(bare.record_ids()) == 7
     assert sorted(bare.psql("select payload from outbox").split("\n")[-2:]) == sorted(

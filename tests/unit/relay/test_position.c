@@ -101,6 +101,7 @@ static void a_run_survives_encoding(void **state) {
   (void)state;
   struct position before = full_position();
   before.run = (struct position_run){.id = "00ff-2",
+                                     .list = UINT64_C(0x800660D70C36A1AD),
                                      .from = UINT64_C(0x1600000001),
                                      .to = UINT64_MAX,
                                      .from_us = INT64_C(1795248120000000),
@@ -113,6 +114,7 @@ static void a_run_survives_encoding(void **state) {
   struct error err = {.kind = ERROR_NONE};
   assert_true(position_decode(slice_of(json), &after, &err));
   assert_string_equal(after.run.id, "00ff-2");
+  assert_true(after.run.list == before.run.list);
   assert_lsn(after.run.from, before.run.from);
   assert_lsn(after.run.to, before.run.to);
   assert_true(after.run.from_us == before.run.from_us && after.run.to_us == 1);

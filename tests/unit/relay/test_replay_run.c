@@ -58,6 +58,8 @@ static void a_run_is_known_by_what_was_asked_for(void **state) {
     for (size_t k = 0; k < i; k++)
       assert_string_not_equal(seen[i], seen[k]);
   }
+  replay_run_key(&base, "shop", NULL, other); /* of rows */
+  assert_string_not_equal(other, key);
   replay_run_key(&base, "shop2", "s", other);
   assert_string_not_equal(key, other);
   replay_run_key(&base, "shop", "s2", other);
@@ -140,6 +142,25 @@ static void each_run_again_has_an_id_of_its_own(void **state) {
   }
 }
 
+static void a_run_of_rows_has_its_list_and_a_new_id_where_the_list_was_lost(void **state) {
+  (void)state;
+  struct replay_request request = {.source = REPLAY_TABLE, .from = point("2026-11-20"), .to = point("2026-11-21")};
+  static const struct {
+    struct position_run previous;
+    const char *id;
+  } cases[] = {{{.id = ""}, "k"},
+               {{.id = "k"}, "k"}, /* has published nothing */
+               {{.id = "0123456789abcdef", .records = 1}, "k-2"},
+               {{.id = "0123456789abcdef-2", .records = 1, .finished = true}, "k-3"}};
+  for (size_t i = 0; i < COUNT_OF(cases); i++) {
+    struct position_run run;
+    replay_run_begin_table(&request, "k", &cases[i].previous, 7, 0x300, &run);
+    assert_string_equal(run.id, cases[i].id);
+    assert_true(run.list == 7 && run.from == 0x300 && run.to == 0x300 && run.records == 0 && !run.finished);
+    assert_true(run.from_us == request.from.us && run.to_us == request.to.us);
+  }
+}
+
 static void what_was_interrupted_goes_on_with_its_last_transaction(void **state) {
   (void)state;
   struct replay_window window = {.retained = 0x300, .retained_us = NOW_US};
@@ -164,7 +185,7 @@ static void a_replay_ends_with_the_last_whole_transaction_of_the_relay(void **st
   assert_lsn(replay_published(&relay), 0x53F);
 }
 
-static void each_held_back_slot_has_a_lock_of_its_own(void **state) {
+static void each_held_back_slot_has_a_copy_of_its_own(void **state) {
   (void)state;
   static const char stem[] = "a_slot_whose_name_is_as_long_as_postgres_lets_it_be_and_longer"; /* 62 */
   char name[REPLAY_COPY_SIZE], one[REPLAY_COPY_SIZE], other[REPLAY_COPY_SIZE];
@@ -185,9 +206,10 @@ int main(void) {
       cmocka_unit_test(a_run_has_the_bounds_asked_for_within_what_there_is),
       cmocka_unit_test(a_time_begins_where_the_history_knows_or_has_to_prove_itself),
       cmocka_unit_test(each_run_again_has_an_id_of_its_own),
+      cmocka_unit_test(a_run_of_rows_has_its_list_and_a_new_id_where_the_list_was_lost),
       cmocka_unit_test(what_was_interrupted_goes_on_with_its_last_transaction),
       cmocka_unit_test(a_replay_ends_with_the_last_whole_transaction_of_the_relay),
-      cmocka_unit_test(each_held_back_slot_has_a_lock_of_its_own),
+      cmocka_unit_test(each_held_back_slot_has_a_copy_of_its_own),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
