@@ -13,6 +13,7 @@ PUBLISHER = ["publisher.after_begin", "publisher.after_produce", "publisher.afte
              "publisher.after_ack"]
 SNAPSHOT = ["relay.after_work_list", "relay.before_work_list_dropped", "relay.after_work_list_dropped"]
 CREATING = ["relay.after_intent", "relay.after_slot_created", "relay.after_first_position"]
+TIDYING = ["tidy.before_statement", "tidy.after_statement"]  # killed there by integration/test_after_publish.py
 STARTING = ["relay.after_producer_init", "relay.after_position_read"]
 
 
@@ -21,7 +22,7 @@ def test_the_names_here_are_those_in_the_sources():
     found = set()
     for source in (system.ROOT / "bridge").rglob("*.c"):
         found |= set(re.findall(r'FAILPOINT\("([^"]+)"\)', source.read_text()))
-    assert set(PUBLISHER + CREATING + SNAPSHOT + STARTING + ["source.before_feedback"]) <= found
+    assert set(PUBLISHER + CREATING + SNAPSHOT + STARTING + TIDYING + ["source.before_feedback"]) <= found
 
 
 def expect_killed(run, name, timeout=30):
