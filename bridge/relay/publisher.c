@@ -777,8 +777,8 @@ static bool was_quarantined(struct publisher *p, const struct record *record, bo
 static bool tell_covered_rows(struct publisher *p, const struct segment *batch, struct error *err) {
   for (const struct segment *s = batch; s != NULL; s = s->next)
     for (const struct record *r = s->first; s->covered && r != NULL; r = r->next) {
-      bool quarantined;
-      if (!was_quarantined(p, r, &quarantined, err))
+      bool quarantined = true;
+      if (is_tidied(r) && !was_quarantined(p, r, &quarantined, err))
         return false;
       if (!quarantined)
         p->row(p->row_ctx, r->table, r->id);

@@ -397,6 +397,7 @@ static struct snapshot enter_snapshot(struct snapshot_turn *turn, lsn_t point) {
                            .publisher = turn->r->publisher,
                            .source = turn->g->source,
                            .progress = turn->r->progress,
+                           .tidy = turn->g->tidy,
                            .wait = {.go_on = snapshot_goes_on, .ctx = turn}};
 }
 
@@ -606,7 +607,7 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
     return err->kind == ERROR_REFUSED ? refuse_if_held(r, g, err) : false;
 
   if (g->position.snapshot.state == POSITION_SNAPSHOT_DONE)
-    snapshot_tidy(s, g->conn, &g->position);
+    snapshot_drop_left(s, g->conn, &g->position);
   g->intake = intake_new(&s->intake, &g->position, g->expect_last);
   if (!relay_resolve_partitions(s, &g->facts.publication, g->conn, sender_timeout_ms, g->intake, &g->partitions, err) ||
       !start_tidying(r, g, err))
@@ -709,17 +710,6 @@ static void probe(struct relay *r, struct generation *g) {
   g->probe_due_ms = clock_monotonic_ms() + PROBE_RETRY_MS;
 }
 
-/* Is there room for the rows of a batch that is published? Else waits for it, within slice_ms. */
-static bool may_publish(struct relay *r, struct generation *g, int64_t slice_ms, bool *may, struct error *err) {
-  *may = true;
-  if (g->tidy == NULL)
-    return true;
-  if (!tidy_room(g->tidy, slice_ms, may, err))
-    return false;
-  progress_tidy_waits(r->progress, !*may);
-  return true;
-}
-
 /* Step 6: batches to Kafka, acks back, until the end or an error. *done when the wanted LSN is acknowledged. */
 static bool stream(struct relay *r, struct generation *g, bool *done, struct error *err) {
   struct handover *queue = source_handover(g->source);
@@ -735,10 +725,10 @@ static bool stream(struct relay *r, struct generation *g, bool *done, struct err
     }
     if (watch_ready(g->watch) && !judge_watched(r, g, false, err))
       return false;
-    bool may;
-    if (!may_publish(r, g, slice_ms, &may, err))
+    bool room = true; /* for the rows of a batch that is published */
+    if (g->tidy != NULL && !tidy_room(g->tidy, slice_ms, &room, err))
       return false;
-    if (!may) {
+    if (!room) {
       probe(r, g);
       continue;
     }

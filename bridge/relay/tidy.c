@@ -338,17 +338,27 @@ void tidy_committed(struct tidy *t, lsn_t end) {
   pthread_mutex_unlock(&t->lock);
 }
 
-bool tidy_room(struct tidy *t, int64_t timeout_ms, bool *room, struct error *err) {
+/* Until no more than that is left to do. */
+static bool wait_for(struct tidy *t, size_t bytes_max, int64_t timeout_ms, bool *reached, struct error *err) {
   struct timespec deadline = clock_deadline(timeout_ms);
   pthread_mutex_lock(&t->lock);
-  while (!t->failed && t->bytes > BACKLOG_BYTES && pthread_cond_timedwait(&t->emptied, &t->lock, &deadline) == 0)
+  while (!t->failed && t->bytes > bytes_max && pthread_cond_timedwait(&t->emptied, &t->lock, &deadline) == 0)
     ;
-  *room = t->bytes <= BACKLOG_BYTES;
+  *reached = t->bytes <= bytes_max;
   bool ok = !t->failed;
   if (!ok)
     *err = t->why;
   pthread_mutex_unlock(&t->lock);
+  progress_tidy_waits(t->progress, !*reached);
   return ok;
+}
+
+bool tidy_room(struct tidy *t, int64_t timeout_ms, bool *room, struct error *err) {
+  return wait_for(t, BACKLOG_BYTES, timeout_ms, room, err);
+}
+
+bool tidy_settled(struct tidy *t, int64_t timeout_ms, bool *settled, struct error *err) {
+  return wait_for(t, 0, timeout_ms, settled, err);
 }
 
 void tidy_finish(struct tidy *t, const struct stop *stop) {

@@ -159,7 +159,7 @@ static void append_order(struct buffer *sql, const struct table_spec *spec,
 
 /* Rows of a table that others inherit from are published without theirs, those of a partitioned one with all. */
 static void append_copy(struct buffer *sql, const struct part *part, const struct table_spec *spec,
-                        const struct catalog_publication_table *facts) {
+                        const struct catalog_publication_table *facts, bool leave_marked) {
   buffer_append_text(sql, "CREATE TABLE ");
   quote_table(sql, SCHEMA, part->table);
   buffer_append_text(sql, " AS SELECT row_number() OVER (ORDER BY ");
@@ -171,6 +171,11 @@ static void append_copy(struct buffer *sql, const struct part *part, const struc
   }
   buffer_append_text(sql, facts->partitioned ? " FROM " : " FROM ONLY ");
   quote_table(sql, spec->schema, spec->table);
+  if (!leave_marked || spec->after_publish != AFTER_PUBLISH_MARK)
+    return;
+  buffer_append_text(sql, " WHERE ");
+  quote_identifier(sql, spec->published_at);
+  buffer_append_text(sql, " IS NULL");
 }
 
 static bool copy_table(struct worklist *list, int i, const struct catalog_publication_table *facts, struct buffer *sql,
@@ -178,7 +183,7 @@ static bool copy_table(struct worklist *list, int i, const struct catalog_public
   struct part *part = &list->parts[i];
   const struct table_spec *spec = &list->settings.tables[i];
   int64_t rows = 0;
-  append_copy(sql, part, spec, facts);
+  append_copy(sql, part, spec, facts, list->settings.leave_marked);
   if (!run(list, sql, &rows, err))
     return error_wrap(err, "copying the rows of %s.%s", spec->schema, spec->table);
   part->count = (uint64_t)rows;

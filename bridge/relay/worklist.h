@@ -20,6 +20,7 @@ struct worklist_settings { /* all borrowed */
   const char *name; /* of the instance: to connect under */
   const struct table_spec *tables;
   int table_count;
+  bool leave_marked; /* rows that after_publish: mark has marked are not copied */
   const char *owner; /* the slot, say, that it is for: those of earlier attempts are found by it */
   struct rowstream_wait wait;
 };

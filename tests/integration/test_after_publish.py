@@ -230,6 +230,31 @@ def test_what_went_to_quarantine_stays(tidied):
     assert_tidied(tidied, good, kept=bad)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_rows_of_a_snapshot(shop, mode):
+    """No server sends them again: killed where some are published and not done, the next start does them from the list. What
+    carries a mark already is none of them; what went to the quarantine stays."""
+    shop.psql("alter table outbox add column published_at timestamptz")
+    configure(shop, mode)
+    shop.insert_many(12_000)
+    wanted = shop.outbox_ids()
+    bad = shop.insert(1, aggregate="no such topic!")
+    if mode == "mark":
+        shop.psql("update outbox set published_at = now() where id in ('%s')" % "','".join(shop.insert(2)))
+    for name in ["tidy.before_statement=kill", "publisher.after_commit=kill", "tidy.before_statement=kill@3",
+                 "relay.before_work_list_dropped=kill"]:
+        run = shop.start("relay", "--snapshot", failpoint=name)
+        run.expect_exit(-9, 60)
+        assert run.find("failpoint.hit", name=name.split("=")[0]), run.log_tail()
+        assert len(left(shop)) > 1 or "list" in name
+    assert left(shop) == set(bad)
+    ids = shop.insert(3)
+    shop.drain()
+    shop.assert_exactly_once(wanted | set(ids))
+    assert left(shop) == set(bad)
+    assert shop.psql("select count(*) from outbox") == ("12006" if mode == "mark" else "1")
+
+
 @pytest.mark.parametrize("type,default", [("bigint", "generated always as identity"),
                                           ("text", "default 'a \"b\\c'',{} ' || gen_random_uuid()"),
                                           ("character(40)", "default gen_random_uuid()")])
