@@ -173,6 +173,7 @@ def test_a_wide_transaction_of_two_tables_split_and_killed(shop, mode):
     assert tidied.psql("select count(*) from outbox") == ("60000" if mode_of(tidied) == "mark" else "0")
 
 
+@pytest.mark.decoder("pgoutput")
 def test_a_lock_holds_back_the_slot_and_nothing_else(tidied):
     ids = tidied.insert(3)
     with tidied.session() as other:

@@ -72,6 +72,7 @@ def test_a_partition_goes_only_when_the_slot_has_passed_it(days):
     assert retain(days) == {}
 
 
+@pytest.mark.decoder("pgoutput")
 def test_a_row_that_comes_late_keeps_its_partition(days):
     """Committed behind the note, by a transaction that began before it; and seen again only once that one is over."""
     relay = days.relay()
