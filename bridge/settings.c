@@ -23,6 +23,18 @@ static struct header_column *make_header_columns(const struct config *config) {
   return columns;
 }
 
+static enum after_publish after_publish_of(enum config_after_publish after_publish) {
+  switch (after_publish) {
+  case CONFIG_AFTER_PUBLISH_KEEP:
+    break;
+  case CONFIG_AFTER_PUBLISH_MARK:
+    return AFTER_PUBLISH_MARK;
+  case CONFIG_AFTER_PUBLISH_DELETE:
+    return AFTER_PUBLISH_DELETE;
+  }
+  return AFTER_PUBLISH_KEEP;
+}
+
 /* The column names by role. The cells point into the config. */
 static void fill_table(struct table_spec *spec, const struct config_table *table, const struct header_column *headers) {
   const struct config_columns *c = &table->columns;
@@ -50,6 +62,9 @@ static void fill_table(struct table_spec *spec, const struct config_table *table
                   [FIELD_CONTENT_TYPE] = c->content_type},
       .headers = headers,
       .header_count = (int)table->header_count,
+      .after_publish = after_publish_of(table->after_publish),
+      .published_at = c->published_at != NULL ? c->published_at : "published_at",
+      .by_day = table->by_day,
   };
 }
 

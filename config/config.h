@@ -13,6 +13,7 @@ struct config_columns { /* column name by role; NULL: the default name, where th
   char *id, *type, *key, *aggregate, *payload;
   char *occurred_at, *version, *source, *correlation_id, *causation_id, *trace_id, *traceparent, *tenant_id;
   char *actor_id, *actor_type, *topic, *partition, *headers, *content_type;
+  char *published_at; /* no part of the event: where after_publish: mark writes */
 };
 
 struct config_header { /* a column that travels as a record header */
@@ -20,12 +21,16 @@ struct config_header { /* a column that travels as a record header */
   char *name;
 };
 
+enum config_after_publish { CONFIG_AFTER_PUBLISH_KEEP = 1, CONFIG_AFTER_PUBLISH_MARK, CONFIG_AFTER_PUBLISH_DELETE };
+
 struct config_table {
   char *schema; /* "public" when the file names none */
   char *table;
   struct config_columns columns;
   struct config_header *headers; /* each name once */
   unsigned header_count;
+  enum config_after_publish after_publish; /* default: relay.after_publish, whose default is keep */
+  bool by_day;                             /* partition_by: day; default none */
 };
 
 struct config_route {

@@ -48,6 +48,7 @@ struct raw_table {
   struct config_columns columns;
   struct config_header *headers;
   unsigned headers_count;
+  char *after_publish, *partition_by;
 };
 
 struct raw_route {
@@ -63,6 +64,7 @@ struct raw_relay {
   struct raw_route *routes;
   unsigned routes_count;
   char *on_invalid, *quarantine_topic;
+  char *after_publish;
 };
 
 struct raw_handler {

@@ -75,7 +75,8 @@ const cyaml_schema_field_t raw_column_fields[] = {
     COLUMN(id),          COLUMN(type),        COLUMN(key),       COLUMN(aggregate),      COLUMN(payload),
     COLUMN(occurred_at), COLUMN(version),     COLUMN(source),    COLUMN(correlation_id), COLUMN(causation_id),
     COLUMN(trace_id),    COLUMN(traceparent), COLUMN(tenant_id), COLUMN(actor_id),       COLUMN(actor_type),
-    COLUMN(topic),       COLUMN(partition),   COLUMN(headers),   COLUMN(content_type),   CYAML_FIELD_END,
+    COLUMN(topic),       COLUMN(partition),   COLUMN(headers),   COLUMN(content_type),   COLUMN(published_at),
+    CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t header_fields[] = {
@@ -87,10 +88,9 @@ static const cyaml_schema_value_t header_entry = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_header, header_fields)};
 
 static const cyaml_schema_field_t table_fields[] = {
-    TEXT_REQUIRED(struct raw_table, table),
-    SECTION(struct raw_table, columns, raw_column_fields),
-    LIST(struct raw_table, headers, header_entry),
-    CYAML_FIELD_END,
+    TEXT_REQUIRED(struct raw_table, table),        SECTION(struct raw_table, columns, raw_column_fields),
+    LIST(struct raw_table, headers, header_entry), TEXT(struct raw_table, after_publish),
+    TEXT(struct raw_table, partition_by),          CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t table_entry = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct raw_table, table_fields)};
@@ -112,7 +112,7 @@ static const cyaml_schema_field_t relay_fields[] = {
     LIST(struct raw_relay, routes, route_entry),
     TEXT(struct raw_relay, on_invalid),
     TEXT(struct raw_relay, quarantine_topic),
-    LATER("after_publish"),
+    TEXT(struct raw_relay, after_publish),
     LATER("contracts"),
     CYAML_FIELD_END,
 };

@@ -63,7 +63,38 @@ static bool load_table_name(const struct loading *loading, const char *key, cons
                                          "1 to 63 bytes without quotes, as it stands in the catalog");
 }
 
+static bool load_after_publish(const struct loading *loading, const char *key, const char *raw,
+                               enum config_after_publish fallback, enum config_after_publish *out) {
+  static const char *const names[] = {"keep", "mark", "delete"};
+  static const enum config_after_publish values[] = {CONFIG_AFTER_PUBLISH_KEEP, CONFIG_AFTER_PUBLISH_MARK,
+                                                     CONFIG_AFTER_PUBLISH_DELETE};
+  size_t chosen, usual = 0;
+  while (values[usual] != fallback)
+    usual++;
+  if (!loading_choice(loading, key, raw, names, 3, usual, &chosen))
+    return false;
+  *out = values[chosen];
+  return true;
+}
+
+/* What becomes of the rows: of published ones, and of all by their day. */
+static bool load_keeping(const struct loading *loading, const char *table_key, const struct raw_table *raw,
+                         enum config_after_publish usual, struct config_table *out) {
+  static const char *const partitions[] = {"none", "day"};
+  struct loading_key after = loading_key("%s.after_publish", table_key);
+  struct loading_key by = loading_key("%s.partition_by", table_key);
+  size_t chosen;
+  if (!load_after_publish(loading, after.text, raw->after_publish, usual, &out->after_publish) ||
+      !loading_choice(loading, by.text, raw->partition_by, partitions, 2, 0, &chosen))
+    return false;
+  out->by_day = chosen == 1;
+  return true;
+}
+
 static bool load_tables(const struct loading *loading, const struct raw_relay *raw, struct config *config) {
+  enum config_after_publish usual;
+  if (!load_after_publish(loading, "relay.after_publish", raw->after_publish, CONFIG_AFTER_PUBLISH_KEEP, &usual))
+    return false;
   config->relay.tables = memory_alloc(raw->tables_count * sizeof *config->relay.tables);
   for (unsigned i = 0; i < raw->tables_count; i++) {
     struct loading_key item = loading_key("relay.tables[%u]", i);
@@ -71,7 +102,8 @@ static bool load_tables(const struct loading *loading, const struct raw_relay *r
     struct config_table *table = &config->relay.tables[config->relay.table_count++];
     if (!load_table_name(loading, name.text, raw->tables[i].table, table) ||
         !load_columns(loading, item.text, &raw->tables[i].columns, &table->columns) ||
-        !load_headers(loading, item.text, &raw->tables[i], table))
+        !load_headers(loading, item.text, &raw->tables[i], table) ||
+        !load_keeping(loading, item.text, &raw->tables[i], usual, table))
       return false;
     for (const struct config_table *other = config->relay.tables; other < table; other++) {
       if (strcmp(other->schema, table->schema) != 0 || strcmp(other->table, table->table) != 0)

@@ -62,6 +62,9 @@ struct header_column {
   const char *name; /* of the header */
 };
 
+/* What becomes of a row once its event is published. */
+enum after_publish { AFTER_PUBLISH_KEEP = 1, AFTER_PUBLISH_MARK, AFTER_PUBLISH_DELETE };
+
 /* One configured outbox table. columns[f] is the configured column name of a role, or NULL: then the default name is
  * used if the table has such a column. Defaults are Debezium's for the first five (id, type, aggregateid,
  * aggregatetype, payload) and the role's own name for the others. */
@@ -71,7 +74,15 @@ struct table_spec {
   char *columns[FIELD_COUNT];
   const struct header_column *headers;
   int header_count;
+  enum after_publish after_publish;
+  const char *published_at; /* the column that is set with AFTER_PUBLISH_MARK */
+  bool by_day;              /* made by `init` in partitions by day */
 };
+
+/* Are its published rows marked or deleted? */
+static inline bool table_is_tidied(const struct table_spec *spec) {
+  return spec->after_publish == AFTER_PUBLISH_MARK || spec->after_publish == AFTER_PUBLISH_DELETE;
+}
 
 #define TIMESTAMP_COLUMN_MAX 40 /* bytes; a timestamp of Postgres has no more */
 

@@ -34,7 +34,8 @@ struct record {
   struct slice id;    /* absent where the row had none */
   lsn_t commit_lsn;
   uint32_t xid;
-  uint64_t index; /* among the counted changes of its transaction, from 0 */
+  uint64_t index;                 /* among the counted changes of its transaction, from 0 */
+  const struct table_spec *table; /* whose row it is; borrowed; NULL: a message, or made for another record */
 };
 
 /* Of one that was made by itself; accepts NULL. */

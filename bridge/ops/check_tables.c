@@ -6,6 +6,7 @@
 #include "bridge/base/memory.h"
 #include "bridge/ops/check_parts.h"
 #include "bridge/ops/init_sql.h"
+#include "bridge/relay/tidy_table.h"
 
 static const struct health_column *find_column(const struct health_table *table, const char *name) {
   for (int i = 0; i < table->column_count; i++)
@@ -105,6 +106,56 @@ static void check_shape(struct check *c, int i, bool *owned) {
   free(size);
 }
 
+static void check_after_publish(struct check *c, int i) {
+  const struct table_spec *spec = &c->settings->intake.tables[i];
+  if (!table_is_tidied(spec))
+    return;
+  char *name = memory_format("after_publish of %s.%s", spec->schema, spec->table);
+  struct tidy_table table;
+  struct error err;
+  if (!tidy_table_look(c->conn, spec, &table, &err) || !tidy_table_judge(&table, c->health.role, &err))
+    check_fail(&c->report, name, &err);
+  else if (table.exists && !table.indexed)
+    check_warn(&c->report, name, "CREATE INDEX on the id, or make it the primary key",
+               "no index begins with the id: each batch of rows is looked for in the whole table");
+  else if (table.exists)
+    check_ok(&c->report, name, "%s", spec->after_publish == AFTER_PUBLISH_MARK ? "mark" : "delete");
+  free(name);
+}
+
+/* Is there a partition for tomorrow? Rows of a day that has none go to the default partition, and stay there. */
+static bool look_ahead(struct check *c, const struct table_spec *spec, bool *ready, struct error *err) {
+  struct rows *rows = connection_query(
+      c->conn,
+      "SELECT pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1::text, pg_catalog.left($2::text, 54) || "
+      "pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.now()) + interval '1 day', '_YYYYMMDD'))) IS NOT NULL",
+      2, (const char *[]){spec->schema, spec->table}, err);
+  *ready = rows != NULL && rows_bool(rows, 0, 0);
+  rows_free(rows);
+  return rows != NULL;
+}
+
+static void check_days(struct check *c, int i) {
+  const struct table_spec *spec = &c->settings->intake.tables[i];
+  const struct catalog_publication_table *table = &c->facts.publication.tables[i];
+  if (!spec->by_day || !table->exists)
+    return;
+  char *name = memory_format("partitions of %s.%s", spec->schema, spec->table);
+  bool ahead;
+  struct error err;
+  if (!table->partitioned)
+    check_warn(&c->report, name, "docs/operations.md, \"Partitions by day\", says how to go over",
+               "partition_by: day, but the table is not partitioned");
+  else if (!look_ahead(c, spec, &ahead, &err))
+    check_fail(&c->report, name, &err);
+  else if (!ahead)
+    check_warn(&c->report, name, "have walferry.outbox_partitions called once a day",
+               "none is there for tomorrow: its rows would go to the default partition, and stay there");
+  else
+    check_ok(&c->report, name, "made ahead");
+  free(name);
+}
+
 /* With a plugin that reads no publication, the tables are judged by themselves. */
 static bool reads_publication(const struct check *c) {
   return c->settings->publication != NULL;
@@ -162,6 +213,8 @@ void check_tables(struct check *c) {
   for (int i = 0; i < publication->table_count; i++) {
     check_table(c, i);
     check_shape(c, i, &owned);
+    check_after_publish(c, i);
+    check_days(c, i);
   }
   if (!reads_publication(c)) {
     check_ok(&c->report, "publication", "%s needs none", c->settings->plugin);

@@ -137,6 +137,19 @@ const struct explain_page explain_refusals[] = {
      "  ALTER PUBLICATION walferry_shop SET TABLE public.outbox;\n"
      "Then start again: the rows come as they were written.\n",
      OPERATIONS("changing-the-config")},
+    {"after_publish_denied", EXPLAIN_REFUSAL, "published rows cannot be marked or deleted",
+     "With after_publish: mark or delete, walferry changes the outbox. What that takes\n"
+     "is looked at before anything is published: the column for the mark, and rights.\n"
+     "The message says what is missing: the column, a type that holds a time, SELECT,\n"
+     "UPDATE of that column or DELETE, or a row security that hides rows.\n",
+     "  \\d public.outbox      in psql\n"
+     "  \\dp public.outbox     who may do what\n",
+     "Run the SQL that the message gives, as the owner of the table, and start again.\n"
+     "Where an administrator runs init, it makes the grants:\n"
+     "  walferry init shop.yaml --admin 'host=db1 dbname=shop user=postgres'\n"
+     "Rows that were published meanwhile are done as soon as it starts. Or set\n"
+     "after_publish: keep.\n",
+     OPERATIONS("published-rows")},
     {"slot_missing", EXPLAIN_REFUSAL, "the slot does not exist",
      "With a stored position: somebody dropped the slot, or a failover or a restored\n"
      "base backup left it behind (postgres.failover: true takes it along to a standby,\n"

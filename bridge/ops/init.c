@@ -10,12 +10,14 @@
 #include "bridge/kafka/client.h"
 #include "bridge/ops/init_acl.h"
 #include "bridge/ops/init_inbox.h"
+#include "bridge/ops/init_partitions.h"
 #include "bridge/ops/init_sql.h"
 #include "bridge/ops/topics.h"
 #include "bridge/postgres/connection.h"
 #include "bridge/postgres/quote.h"
 #include "bridge/relay/facts.h"
 #include "bridge/relay/replay.h"
+#include "bridge/relay/tidy_table.h"
 
 static const char *emit_prefix(const struct relay_settings *relay) {
   return relay->intake.prefix_count > 0 ? relay->intake.prefixes[0] : "walferry";
@@ -95,9 +97,12 @@ static bool make_table(struct connection *conn, const struct table_spec *table, 
   bool ok = true;
   if (!exists) {
     init_sql_table(&sql, table);
+    if (table->by_day)
+      init_partitions_make(&sql, table);
     ok = run_sql(conn, &sql, err) && existing_columns(conn, table, &exists, has, err);
     buffer_clear(&sql);
   }
+  ok = ok && tidy_tables_check(conn, table, 1, err); /* a table that was there may lack the column for the mark */
   if (ok)
     fprintf(out, "ok  table %s.%s\n", table->schema, table->table);
   if (ok && emit) {
@@ -185,8 +190,31 @@ static bool make_publication(const struct relay_settings *relay, struct connecti
   return ok;
 }
 
+static bool any_by_day(const struct relay_settings *relay) {
+  for (int i = 0; i < relay->intake.table_count; i++)
+    if (relay->intake.tables[i].by_day)
+      return true;
+  return false;
+}
+
+static bool make_partition_functions(const struct relay_settings *relay, struct connection *conn, FILE *out,
+                                     struct error *err) {
+  if (!any_by_day(relay))
+    return true;
+  struct buffer sql;
+  buffer_init(&sql, BUFFER_MAX_ROW);
+  init_partitions_functions(&sql, relay->slot);
+  bool left;
+  bool ok = make_function(conn, &sql, "outbox_retain", &left, err);
+  if (ok)
+    fprintf(out, "ok  functions walferry.outbox_partitions and walferry.outbox_retain (slot %s%s)\n", relay->slot,
+            was_left(left));
+  buffer_free(&sql);
+  return ok;
+}
+
 static bool make_outbox(const struct relay_settings *relay, struct connection *conn, FILE *out, struct error *err) {
-  bool ok = true;
+  bool ok = make_partition_functions(relay, conn, out, err);
   for (int i = 0; ok && i < relay->intake.table_count; i++)
     ok = make_table(conn, &relay->intake.tables[i], i == 0, out, err);
   return ok && make_message_function(relay, conn, out, err);
@@ -332,8 +360,13 @@ static void outbox_sql(struct buffer *sql, const struct relay_settings *relay) {
   bool has[FIELD_COUNT];
   for (enum event_field field = 0; field < FIELD_COUNT; field++)
     has[field] = true;
-  for (int i = 0; i < relay->intake.table_count; i++)
+  if (any_by_day(relay))
+    init_partitions_functions(sql, relay->slot);
+  for (int i = 0; i < relay->intake.table_count; i++) {
     init_sql_table(sql, &relay->intake.tables[i]);
+    if (relay->intake.tables[i].by_day)
+      init_partitions_make(sql, &relay->intake.tables[i]);
+  }
   if (relay->intake.table_count > 0)
     init_sql_emit(sql, &relay->intake.tables[0], has);
   init_sql_emit_message(sql, emit_prefix(relay));

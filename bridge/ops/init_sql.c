@@ -11,7 +11,7 @@ static const struct {
   const char *name;
   const char *definition;
 } columns[] = {
-    {FIELD_ID, "id", "uuid PRIMARY KEY DEFAULT gen_random_uuid()"},
+    {FIELD_ID, "id", "uuid NOT NULL DEFAULT gen_random_uuid()"},
     {FIELD_AGGREGATE, "aggregatetype", "text NOT NULL"},
     {FIELD_KEY, "aggregateid", "text NOT NULL"},
     {FIELD_TYPE, "type", "text NOT NULL"},
@@ -57,9 +57,26 @@ void init_sql_table(struct buffer *sql, const struct table_spec *table) {
     quote_identifier(sql, init_column(table, columns[i].field));
     buffer_printf(sql, " %s,\n", columns[i].definition);
   }
-  buffer_append_text(sql, "  CONSTRAINT payload_size CHECK (octet_length(");
+  if (table->after_publish == AFTER_PUBLISH_MARK) {
+    buffer_append_text(sql, "  ");
+    quote_identifier(sql, table->published_at);
+    buffer_append_text(sql, " timestamptz,\n");
+  }
+  buffer_append_text(sql, "  PRIMARY KEY (");
+  quote_identifier(sql, init_column(table, FIELD_ID));
+  if (table->by_day) { /* which a unique index of a partitioned table has to hold */
+    buffer_append_text(sql, ", ");
+    quote_identifier(sql, init_column(table, FIELD_OCCURRED_AT));
+  }
+  buffer_append_text(sql, "),\n  CONSTRAINT payload_size CHECK (octet_length(");
   quote_identifier(sql, init_column(table, FIELD_PAYLOAD));
-  buffer_printf(sql, "::text) <= %d)\n);\n", INIT_PAYLOAD_MAX_BYTES);
+  buffer_printf(sql, "::text) <= %d)\n)", INIT_PAYLOAD_MAX_BYTES);
+  if (table->by_day) {
+    buffer_append_text(sql, " PARTITION BY RANGE (");
+    quote_identifier(sql, init_column(table, FIELD_OCCURRED_AT));
+    buffer_append_char(sql, ')');
+  }
+  buffer_append_text(sql, ";\n");
 }
 
 /* Parameters of both functions behind aggregate, type, key and payload, in this order. Where none is given, the ids of
@@ -184,6 +201,16 @@ void init_sql_emit_message(struct buffer *sql, const char *prefix) {
   function_end(sql, &body, "emit_message");
 }
 
+static void grant_after_publish(struct buffer *sql, const struct table_spec *table) {
+  if (table->after_publish == AFTER_PUBLISH_DELETE)
+    buffer_append_text(sql, ", DELETE");
+  if (table->after_publish != AFTER_PUBLISH_MARK)
+    return;
+  buffer_append_text(sql, ", UPDATE (");
+  quote_identifier(sql, table->published_at);
+  buffer_append_char(sql, ')');
+}
+
 void init_sql_role(struct buffer *sql, const char *role, bool replication, const struct table_spec *tables,
                    int table_count) {
   struct buffer body;
@@ -205,7 +232,9 @@ void init_sql_role(struct buffer *sql, const char *role, bool replication, const
     quote_identifier(sql, tables[i].schema);
     buffer_append_text(sql, " TO ");
     quote_identifier(sql, role);
-    buffer_append_text(sql, ";\nGRANT SELECT ON ");
+    buffer_append_text(sql, ";\nGRANT SELECT");
+    grant_after_publish(sql, &tables[i]);
+    buffer_append_text(sql, " ON ");
     table_name(sql, &tables[i]);
     buffer_append_text(sql, " TO ");
     quote_identifier(sql, role);

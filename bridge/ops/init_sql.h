@@ -8,7 +8,8 @@
 /* The largest payload that the outbox's CHECK lets in: well below what the server can still decode (about 500 MB). */
 #define INIT_PAYLOAD_MAX_BYTES (64 << 20)
 
-/* CREATE TABLE IF NOT EXISTS with a column per role and a size check. */
+/* CREATE TABLE IF NOT EXISTS with a column per role and a size check; without partitions where it is to have some
+ * (init_partitions.h). */
 void init_sql_table(struct buffer *sql, const struct table_spec *table);
 
 /* walferry.emit for a table; has[field]: the table has a column for the role. */

@@ -45,6 +45,15 @@ static void write_rows(const struct metrics *m, const struct position_snapshot *
                 (int64_t)rows->next);
 }
 
+static void write_tidy(const struct metrics *m, const struct progress_tidy *t) {
+  if (!t->wanted)
+    return;
+  metrics_counter(m, "walferry_tidy_rows_total", "Rows marked or deleted behind their publishing.", t->rows);
+  metrics_gauge(m, "walferry_tidy_backlog_rows", "Rows published and not marked or deleted yet.", t->backlog);
+  metrics_gauge(m, "walferry_tidy_failing", "1 while marking or deleting is tried in vain.", t->failing_ms > 0);
+  metrics_gauge(m, "walferry_tidy_blocks_publishing", "1 while publishing waits for it.", t->waiting_ms > 0);
+}
+
 /* What only the holder of the slot knows. */
 static void write_stream(const struct metrics *m, const struct progress_snapshot *s) {
   if (s->state != PROGRESS_STREAMING)
@@ -148,6 +157,7 @@ void metrics_relay(const struct metrics *m, const struct progress_snapshot *s) {
   write_state(m, s);
   write_published(m, &s->published);
   write_rows(m, &s->rows);
+  write_tidy(m, &s->tidy);
   write_stream(m, s);
   write_slot(m, s);
   write_held_back(m, s);

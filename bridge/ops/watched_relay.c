@@ -180,6 +180,17 @@ static void write_rows(const struct position_snapshot *rows, struct buffer *out)
   jsonobject_close(out);
 }
 
+static void write_tidy(const struct progress_tidy *t, struct buffer *out) {
+  if (!t->wanted)
+    return;
+  jsonobject_open(out, "after_publish");
+  jsonobject_integer(out, "rows", (int64_t)t->rows);
+  jsonobject_integer(out, "backlog_rows", t->backlog);
+  jsonobject_bool(out, "publishing_waits", t->waiting_ms > 0);
+  jsonobject_text(out, "error", t->error[0] == '\0' ? NULL : t->error);
+  jsonobject_close(out);
+}
+
 static void write_status(const void *source, const void *moment, struct buffer *out) {
   const struct watched_relay *relay = source;
   const struct progress_snapshot *s = moment;
@@ -191,6 +202,7 @@ static void write_status(const void *source, const void *moment, struct buffer *
   jsonobject_text(out, "publication", relay->publication);
   write_lag(s, out);
   write_published(&s->published, out);
+  write_tidy(&s->tidy, out);
 }
 
 static void write_metrics(const void *moment, const struct metrics *metrics) {

@@ -50,9 +50,9 @@ void handover_free(struct handover *h) {
   free(h);
 }
 
-/* The commit time of a list's first transaction; 0 if it holds none. */
+/* The commit time of a list's first transaction that is not published; 0 if it holds none. */
 static int64_t oldest_commit_us(const struct segment *s) {
-  while (s != NULL && segment_is_idle(s))
+  while (s != NULL && (segment_is_idle(s) || s->covered))
     s = s->next;
   return s == NULL ? 0 : s->commit_time_us;
 }
@@ -121,7 +121,7 @@ static struct segment *batch_end(const struct handover *h, size_t *bytes) {
     if (whole_end != NULL && sum + s->bytes > h->limits.hard_bytes)
       break;
     sum += s->bytes;
-    if (s->ends || segment_is_idle(s)) {
+    if (s->ends || segment_is_idle(s) || s->covered) {
       whole_end = s;
       whole_bytes = sum;
       if (sum >= h->limits.soft_bytes)

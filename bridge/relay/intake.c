@@ -11,10 +11,13 @@
 #include "bridge/base/pattern.h"
 #include "bridge/event/dead_letter.h"
 
+const char INTAKE_VERIFIED[] = "history_verified";
+
 struct intake {
   const struct intake_rules *rules;
   struct position from;
   bool expect_last;
+  enum intake_covered on_covered;
   struct intake_resolver resolver; /* find NULL: none */
 
   struct binding *bindings; /* one per table */
@@ -45,6 +48,7 @@ struct intake *intake_new(const struct intake_rules *rules, const struct positio
   position_init(&in->from);
   position_copy(&in->from, from);
   in->expect_last = expect_last;
+  in->on_covered = INTAKE_COVERED_DROP;
   in->bindings = memory_alloc((size_t)rules->table_count * sizeof *in->bindings);
   for (int i = 0; i < rules->table_count; i++)
     binding_init(&in->bindings[i], &rules->tables[i]);
@@ -54,6 +58,10 @@ struct intake *intake_new(const struct intake_rules *rules, const struct positio
 
 void intake_set_resolver(struct intake *in, struct intake_resolver resolver) {
   in->resolver = resolver;
+}
+
+void intake_set_covered(struct intake *in, enum intake_covered covered) {
+  in->on_covered = covered;
 }
 
 void intake_free(struct intake *in) {
@@ -116,9 +124,13 @@ static void close_segment(struct intake *in) {
   in->ready_last = s;
 }
 
-static struct segment *open_segment(struct intake *in) {
+/* covered: for rows that are published already. */
+static struct segment *open_segment(struct intake *in, bool covered) {
+  if (in->open != NULL && in->open->covered != covered)
+    close_segment(in);
   if (in->open == NULL) {
     in->open = segment_new();
+    in->open->covered = covered;
     in->open->commit_lsn = in->commit_lsn;
     in->open->xid = in->xid;
     in->open->commit_time_us = in->commit_time_us;
@@ -142,17 +154,29 @@ static bool refuse_resume(const struct intake *in, struct error *err) {
       lsn_format(in->commit_lsn).text);
 }
 
+/* All that is covered came again, and as it was. */
+static bool tell_verified(const struct intake *in, struct error *err) {
+  if (in->on_covered != INTAKE_COVERED_VERIFY || in->commit_lsn != in->from.commit_lsn)
+    return true;
+  error_set(err, ERROR_START_OVER, "the last published transaction, %s, came again", lsn_format(in->commit_lsn).text);
+  err->code = INTAKE_VERIFIED;
+  return false;
+}
+
 static bool on_commit(struct intake *in, const struct change *change, struct error *err) {
   in->in_transaction = false;
   if (change->commit.end_lsn > in->decoded_to)
     in->decoded_to = change->commit.end_lsn;
-  if (in->covered)
-    return true;
+  if (in->covered) {
+    if (in->open != NULL)
+      close_segment(in);
+    return tell_verified(in, err);
+  }
   if (in->resumed && in->index < in->from.next_index)
     return refuse_resume(in, err);
   if (in->index == 0)
     return true; /* nothing of ours in it: idle progress, as a keepalive would report */
-  struct segment *s = open_segment(in);
+  struct segment *s = open_segment(in, false);
   s->ends = true;
   s->end_lsn = change->commit.end_lsn;
   in->last_end = change->commit.end_lsn;
@@ -166,13 +190,14 @@ static bool count_change(struct intake *in, const char *origin, struct slice id,
   in->hash = fnv1a(in->hash, id.data, id.len);
   in->index++;
   *skip = in->resumed && in->index <= in->from.next_index;
-  if (*skip && in->index == in->from.next_index && in->hash != in->from.hash)
-    return refuse_resume(in, err);
-  return true;
+  if (!*skip || in->index < in->from.next_index)
+    return true;
+  return in->hash == in->from.hash ? tell_verified(in, err) : refuse_resume(in, err);
 }
 
-static bool append_event(struct intake *in, const struct event *event, struct problem *problem, struct error *err) {
-  struct segment *segment = open_segment(in);
+static bool append_event(struct intake *in, const struct event *event, const struct table_spec *table,
+                         struct problem *problem, struct error *err) {
+  struct segment *segment = open_segment(in, false);
   struct record *record = NULL;
   if (problem->code == NULL)
     record = (event->dead_letter ? dead_letter_record : record_build)(in->builder, event, &segment->memory, problem);
@@ -182,6 +207,7 @@ static bool append_event(struct intake *in, const struct event *event, struct pr
       return segment_refuse_row(event->origin, id, event->commit_lsn, event->xid, event->index, problem, err);
     record = record_build_quarantine(in->builder, event, &segment->memory, problem);
   }
+  record->table = table;
   segment_append(segment, record);
   if (segment->bytes >= in->rules->segment_bytes)
     close_segment(in);
@@ -196,6 +222,19 @@ static bool wanted(const struct intake_filter *filter, const struct event *event
   for (int i = 0; i < filter->type_count && !matches; i++)
     matches = pattern_matches(filter->types[i], event->fields[FIELD_TYPE]);
   return matches;
+}
+
+/* A row that is in Kafka, for whoever marks or deletes it. One that would go to the quarantine now went there. */
+static void append_covered(struct intake *in, const struct event *event, const struct table_spec *table) {
+  struct segment *segment = open_segment(in, true);
+  struct problem problem;
+  struct record *record = record_build(in->builder, event, &segment->memory, &problem);
+  if (record == NULL)
+    return;
+  record->table = table;
+  segment_append(segment, record);
+  if (segment->bytes >= in->rules->segment_bytes)
+    close_segment(in);
 }
 
 static struct event event_start(const struct intake *in) {
@@ -229,9 +268,29 @@ static bool find_binding(struct intake *in, const struct relation *relation, str
   return true;
 }
 
+static bool is_handed_on(const struct intake *in, const struct table_spec *table) {
+  return in->on_covered == INTAKE_COVERED_HAND_ON && table_is_tidied(table);
+}
+
+/* Of a row that is published nothing is refused any more: what its table was then is of no matter. */
+static bool on_covered_insert(struct intake *in, const struct change *change, struct error *err) {
+  struct binding *binding;
+  if (in->on_covered != INTAKE_COVERED_HAND_ON)
+    return true;
+  if (!find_binding(in, change->insert.relation, &binding, err))
+    return err->kind == ERROR_REFUSED;
+  if (binding == NULL || !is_handed_on(in, binding->spec))
+    return true;
+  struct event event = event_start(in);
+  if (!binding_update(binding, change->insert.relation, err) || !event_from_insert(binding, change, &event, err))
+    return err->kind == ERROR_REFUSED;
+  append_covered(in, &event, binding->spec);
+  return true;
+}
+
 static bool on_insert(struct intake *in, const struct change *change, struct error *err) {
   if (in->covered)
-    return true;
+    return on_covered_insert(in, change, err);
   struct binding *binding;
   if (!find_binding(in, change->insert.relation, &binding, err))
     return false;
@@ -243,8 +302,10 @@ static bool on_insert(struct intake *in, const struct change *change, struct err
   bool skip;
   if (!count_change(in, event.origin, event.fields[FIELD_ID], &skip, err))
     return false;
+  if (skip && is_handed_on(in, binding->spec))
+    append_covered(in, &event, binding->spec);
   struct problem problem = {.code = NULL};
-  return skip || !wanted(&in->rules->filter, &event) || append_event(in, &event, &problem, err);
+  return skip || !wanted(&in->rules->filter, &event) || append_event(in, &event, binding->spec, &problem, err);
 }
 
 /* NULL where messages of this prefix are not ours. */
@@ -284,7 +345,7 @@ static bool on_message(struct intake *in, const struct change *change, struct er
     return true;
   struct problem problem = {.code = NULL};
   read_message(in, prefix, change->message.content, &event, &problem);
-  return !wanted(&in->rules->filter, &event) || append_event(in, &event, &problem, err);
+  return !wanted(&in->rules->filter, &event) || append_event(in, &event, NULL, &problem, err);
 }
 
 bool intake_change(struct intake *in, const struct change *change, struct error *err) {

@@ -37,6 +37,15 @@ struct intake_resolver {
   void *ctx;
 };
 
+/* What becomes of rows that the position covers and the server sends again. */
+enum intake_covered {
+  INTAKE_COVERED_DROP = 1,
+  INTAKE_COVERED_VERIFY, /* dropped; and as soon as the last covered transaction came again, and so the database is the
+                            one that was read, intake_change fails with ERROR_START_OVER and INTAKE_VERIFIED */
+  INTAKE_COVERED_HAND_ON /* those of tables that are marked or deleted from, in segments of their own: `covered` */
+};
+extern const char INTAKE_VERIFIED[]; /* the code of that error */
+
 struct intake;
 
 /* from: the position to go on from, copied. expect_last: the slot stands at or before from's last covered transaction,
@@ -45,6 +54,8 @@ struct intake *intake_new(const struct intake_rules *rules, const struct positio
 void intake_free(struct intake *intake); /* accepts NULL */
 /* Before the first change. Without one, rows of a relation that the rules do not name are passed over. */
 void intake_set_resolver(struct intake *intake, struct intake_resolver resolver);
+/* Before the first change. Without it, INTAKE_COVERED_DROP. */
+void intake_set_covered(struct intake *intake, enum intake_covered covered);
 
 /* Takes one change. Refusals: "history_rewritten" (the covered transaction did not come again, or not the same),
  * "resume_mismatch" (a split transaction came again with other rows), "row_invalid" (stop_on_invalid),

@@ -15,6 +15,7 @@
   180000 /* the same in calls to a server, which have limits of their own of up to a minute each */
 #define SLOT_STALE_MS 120000
 #define RETAINED_STALE_MS 900000 /* moving it up may take minutes */
+#define TIDY_WAIT_MS 5000        /* so long publishing may wait for rows to be marked or deleted */
 
 struct progress {
   struct handover_levels queue;
@@ -31,7 +32,9 @@ struct progress {
   int64_t talking_since_ms;
   int64_t slot_read_ms;
   int64_t retained_read_ms;
-  lsn_t target; /* the server had so much WAL then, and had not sent all of it: */
+  int64_t tidy_failing_since_ms; /* 0: it does not fail */
+  int64_t tidy_waits_since_ms;   /* 0: nobody waits */
+  lsn_t target;                  /* the server had so much WAL then, and had not sent all of it: */
   int64_t target_ms;
 };
 
@@ -109,6 +112,8 @@ void progress_look(struct progress *p, struct progress_snapshot *out) {
   out->state_ms = now_ms - p->entered_ms;
   out->peer_ms = now_ms - p->talking_since_ms;
   out->turned_ago_ms = now_ms - atomic_load(&p->turned_ms);
+  out->tidy.failing_ms = p->tidy_failing_since_ms == 0 ? 0 : now_ms - p->tidy_failing_since_ms + 1;
+  out->tidy.waiting_ms = p->tidy_waits_since_ms == 0 ? 0 : now_ms - p->tidy_waits_since_ms + 1;
   if (now_ms - p->slot_read_ms > SLOT_STALE_MS)
     out->slot_read_us = 0;
   if (now_ms - p->retained_read_ms > RETAINED_STALE_MS)
@@ -152,9 +157,13 @@ void progress_readiness(const struct progress_snapshot *s, struct progress_readi
   switch (s->state) {
   case PROGRESS_SNAPSHOT:
   case PROGRESS_STREAMING:
-    out->ready = silent == NULL;
+    out->ready = silent == NULL && s->tidy.waiting_ms <= TIDY_WAIT_MS;
     if (silent != NULL)
       out->details = s->kafka_away ? s->kafka_error : waiting;
+    else if (s->tidy.failing_ms > 0)
+      out->details = s->tidy.error; /* which is a warning as long as it holds up nothing but the slot */
+    if (silent == NULL && !out->ready)
+      out->reason = "after_publish_stuck";
     break;
   case PROGRESS_STARTING:
   case PROGRESS_STANDBY:
@@ -195,6 +204,7 @@ void progress_enter(struct progress *p, enum progress_state state) {
 void progress_generation(struct progress *p, int64_t generation) {
   pthread_mutex_lock(&p->lock);
   p->told.generation = generation;
+  p->tidy_waits_since_ms = 0;
   p->target = 0; /* another server, perhaps */
   pthread_mutex_unlock(&p->lock);
 }
@@ -284,6 +294,28 @@ void progress_kafka_silent(struct progress *p, const struct error *err) {
   pthread_mutex_lock(&p->lock);
   p->told.kafka_away = true;
   snprintf(p->told.kafka_error, sizeof p->told.kafka_error, "%s", err->message);
+  pthread_mutex_unlock(&p->lock);
+}
+
+void progress_tidied(struct progress *p, int64_t rows, int64_t backlog, const struct error *failure) {
+  pthread_mutex_lock(&p->lock);
+  p->told.tidy.wanted = true;
+  p->told.tidy.rows += (uint64_t)rows;
+  p->told.tidy.backlog = backlog;
+  if (failure == NULL)
+    p->tidy_failing_since_ms = 0;
+  else if (p->tidy_failing_since_ms == 0)
+    p->tidy_failing_since_ms = clock_monotonic_ms();
+  snprintf(p->told.tidy.error, sizeof p->told.tidy.error, "%s", failure == NULL ? "" : failure->message);
+  pthread_mutex_unlock(&p->lock);
+}
+
+void progress_tidy_waits(struct progress *p, bool waits) {
+  pthread_mutex_lock(&p->lock);
+  if (!waits)
+    p->tidy_waits_since_ms = 0;
+  else if (p->tidy_waits_since_ms == 0)
+    p->tidy_waits_since_ms = clock_monotonic_ms();
   pthread_mutex_unlock(&p->lock);
 }
 

@@ -25,6 +25,16 @@ const char *progress_state_name(enum progress_state state);
 /* Whom the relay thread is talking to. */
 enum progress_peer { PROGRESS_NOBODY = 1, PROGRESS_POSTGRES, PROGRESS_KAFKA };
 
+/* Rows that are marked or deleted once they are published. */
+struct progress_tidy {
+  bool wanted;
+  uint64_t rows;      /* done, since the start of the process */
+  int64_t backlog;    /* published, and not done yet */
+  int64_t failing_ms; /* for so long it has been tried in vain; 0: all is well */
+  int64_t waiting_ms; /* for so long publishing has waited for it; 0: it does not */
+  char error[1024];   /* while failing */
+};
+
 /* One moment. Times "ago" are in ms on the monotonic clock, -1 for never; "_us" are Unix microseconds, 0 for never. */
 struct progress_snapshot {
   enum progress_state state;
@@ -53,6 +63,7 @@ struct progress_snapshot {
 
   struct totals published;
   struct position_snapshot rows; /* of the snapshot; its state is NONE where this process had nothing to do with one */
+  struct progress_tidy tidy;
 
   /* Only while streaming, else 0; as is the position below. */
   int64_t queue_bytes;
@@ -89,7 +100,7 @@ void progress_look(struct progress *p, struct progress_snapshot *out);
 
 /* Whether events flow, or would: streaming (or those of a snapshot), the server heard of lately, Kafka not known to be
  * away. Else why not:
- * "starting", "standby", "recovering", "stopping", "postgres_away", "kafka_away". */
+ * "starting", "standby", "recovering", "stopping", "postgres_away", "kafka_away", "after_publish_stuck". */
 struct progress_readiness {
   bool ready;
   const char *reason;  /* static; "streaming" when ready */
@@ -116,7 +127,14 @@ void progress_retain_trouble(struct progress *p, const struct error *err);
 /* How far a snapshot is published. */
 void progress_rows(struct progress *p, const struct position_snapshot *rows);
 void progress_kafka_answered(struct progress *p);
+/* Publishing waits for rows to be marked or deleted, or does no longer. */
+void progress_tidy_waits(struct progress *p, bool waits);
 void progress_kafka_silent(struct progress *p, const struct error *err);
+
+/* Any thread, one at a time. So many rows were marked or deleted, so many are left; failure: why not, NULL: all is
+ * well.
+ */
+void progress_tidied(struct progress *p, int64_t rows, int64_t backlog, const struct error *failure);
 
 /* Source thread. A source comes with its queue's levels and goes with the generation. */
 struct handover_levels *progress_queue(struct progress *p);

@@ -62,6 +62,8 @@ struct publisher {
   void *step_ctx;
   void (*note)(void *ctx, const struct record *record); /* NULL: nobody counts */
   void *note_ctx;
+  void (*row)(void *ctx, const struct table_spec *table, struct slice id); /* NULL: nobody */
+  void *row_ctx;
   struct totals totals;
   uint64_t records_logged; /* of its records, as of the last position.committed */
   struct row_log *row_log;
@@ -116,6 +118,12 @@ void publisher_keep_history(struct publisher *p, int64_t keep_ms) {
 void publisher_set_note(struct publisher *p, void (*note)(void *ctx, const struct record *record), void *ctx) {
   p->note = note;
   p->note_ctx = ctx;
+}
+
+void publisher_set_row(struct publisher *p, void (*row)(void *ctx, const struct table_spec *table, struct slice id),
+                       void *ctx) {
+  p->row = row;
+  p->row_ctx = ctx;
 }
 
 static void forget_topics(struct publisher *p) {
@@ -551,7 +559,7 @@ static bool settle_suspects(struct publisher *p, const struct segment *batch, in
   int found = 0;
   bool ok = true, any_refused = false;
   for (const struct segment *s = batch; ok && s != NULL; s = s->next)
-    for (const struct record *r = s->first; ok && r != NULL; r = r->next) {
+    for (const struct record *r = s->first; ok && !s->covered && r != NULL; r = r->next) {
       struct refusal refusal;
       if (!suspects_has(p->suspects, r->commit_lsn, r->index) ||
           suspects_refusal(p->suspects, r->commit_lsn, r->index) != NULL)
@@ -620,6 +628,8 @@ static void forget_suspects(struct publisher *p, const struct record *const *set
 
 void publisher_advance(struct position *next, const struct segment *batch) {
   for (const struct segment *s = batch; s != NULL; s = s->next) {
+    if (s->covered)
+      continue;
     next->run.records += (uint64_t)s->count;
     if (segment_is_idle(s)) {
       if (s->end_lsn > next->idle_end_lsn)
@@ -746,7 +756,7 @@ static bool settle_batch(struct publisher *p, const struct segment *batch, const
   int count = 0;
   const struct topic *before = NULL;
   for (const struct segment *s = batch; s != NULL; s = s->next)
-    for (const struct record *r = s->first; r != NULL; r = r->next) {
+    for (const struct record *r = s->first; !s->covered && r != NULL; r = r->next) {
       settled[count] = settle_record(p, r, err);
       const struct topic *topic = settled[count] == NULL ? NULL : know_topic(p, settled[count]->topic, err);
       if (topic == NULL)
@@ -759,13 +769,44 @@ static bool settle_batch(struct publisher *p, const struct segment *batch, const
   return true;
 }
 
-/* p->next is the position behind the batch, without the topics that it pins. */
-static bool publish_to_next(struct publisher *p, const struct segment *batch, struct error *err) {
-  free_substitutes(p);
-  p->batch_start_bytes = p->batch_bytes;
-  int count = 0;
+static bool is_tidied(const struct record *record) {
+  return record->table != NULL && table_is_tidied(record->table) && !record->quarantined;
+}
+
+/* Did a row that was published before go to the quarantine then? One that is above its topic's limit may have, also
+ * where batches are compressed, and its quarantine record has no payload: the row is all that is left of it. */
+static bool was_quarantined(struct publisher *p, const struct record *record, bool *was, struct error *err) {
+  struct refusal refusal;
+  if (!check_locally(p, record, &refusal, err))
+    return false;
+  const struct topic *topic;
+  HASH_FIND_STR(p->topics, record->topic, topic);
+  *was = refusal.code != NULL ||
+         (topic->message_max > 0 && record->value.len + record->key.len > (size_t)topic->message_max);
+  return true;
+}
+
+static bool tell_covered_rows(struct publisher *p, const struct segment *batch, struct error *err) {
   for (const struct segment *s = batch; s != NULL; s = s->next)
-    count += s->count;
+    for (const struct record *r = s->first; s->covered && r != NULL; r = r->next) {
+      bool quarantined = true;
+      if (is_tidied(r) && !was_quarantined(p, r, &quarantined, err))
+        return false;
+      if (!quarantined)
+        p->row(p->row_ctx, r->table, r->id);
+    }
+  return true;
+}
+
+static void tell_rows(struct publisher *p, const struct segment *batch, const struct record *const *settled) {
+  int at = 0;
+  for (const struct segment *s = batch; s != NULL; s = s->next)
+    for (const struct record *r = s->first; !s->covered && r != NULL; r = r->next, at++)
+      if (settled[at] == r && is_tidied(r))
+        p->row(p->row_ctx, r->table, r->id);
+}
+
+static bool publish_new(struct publisher *p, const struct segment *batch, int count, struct error *err) {
   const struct record **settled = memory_alloc((size_t)count * sizeof *settled);
   bool ok = ensure_producer(p, err) && settle_suspects(p, batch, count, err) && settle_batch(p, batch, settled, err) &&
             settle_substitutes(p, settled, count, err);
@@ -775,12 +816,29 @@ static bool publish_to_next(struct publisher *p, const struct segment *batch, st
     if (ok) {
       forget_suspects(p, settled, count);
       totals_add_transactions(&p->totals, batch);
+      if (p->row != NULL)
+        tell_rows(p, batch, settled);
     } else if (p->producer != NULL) {
       remember_refused(p);
     }
   }
   free(settled);
   return ok;
+}
+
+/* p->next is the position behind the batch, without the topics that it pins. */
+static bool publish_to_next(struct publisher *p, const struct segment *batch, struct error *err) {
+  free_substitutes(p);
+  p->batch_start_bytes = p->batch_bytes;
+  int count = 0;
+  bool any_new = false;
+  for (const struct segment *s = batch; s != NULL; s = s->next) {
+    count += s->covered ? 0 : s->count;
+    any_new = any_new || !s->covered;
+  }
+  if (p->row != NULL && !tell_covered_rows(p, batch, err))
+    return false;
+  return !any_new || publish_new(p, batch, count, err);
 }
 
 bool publisher_publish(struct publisher *p, const struct segment *batch, struct error *err) {

@@ -38,6 +38,12 @@ void publisher_set_step(struct publisher *p, void (*step)(void *ctx), void *ctx)
 /* Is called for each record once it is committed, as it was sent: a quarantine record where one was made of it. */
 void publisher_set_note(struct publisher *p, void (*note)(void *ctx, const struct record *record), void *ctx);
 
+/* Is told each row of a table that is marked or deleted from (table_is_tidied), once its event is committed in Kafka
+ * and did not go to the quarantine. Covered rows too; of those, a row that was too large for its topic stays untold as
+ * long as the topic's limit says so. NULL: nobody is. */
+void publisher_set_row(struct publisher *p, void (*row)(void *ctx, const struct table_spec *table, struct slice id),
+                       void *ctx);
+
 /* true when a broker answers within timeout_ms. Credentials and certificates that are refused are ERROR_CONFIG;
  * ERROR_RETRY once they were accepted in this run. */
 bool publisher_reachable(struct publisher *p, int timeout_ms, struct error *err);

@@ -15,6 +15,8 @@
 #include "bridge/relay/slot_risk.h"
 #include "bridge/relay/snapshot.h"
 #include "bridge/relay/source.h"
+#include "bridge/relay/tidy.h"
+#include "bridge/relay/tidy_table.h"
 #include "bridge/relay/watch.h"
 #include "bridge/relay/worklist.h"
 
@@ -52,6 +54,7 @@ struct relay {
   lsn_t slot_lsn; /* confirmed by the slot when it was last read */
   lsn_t decode_failed_at;
   int decode_failures;
+  char verified[128]; /* the history whose last covered transaction came again: as in struct generation */
 };
 
 /* One attempt: everything that is dropped and made again by the recovery. */
@@ -69,10 +72,13 @@ struct generation {
   struct facts facts;
   struct position position;
   bool expect_last;
+  struct tidy *tidy; /* NULL: rows stay as they are */
+  char history[128]; /* with it: what was published last, and the server's start; "" without */
   int64_t probe_due_ms;
 };
 
 static void generation_end(struct generation *g) {
+  tidy_stop(g->tidy); /* which tells the source */
   source_stop(g->source);
   intake_free(g->intake);
   partitions_free(g->partitions);
@@ -240,7 +246,8 @@ static bool connect_both(struct relay *r, struct generation *g, struct error *er
     return not_let_in(r, err);
   /* The slot is read here too, so that what it keeps is known while Kafka is away. */
   if (!facts_server(&g->facts, g->conn, s, err) || !facts_publication(&g->facts, g->conn, s, err) ||
-      !read_slot(r, g, err) || !facts_check_primary(&g->facts, err) || !facts_check_failover_slot(&g->facts, s, err))
+      !read_slot(r, g, err) || !facts_check_primary(&g->facts, err) || !facts_check_failover_slot(&g->facts, s, err) ||
+      !tidy_tables_check(g->conn, s->intake.tables, s->intake.table_count, err))
     return false;
   progress_talk(r->progress, PROGRESS_KAFKA);
   g->facts.admit.position_topic = publisher_position_topic(r->publisher);
@@ -390,6 +397,7 @@ static struct snapshot enter_snapshot(struct snapshot_turn *turn, lsn_t point) {
                            .publisher = turn->r->publisher,
                            .source = turn->g->source,
                            .progress = turn->r->progress,
+                           .tidy = turn->g->tidy,
                            .wait = {.go_on = snapshot_goes_on, .ctx = turn}};
 }
 
@@ -538,6 +546,38 @@ static bool publish_snapshot(struct relay *r, struct generation *g, struct error
   return false;
 }
 
+static void tidied(void *ctx, lsn_t end) {
+  source_ack(ctx, end);
+}
+
+static void row_published(void *ctx, const struct table_spec *table, struct slice id) {
+  tidy_row(ctx, table, id);
+}
+
+/* Rows that the position covers are marked or deleted only once the server has sent the last covered transaction again:
+ * of a database that was rolled back to an older state they may be others. Where one of them may come, it takes two
+ * generations therefore: what the first one learns holds as long as the server runs. */
+static bool start_tidying(struct relay *r, struct generation *g, struct error *err) {
+  const struct relay_settings *s = r->settings;
+  if (!tidy_wanted(s->intake.tables, s->intake.table_count))
+    return true;
+  struct rows *rows = connection_query(g->conn, "SELECT pg_catalog.pg_postmaster_start_time()", 0, NULL, err);
+  if (rows == NULL)
+    return false;
+  snprintf(g->history, sizeof g->history, "%s, xid %" PRIu32 ", server of %s", lsn_format(g->position.commit_lsn).text,
+           g->position.xid, rows_text(rows, 0, 0));
+  rows_free(rows);
+  if (g->expect_last)
+    intake_set_covered(g->intake,
+                       strcmp(r->verified, g->history) == 0 ? INTAKE_COVERED_HAND_ON : INTAKE_COVERED_VERIFY);
+  struct connection *conn = connection_open(s->conninfo, s->name, err);
+  if (conn == NULL)
+    return not_let_in(r, err);
+  g->tidy = tidy_start(s->intake.tables, s->intake.table_count, conn, r->progress, tidied, g->source, err);
+  publisher_set_row(r->publisher, g->tidy == NULL ? NULL : row_published, g->tidy);
+  return g->tidy != NULL;
+}
+
 /* The whole start sequence, up to a source that streams. */
 static bool start(struct relay *r, struct generation *g, struct error *err) {
   const struct relay_settings *s = r->settings;
@@ -567,9 +607,10 @@ static bool start(struct relay *r, struct generation *g, struct error *err) {
     return err->kind == ERROR_REFUSED ? refuse_if_held(r, g, err) : false;
 
   if (g->position.snapshot.state == POSITION_SNAPSHOT_DONE)
-    snapshot_tidy(s, g->conn, &g->position);
+    snapshot_drop_left(s, g->conn, &g->position);
   g->intake = intake_new(&s->intake, &g->position, g->expect_last);
-  if (!relay_resolve_partitions(s, &g->facts.publication, g->conn, sender_timeout_ms, g->intake, &g->partitions, err))
+  if (!relay_resolve_partitions(s, &g->facts.publication, g->conn, sender_timeout_ms, g->intake, &g->partitions, err) ||
+      !start_tidying(r, g, err))
     return false;
   g->watch = watch_start(s, r->stop, g->conn);
   g->conn = NULL;
@@ -644,7 +685,10 @@ static bool publish(struct relay *r, struct generation *g, const struct segment 
   source_set_publishing(g->source, false);
   if (!ok)
     return false;
-  source_ack(g->source, batch_end_lsn(batch));
+  if (g->tidy != NULL)
+    tidy_committed(g->tidy, batch_end_lsn(batch));
+  else
+    source_ack(g->source, batch_end_lsn(batch));
   FAILPOINT("publisher.after_ack");
   kafka_answered(r, g);
   return true;
@@ -681,6 +725,13 @@ static bool stream(struct relay *r, struct generation *g, bool *done, struct err
     }
     if (watch_ready(g->watch) && !judge_watched(r, g, false, err))
       return false;
+    bool room = true; /* for the rows of a batch that is published */
+    if (g->tidy != NULL && !tidy_room(g->tidy, slice_ms, &room, err))
+      return false;
+    if (!room) {
+      probe(r, g);
+      continue;
+    }
     publisher_rest(r->publisher);
     struct segment *batch = NULL;
     switch (handover_take(queue, slice_ms, &batch, err)) {
@@ -767,6 +818,11 @@ static void name_way_behind(const struct relay *r, struct generation *g, struct 
       lsn_format(g->facts.admit.slot.wal_lsn).text);
 }
 
+/* No failure: the next generation tidies what this one has only looked at. */
+static bool is_verified(const struct error *err) {
+  return err->code == INTAKE_VERIFIED;
+}
+
 static bool run_generation(struct relay *r, bool *done, struct error *err) {
   progress_generation(r->progress, ++r->generation);
   if (r->unreachable_since_ms == 0)
@@ -777,12 +833,19 @@ static bool run_generation(struct relay *r, bool *done, struct error *err) {
   retain_committed(r->retain, NULL);
   if (ok || err->kind == ERROR_STOPPED)
     progress_enter(r->progress, PROGRESS_STOPPING);
+  else if (is_verified(err))
+    progress_enter(r->progress, PROGRESS_STARTING);
   else
     progress_failed(r->progress, err);
   if (!ok)
     name_way_behind(r, &g, err);
   publisher_log_progress(r->publisher);
+  publisher_set_row(r->publisher, NULL, NULL);
   publisher_close(r->publisher);
+  if (!ok && err->kind == ERROR_STOPPED && g.tidy != NULL)
+    tidy_finish(g.tidy, r->stop);
+  if (!ok && is_verified(err))
+    memcpy(r->verified, g.history, sizeof r->verified);
   generation_end(&g);
   return ok;
 }
@@ -810,6 +873,10 @@ bool relay_run(const struct relay_settings *settings, const struct stop *stop, s
     ok = run_generation(&r, &done, err);
     if (ok && done)
       break;
+    if (!ok && is_verified(err)) {
+      log_info("relay.history_verified", log_string("history", r.verified));
+      continue;
+    }
     if (err->kind == ERROR_STOPPED || !recoverable(&r, err)) {
       ok = err->kind == ERROR_STOPPED;
       break;

@@ -22,6 +22,8 @@ struct segment {
   uint64_t hash;       /* running hash of the transaction's changes before next_index */
   bool ends;           /* the transaction's commit was received: */
   lsn_t end_lsn;       /* then, and for idle progress, its end */
+
+  bool covered; /* its rows are in Kafka already, and are only to be marked or deleted; it never ends a transaction */
 };
 
 /* The refusal "row_invalid" of a row that cannot be published where the config says stop; returns false. */

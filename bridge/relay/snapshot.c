@@ -11,6 +11,7 @@
 #include "bridge/relay/worklist_feed.h"
 
 #define LOG_INTERVAL_MS 1000
+#define WAIT_SLICE_MS 100
 
 static struct worklist *open_list(const struct snapshot *s, struct error *err) {
   const struct relay_settings *relay = s->settings;
@@ -20,6 +21,7 @@ static struct worklist *open_list(const struct snapshot *s, struct error *err) {
                                        .tables = relay->intake.tables,
                                        .table_count = relay->intake.table_count,
                                        .owner = relay->slot,
+                                       .leave_marked = true,
                                        .wait = s->wait};
   return worklist_open(&settings, s->point, err);
 }
@@ -53,6 +55,22 @@ static bool refuse_lost(const struct snapshot *s, const struct position_snapshot
                "schema walferry has %" PRIu64 " rows instead of %" PRIu64,
                at->next, at->rows - 1, s->settings->slot, rows, at->rows);
   return remedy_lost(s, err);
+}
+
+/* Until enough of the published rows are marked or deleted. */
+static bool wait_for_tidy(const struct snapshot *s,
+                          bool (*enough)(struct tidy *tidy, int64_t timeout_ms, bool *reached, struct error *err),
+                          struct error *err) {
+  for (bool reached = s->tidy == NULL; !reached;)
+    if (!enough(s->tidy, WAIT_SLICE_MS, &reached, err) || !s->wait.go_on(s->wait.ctx, err))
+      return false;
+  return true;
+}
+
+static bool hand_to_tidy(const struct snapshot *s, struct error *err) {
+  if (s->tidy != NULL)
+    tidy_committed(s->tidy, 0);
+  return wait_for_tidy(s, tidy_room, err);
 }
 
 static bool publish_batch(const struct snapshot *s, const struct segment *batch, uint64_t next, struct error *err) {
@@ -90,7 +108,17 @@ static bool take_batch(void *ctx, struct segment *batch, uint64_t next, struct e
   if (!publish_batch(p->s, batch, next, err))
     return false;
   log_rows(p, next);
-  return true;
+  return hand_to_tidy(p->s, err);
+}
+
+/* Rows that an attempt before this one has published, and perhaps not marked or deleted any more: no server sends them
+ * again. */
+static bool take_published(void *ctx, struct segment *batch, uint64_t next, struct error *err) {
+  struct publishing *p = ctx;
+  (void)next;
+  for (struct segment *s = batch; s != NULL; s = s->next)
+    s->covered = true;
+  return publisher_publish(p->s->publisher, batch, err) && hand_to_tidy(p->s, err);
 }
 
 static bool publish_rows(const struct snapshot *s, struct worklist *list, const struct position *from,
@@ -104,9 +132,11 @@ static bool publish_rows(const struct snapshot *s, struct worklist *list, const 
                                .lsn = s->point,
                                .taken_us = from->snapshot.taken_us,
                                .wait = s->wait,
-                               .take = take_batch,
+                               .take = take_published,
                                .ctx = &publishing};
-  if (worklist_feed_run(&feed, from->snapshot.next, from->snapshot.rows, err))
+  bool ok = s->tidy == NULL || worklist_feed_run(&feed, 0, from->snapshot.next, err);
+  feed.take = take_batch;
+  if (ok && worklist_feed_run(&feed, from->snapshot.next, from->snapshot.rows, err))
     return true;
   return err->code != NULL && strcmp(err->code, "snapshot_lost") == 0 ? remedy_lost(s, err) : false;
 }
@@ -132,7 +162,7 @@ static bool finish(const struct snapshot *s, struct worklist *list, struct error
   return ok;
 }
 
-void snapshot_tidy(const struct relay_settings *settings, struct connection *conn, const struct position *position) {
+void snapshot_drop_left(const struct relay_settings *settings, struct connection *conn, const struct position *position) {
   int dropped;
   struct error err;
   if (!worklist_drop_all(conn, WORKLIST_SNAPSHOT, settings->slot, position_ack_lsn(position), &dropped, &err))
@@ -148,15 +178,14 @@ bool snapshot_publish(const struct snapshot *s, struct error *err) {
   progress_rows(s->progress, &from.snapshot);
   progress_talk(s->progress, PROGRESS_POSTGRES);
   struct worklist *list = open_list(s, err);
-  uint64_t rows;
-  bool ok = list != NULL;
-  if (ok && from.snapshot.next < from.snapshot.rows) {
-    ok = worklist_find(list, &rows, err);
-    if (ok && rows != from.snapshot.rows)
-      ok = refuse_lost(s, &from.snapshot, rows, err);
-    ok = ok && publish_rows(s, list, &from, err);
-  }
-  ok = ok && finish(s, list, err);
+  bool left = from.snapshot.next < from.snapshot.rows;
+  uint64_t rows = 0;
+  bool ok = list != NULL && ((!left && s->tidy == NULL) || worklist_find(list, &rows, err));
+  if (ok && left && rows != from.snapshot.rows)
+    ok = refuse_lost(s, &from.snapshot, rows, err);
+  if (ok && rows == from.snapshot.rows)
+    ok = publish_rows(s, list, &from, err);
+  ok = ok && wait_for_tidy(s, tidy_settled, err) && finish(s, list, err);
   worklist_close(list);
   position_clear(&from);
   return ok;

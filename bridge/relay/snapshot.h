@@ -6,6 +6,7 @@
 #include "bridge/postgres/rowstream.h"
 #include "bridge/relay/relay.h"
 #include "bridge/relay/source.h"
+#include "bridge/relay/tidy.h"
 
 struct snapshot {
   const struct relay_settings *settings;
@@ -13,6 +14,7 @@ struct snapshot {
   struct publisher *publisher;
   struct source *source; /* holds the slot */
   struct progress *progress;
+  struct tidy *tidy;          /* is told of published rows by the publisher; NULL: they stay as they are */
   struct rowstream_wait wait; /* asked between any two steps; false, with err, ends it */
 };
 
@@ -21,13 +23,13 @@ struct snapshot {
 bool snapshot_copy(const struct snapshot *s, const struct catalog_publication *facts, const char *exported,
                    struct position_snapshot *out, struct error *err);
 
-/* Publishes what the publisher's position says is left of the work list, drops it (where somebody reads it, that is
- * left to a later start), and stores that. ERROR_REFUSED "snapshot_lost" where the list is not there whole; other
- * errors as of publisher_publish. */
+/* Publishes what the publisher's position says is left of the work list, waits until its rows are marked or deleted
+ * where they are to be, drops it (where somebody reads it, that is left to a later start), and stores that.
+ * ERROR_REFUSED "snapshot_lost" where the list is not there whole; other errors as of publisher_publish. */
 bool snapshot_publish(const struct snapshot *s, struct error *err);
 
 /* With a snapshot that is done: drops what there still is of its work list, and of earlier attempts' that ended late.
  * Those of a slot made later, behind position, stay. That it cannot is logged. */
-void snapshot_tidy(const struct relay_settings *settings, struct connection *conn, const struct position *position);
+void snapshot_drop_left(const struct relay_settings *settings, struct connection *conn, const struct position *position);
 
 #endif

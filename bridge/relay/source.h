@@ -26,7 +26,7 @@ void source_go(struct source *source, struct decoder *decoder, struct intake *in
  * the server ended the stream, and ends with that. */
 void source_pass_over(struct source *source);
 
-/* Publisher thread: what may be acknowledged, only rising within a generation. */
+/* Any thread, one at a time: what may be acknowledged, only rising within a generation. */
 void source_ack(struct source *source, lsn_t safe);
 /* Publisher thread: a Kafka transaction begins or ended; one that takes long is a Kafka that cannot take more now. */
 void source_set_publishing(struct source *source, bool publishing);

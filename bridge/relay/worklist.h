@@ -27,6 +27,7 @@ struct worklist_settings { /* all borrowed */
   const char *name; /* of the instance: to connect under */
   const struct table_spec *tables;
   int table_count;
+  bool leave_marked; /* rows that after_publish: mark has marked are left out */
   const char *owner; /* those of earlier attempts are found by it */
   int64_t from_us;   /* only rows whose occurred_at is not before it, Unix us; 0: all */
   int64_t to_us;     /* and not behind it; 0: all */

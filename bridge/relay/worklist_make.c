@@ -91,6 +91,11 @@ static void append_from(struct buffer *sql, const struct worklist *list, int i,
   buffer_append_text(sql, " WHERE true");
   append_bound(sql, occurred_at(spec), ">=", list->settings.from_us);
   append_bound(sql, occurred_at(spec), "<=", list->settings.to_us);
+  if (!list->settings.leave_marked || spec->after_publish != AFTER_PUBLISH_MARK)
+    return;
+  buffer_append_text(sql, " AND ");
+  quote_identifier(sql, spec->published_at);
+  buffer_append_text(sql, " IS NULL");
 }
 
 /* Numbered, with the columns of facts. */

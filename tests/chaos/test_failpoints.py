@@ -14,6 +14,7 @@ PUBLISHER = ["publisher.after_begin", "publisher.after_produce", "publisher.afte
 SNAPSHOT = ["relay.after_work_list", "relay.before_work_list_dropped", "relay.after_work_list_dropped"]
 REPLAY_TABLE = ["replay.after_work_list", "replay.before_work_list_dropped", "replay.after_work_list_dropped"]
 CREATING = ["relay.after_intent", "relay.after_slot_created", "relay.after_first_position"]
+TIDYING = ["tidy.before_statement", "tidy.after_statement"]  # killed there by integration/test_after_publish.py
 STARTING = ["relay.after_producer_init", "relay.after_position_read"]
 
 
@@ -22,7 +23,7 @@ def test_the_names_here_are_those_in_the_sources():
     found = set()
     for source in (system.ROOT / "bridge").rglob("*.c"):
         found |= set(re.findall(r'FAILPOINT\("([^"]+)"\)', source.read_text()))
-    assert set(PUBLISHER + CREATING + SNAPSHOT + REPLAY_TABLE + STARTING + ["source.before_feedback"]) <= found
+    assert set(PUBLISHER + CREATING + SNAPSHOT + REPLAY_TABLE + STARTING + TIDYING + ["source.before_feedback"]) <= found
 
 
 def expect_killed(run, name, timeout=30):

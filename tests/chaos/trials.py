@@ -214,7 +214,7 @@ class InboxTrial(Trial):
 
 
 class BothTrial(RelayTrial):
-    """Business transaction, outbox, relay, Kafka, inbox, effect."""
+    """Business transaction, outbox, relay, Kafka, inbox, effect; and published rows are marked."""
 
     HUGE_ROWS = 4000  # each is a call of a handler
 
@@ -224,6 +224,8 @@ class BothTrial(RelayTrial):
         self.shop.config["inbox"] = {"group": self.shop.name, "topics": self.topics,
                                      "handlers": [{"type": "Counted", "call": "app.on_counted"}],
                                      "retry": {"max_attempts": 20, "backoff_ms": 20, "backoff_max_ms": 100}}
+        self.shop.config["relay"]["after_publish"] = "mark"
+        self.shop.psql("alter table outbox add column published_at timestamptz")
         for topic in self.topics:
             self.kafka.create_topic(topic, 3)
         self.shop.psql(COUNTED_SQL)
@@ -247,6 +249,8 @@ class BothTrial(RelayTrial):
             self.chaos.report(f"effects: {problem}")
         if sorted(letter["message_id"] for letter in letters) != sorted(poison):
             self.chaos.report(f"{len(letters)} dead letters of {len(poison)} events that must fail")
+        if (unmarked := self.shop.psql("select count(*) from outbox where published_at is null")) != "0":
+            self.chaos.report(f"{unmarked} published rows without a mark")
         self.judge_drain(self.shop.run("relay", "--until", "now", timeout=DRAIN_SECONDS, binary_path=self.chaos.binary))
         written = sorted((letter["topic"], letter["partition"], letter["record_offset"]) for letter in letters)
         if self._published() != written:

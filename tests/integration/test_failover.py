@@ -250,6 +250,9 @@ def test_a_standbys_own_slot_goes_on_over_its_promotion(fresh_postgres, make_sho
         make_slot_on(standby, shop)
         assert_refused(shop.start("relay", config=shop.changed(postgres={
             "conninfo": standby.conninfo(shop.db), "failover": True})), shop.slot, codes=("failover_unsupported",))
+        assert_refused(shop.start("relay", config=shop.changed(
+            postgres={"conninfo": standby.conninfo(shop.db)}, relay={"after_publish": "delete"})),
+            "is a standby", codes=("after_publish_denied",))
         relay = shop.start("relay", "--adopt-slot", config=at(shop, standby))
         relay.wait_streaming(30)
         shop.insert(3)

@@ -226,6 +226,60 @@ def wait_received(shop):
     system.wait_for(received, 15, "received by the relay")
 
 
+def shop_that_deletes(lab):
+    shop = lab.shop()
+    lab.drain(shop)
+    shop.psql("delete from outbox")
+    shop.config["relay"]["after_publish"] = "delete"
+    return shop
+
+
+def judge_deleted(lab, shop, ids):
+    """All of them are published, each once, and gone."""
+    lab.drain(shop)
+    published = [i for i in shop.record_ids() if i in ids]
+    if len(published) != len(ids) or set(published) != set(ids):
+        raise Broken(f"{len(published)} records of {len(ids)} rows")
+    if shop.outbox_ids():
+        raise Broken(f"{len(shop.outbox_ids())} rows published and not deleted")
+
+
+def tidied_before_commit(lab):
+    """Everything is produced and nothing committed; then comes the end."""
+    shop = shop_that_deletes(lab)
+    ids = shop.insert(3)
+    run, _ = lab.start_paused(shop, "publisher.after_position", records=5)
+    with contextlib.suppress(TimeoutError):
+        system.wait_for(lambda: not shop.outbox_ids(), 2, "rows deleted")
+    run.kill9()
+    gone = set(ids) - shop.outbox_ids() - set(shop.record_ids())
+    if gone:
+        raise Broken(f"{len(gone)} rows deleted and not published")
+    judge_deleted(lab, shop, ids)
+
+
+def acked_before_tidied(lab):
+    """Published, about to be deleted; the server is asked meanwhile how far it was acknowledged, and then comes the end."""
+    shop = shop_that_deletes(lab)
+    ids = shop.insert(3)
+    end = shop.postgres.flush_lsn()
+    paused = lab.pause(shop)
+    run = lab.start(shop, failpoint=f"tidy.before_statement=pause:{paused}")
+    reached(paused)
+    with contextlib.suppress(TimeoutError):
+        system.wait_for(lambda: shop.confirmed_flush() >= end, 3, "an ack")
+    run.kill9()
+    judge_deleted(lab, shop, ids)
+
+
+def covered_not_tidied(lab):
+    """Published and not deleted when the end comes: the server sends those rows again."""
+    shop = shop_that_deletes(lab)
+    ids = shop.insert(3)
+    lab.kill_after_commit(shop, records=5)
+    judge_deleted(lab, shop, ids)
+
+
 def inbox_offset_outside_transaction(lab):
     """A handler is under way when walferry is killed, and then its backend is ended. What was to be one transaction is
     undone, or not all of it."""

@@ -10,6 +10,9 @@ MUTANTS = {  # name: what gives it away
     "position_before_init": r" [1-9]\d* repeated",
     "covered_by_end_lsn": r" [1-9]\d* lost",
     "no_new_producer": r" [1-9]\d* repeated",
+    "tidied_before_commit": r"[1-9]\d* rows deleted and not published",
+    "acked_before_tidied": r"[1-9]\d* rows published and not deleted",
+    "covered_not_tidied": r"[1-9]\d* rows published and not deleted",
 }
 
 INBOX_MUTANTS = {

@@ -414,6 +414,11 @@ static void relay_values_are_checked(void **state) {
       {"type format", RELAY "  type_format: version\n", "6:16", "\"version\" is not", "versioned"},
       {"spread", RELAY "  routes: [{type: a, topic: t, partition: 3}]\n", "6:43", "\"3\" is not key or round_robin",
        "round_robin"},
+      {"after_publish", RELAY "  after_publish: drop\n", "6:18", "\"drop\" is not keep, mark or delete", "keep"},
+      {"a table's after_publish", BASE "relay: {tables: [{table: t, after_publish: yes}]}\n", "4:44",
+       "\"yes\" is not keep, mark or delete", "keep"},
+      {"partition_by", BASE "relay: {tables: [{table: t, partition_by: hour}]}\n", "4:43",
+       "\"hour\" is not none or day", "day"},
       {"on_invalid", RELAY "  on_invalid: ignore\n", "6:15", "\"ignore\" is not quarantine or stop",
        "write quarantine"},
       {"quarantine topic", RELAY "  quarantine_topic: a/b\n", "6:21", "characters that Kafka does not take",
@@ -511,8 +516,27 @@ static void unreadable_files_are_refused_by_name(void **state) {
   assert_null(config_parse("f", "name: A\n", 8, NULL));
 }
 
+static void a_table_keeps_marks_or_deletes_as_the_relay_or_itself_says(void **state) {
+  (void)state;
+  struct config *config = load(BASE "relay:\n  after_publish: mark\n  tables:\n    - table: a\n"
+                                    "    - {table: b, after_publish: delete, partition_by: day}\n"
+                                    "    - {table: c, after_publish: keep, columns: {published_at: done}}\n");
+  assert_int_equal(config->relay.tables[0].after_publish, CONFIG_AFTER_PUBLISH_MARK);
+  assert_int_equal(config->relay.tables[1].after_publish, CONFIG_AFTER_PUBLISH_DELETE);
+  assert_int_equal(config->relay.tables[2].after_publish, CONFIG_AFTER_PUBLISH_KEEP);
+  assert_false(config->relay.tables[0].by_day);
+  assert_true(config->relay.tables[1].by_day);
+  assert_null(config->relay.tables[0].columns.published_at);
+  assert_string_equal(config->relay.tables[2].columns.published_at, "done");
+  config_free(config);
+  config = load(BASE "relay: {tables: [{table: t}]}\n");
+  assert_int_equal(config->relay.tables[0].after_publish, CONFIG_AFTER_PUBLISH_KEEP);
+  config_free(config);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_table_keeps_marks_or_deletes_as_the_relay_or_itself_says),
       cmocka_unit_test(example_loads_as_documented),
       cmocka_unit_test(held_back_slot_has_its_defaults),
       cmocka_unit_test(both_decoders_are_taken),

@@ -70,8 +70,6 @@ static void keys_of_later_versions_are_not_supported_yet(void **state) {
   (void)state;
   static const struct refusal cases[] = {
       {"tenants", BASE "tenants: [a]\n", "4:1", "`tenants` is not supported yet", "remove"},
-      {"after_publish", RELAY "  after_publish: delete\n", "6:3", "`relay.after_publish` is not supported yet",
-       "remove"},
       {"contracts", RELAY "  contracts: x\n", "6:3", "`relay.contracts` is not supported yet", "remove"},
   };
   ASSERT_REFUSED(cases);

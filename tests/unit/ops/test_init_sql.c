@@ -80,7 +80,7 @@ static void table_has_a_column_per_role_and_a_size_check(void **state) {
   init_sql_table(sql, &plain);
   assert_string_equal(text(sql), "CREATE SCHEMA IF NOT EXISTS \"public\";\n"
                                  "CREATE TABLE IF NOT EXISTS \"public\".\"outbox\" (\n"
-                                 "  \"id\" uuid PRIMARY KEY DEFAULT gen_random_uuid(),\n"
+                                 "  \"id\" uuid NOT NULL DEFAULT gen_random_uuid(),\n"
                                  "  \"aggregatetype\" text NOT NULL,\n"
                                  "  \"aggregateid\" text NOT NULL,\n"
                                  "  \"type\" text NOT NULL,\n"
@@ -99,7 +99,30 @@ static void table_has_a_column_per_role_and_a_size_check(void **state) {
                                  "  \"partition\" integer,\n"
                                  "  \"headers\" jsonb,\n"
                                  "  \"content_type\" text,\n"
+                                 "  PRIMARY KEY (\"id\"),\n"
                                  "  CONSTRAINT payload_size CHECK (octet_length(\"payload\"::text) <= 67108864)\n);\n");
+}
+
+static void a_table_has_what_becomes_of_its_rows(void **state) {
+  struct buffer *sql = *state;
+  struct table_spec spec = hostile;
+  spec.published_at = "sent \"at\"";
+  spec.after_publish = AFTER_PUBLISH_DELETE;
+  init_sql_table(sql, &spec);
+  expect_not_in(sql, "sent");
+  expect_not_in(sql, "PARTITION BY");
+  buffer_clear(sql);
+  init_sql_role(sql, "r", true, &spec, 1);
+  expect_in(sql, "GRANT SELECT, DELETE ON \"Sales\".\"out\"\"box\" TO \"r\";\n");
+  buffer_clear(sql);
+  spec.after_publish = AFTER_PUBLISH_MARK;
+  spec.by_day = true;
+  init_sql_table(sql, &spec);
+  expect_in(sql, "  \"sent \"\"at\"\"\" timestamptz,\n  PRIMARY KEY (\"id\", \"occurred_at\"),\n");
+  expect_in(sql, "\n) PARTITION BY RANGE (\"occurred_at\");\n");
+  buffer_clear(sql);
+  init_sql_role(sql, "r", true, &spec, 1);
+  expect_in(sql, "GRANT SELECT, UPDATE (\"sent \"\"at\"\"\") ON ");
 }
 
 static void configured_names_are_used_and_quoted(void **state) {
@@ -216,6 +239,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(names_with_dollar_tags_get_another_tag_around_them),
       TEST(table_has_a_column_per_role_and_a_size_check),
+      TEST(a_table_has_what_becomes_of_its_rows),
       TEST(configured_names_are_used_and_quoted),
       TEST(a_snapshot_needs_a_place_for_its_work_list),
       TEST(every_role_has_a_column),

@@ -473,6 +473,21 @@ static void whoever_waits_hears_that_the_source_reads_no_further(void **state) {
   close_queue(&f);
 }
 
+static void covered_rows_are_a_batch_and_no_lag(void **state) {
+  (void)state;
+  struct fixture f = open_queue(1000, 800, 900);
+  struct segment *covered = segment(1, 100, false), *first = NULL;
+  covered->covered = true;
+  covered->commit_time_us = 5;
+  struct error why;
+  assert_true(handover_push(f.h, covered));
+  assert_int_equal(atomic_load(&f.levels->oldest_commit_us), 0);
+  assert_int_equal(handover_take(f.h, 0, &first, &why), HANDOVER_BATCH);
+  assert_ptr_equal(first, covered);
+  segment_free_list(first);
+  close_queue(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(batches_hold_whole_transactions_within_bounds),
@@ -489,6 +504,7 @@ int main(void) {
       cmocka_unit_test(idle_progress_has_no_age),
       cmocka_unit_test(nothing_is_freed_for_a_queue_that_never_was),
       cmocka_unit_test(whoever_waits_hears_that_the_source_reads_no_further),
+      cmocka_unit_test(covered_rows_are_a_batch_and_no_lag),
       cmocka_unit_test(two_threads_pass_everything_in_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -128,7 +128,7 @@ static const char *segments(struct feed *f) {
   struct segment *s;
   while ((s = intake_next_segment(f->intake)) != NULL) {
     assert_null(s->next);
-    buffer_printf(&f->text, "%s/%u:", lsn_format(s->commit_lsn).text, s->xid);
+    buffer_printf(&f->text, "%s%s/%u:", s->covered ? "covered " : "", lsn_format(s->commit_lsn).text, s->xid);
     int count = 0;
     for (const struct record *r = s->first; r != NULL; r = r->next) {
       buffer_printf(&f->text, " %.*s%s", SLICE_ARG(r->id), r->quarantined ? "!" : "");
@@ -837,6 +837,113 @@ static void fingerprint_tells_tables_from_prefixes(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Rows of public.outbox are deleted once they are published, those of sales.outbox are kept. */
+static void hand_on_covered(struct feed *f) {
+  f->tables[0].after_publish = AFTER_PUBLISH_DELETE;
+  f->tables[1].after_publish = AFTER_PUBLISH_KEEP;
+  intake_set_covered(f->intake, INTAKE_COVERED_HAND_ON);
+}
+
+static void covered_rows_are_handed_on_where_they_are_tidied(void **state) {
+  struct feed *f = *state;
+  start_behind_last(f, true);
+  hand_on_covered(f);
+  assert_true(begin(f, 0x900, 69));
+  assert_true(insert(f, "a"));
+  assert_true(insert_row(f, &f->second, "kept", "k"));
+  assert_true(insert_row(f, &f->outbox, "quarantined", NULL)); /* as it was then */
+  assert_true(message(f, true, "walferry", CONTENT("message")));
+  assert_true(insert(f, "b"));
+  assert_true(commit(f, 0x900, 0x940));
+  assert_true(begin(f, 0x1000, 70));
+  assert_true(insert_row(f, &f->second, "kept", "k"));
+  assert_true(commit(f, 0x1000, 0x1100));
+  assert_true(begin(f, 0x1200, 71));
+  assert_true(insert(f, "new"));
+  assert_true(commit(f, 0x1200, 0x1300));
+  assert_string_equal(segments(f), "covered 0/900/69: a b next 0\n0/1200/71: new next 1 end 0/1300\n");
+}
+
+static void a_covered_row_of_a_table_that_was_otherwise_is_no_refusal(void **state) {
+  struct feed *f = *state;
+  static char lacks_key[] = "no_such_column";
+  f->tables[0].columns[FIELD_KEY] = lacks_key;
+  start_behind_last(f, true);
+  hand_on_covered(f);
+  assert_true(begin(f, 0x900, 69));
+  assert_true(insert(f, "a"));
+  assert_true(commit(f, 0x900, 0x940));
+  assert_string_equal(segments(f), "");
+  assert_true(begin(f, 0x1000, 70));
+  assert_true(commit(f, 0x1000, 0x1100));
+  assert_true(begin(f, 0x1200, 71));
+  assert_false(insert(f, "new"));
+  expect_refusal("new row", &f->err, "column_missing");
+}
+
+static void what_is_published_of_a_split_transaction_is_handed_on_as_covered(void **state) {
+  struct feed *f = *state;
+  split_behind(f, 2);
+  f->rules.segment_bytes = 1 << 20;
+  start(f, true);
+  hand_on_covered(f);
+  assert_true(begin(f, 0x2000, 80));
+  assert_true(insert(f, "a"));
+  assert_true(insert(f, "b"));
+  assert_true(insert(f, "c"));
+  assert_true(commit(f, 0x2000, 0x2100));
+  assert_string_equal(segments(f), "covered 0/2000/80: a b next 2\n0/2000/80: c next 3 end 0/2100\n");
+  split_behind(f, 3);
+  f->rules.segment_bytes = 1 << 20;
+  start(f, true);
+  hand_on_covered(f);
+  assert_true(begin(f, 0x2000, 80));
+  assert_true(insert(f, "a"));
+  assert_true(insert(f, "b"));
+  assert_true(insert(f, "c"));
+  assert_true(commit(f, 0x2000, 0x2100));
+  assert_string_equal(segments(f), "covered 0/2000/80: a b c next 3\n0/2000/80: next 3 end 0/2100\n");
+}
+
+static void expect_verified(struct feed *f, bool ok) {
+  assert_false(ok);
+  assert_int_equal(f->err.kind, ERROR_START_OVER);
+  assert_ptr_equal(f->err.code, INTAKE_VERIFIED);
+  assert_string_equal(segments(f), "");
+}
+
+static void verifying_ends_when_all_that_is_covered_came_again(void **state) {
+  struct feed *f = *state;
+  start_behind_last(f, true);
+  intake_set_covered(f->intake, INTAKE_COVERED_VERIFY);
+  assert_true(begin(f, 0x900, 69));
+  assert_true(insert(f, "a"));
+  assert_true(commit(f, 0x900, 0x940));
+  assert_true(begin(f, 0x1000, 70));
+  assert_true(insert(f, "b"));
+  expect_verified(f, commit(f, 0x1000, 0x1100));
+
+  start_behind_last(f, true);
+  intake_set_covered(f->intake, INTAKE_COVERED_VERIFY);
+  assert_false(begin(f, 0x1200, 71));
+  expect_refusal("another history", &f->err, "history_rewritten");
+
+  split_behind(f, 2);
+  start(f, true);
+  intake_set_covered(f->intake, INTAKE_COVERED_VERIFY);
+  assert_true(begin(f, 0x2000, 80));
+  assert_true(insert(f, "a"));
+  expect_verified(f, insert(f, "b"));
+
+  split_behind(f, 2);
+  start(f, true);
+  intake_set_covered(f->intake, INTAKE_COVERED_VERIFY);
+  assert_true(begin(f, 0x2000, 80));
+  assert_true(insert(f, "a"));
+  assert_false(insert(f, "other"));
+  expect_refusal("other rows", &f->err, "resume_mismatch");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(rows_of_a_transaction_are_rolled_into_one_segment),
@@ -875,6 +982,10 @@ int main(void) {
       TEST(what_was_not_handed_out_is_freed),
       TEST(fingerprint_tells_what_is_counted),
       TEST(fingerprint_tells_tables_from_prefixes),
+      TEST(covered_rows_are_handed_on_where_they_are_tidied),
+      TEST(a_covered_row_of_a_table_that_was_otherwise_is_no_refusal),
+      TEST(what_is_published_of_a_split_transaction_is_handed_on_as_covered),
+      TEST(verifying_ends_when_all_that_is_covered_came_again),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
