@@ -162,7 +162,8 @@ static bool finish(const struct snapshot *s, struct worklist *list, struct error
   return ok;
 }
 
-void snapshot_drop_left(const struct relay_settings *settings, struct connection *conn, const struct position *position) {
+void snapshot_drop_left(const struct relay_settings *settings, struct connection *conn,
+                        const struct position *position) {
   int dropped;
   struct error err;
   if (!worklist_drop_all(conn, WORKLIST_SNAPSHOT, settings->slot, position_ack_lsn(position), &dropped, &err))

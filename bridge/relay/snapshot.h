@@ -30,6 +30,7 @@ bool snapshot_publish(const struct snapshot *s, struct error *err);
 
 /* With a snapshot that is done: drops what there still is of its work list, and of earlier attempts' that ended late.
  * Those of a slot made later, behind position, stay. That it cannot is logged. */
-void snapshot_drop_left(const struct relay_settings *settings, struct connection *conn, const struct position *position);
+void snapshot_drop_left(const struct relay_settings *settings, struct connection *conn,
+                        const struct position *position);
 
 #endif

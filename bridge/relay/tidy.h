@@ -25,8 +25,8 @@ void tidy_row(struct tidy *tidy, const struct table_spec *table, struct slice id
 /* Relay thread. The rows told since the last time are all of the position committed in Kafka, whose end this is; 0
  * where the position ends within a transaction. */
 void tidy_committed(struct tidy *tidy, lsn_t end);
-/* Relay thread, before more is published. *room: there is some for the rows of a batch, within timeout_ms; that there is
- * none is for whoever watches. ERROR_RETRY once its connection is lost. */
+/* Relay thread, before more is published. *room: there is some for the rows of a batch, within timeout_ms; that there
+ * is none is for whoever watches. ERROR_RETRY once its connection is lost. */
 bool tidy_room(struct tidy *tidy, int64_t timeout_ms, bool *room, struct error *err);
 /* The same for: all rows told of are done. */
 bool tidy_settled(struct tidy *tidy, int64_t timeout_ms, bool *settled, struct error *err);

@@ -132,7 +132,8 @@ bool tidy_table_judge(const struct tidy_table *table, const char *role, struct e
 }
 
 static bool refuse_standby(const struct table_spec *spec, struct error *err) {
-  error_refuse(err, CODE_DENIED, "after_publish: %s, but the server is a standby: rows of %s.%s cannot be changed there",
+  error_refuse(err, CODE_DENIED,
+               "after_publish: %s, but the server is a standby: rows of %s.%s cannot be changed there",
                marks(spec) ? "mark" : "delete", spec->schema, spec->table);
   return error_remedy(err, "set relay.after_publish: keep as long as the relay reads from a standby, or point "
                            "postgres.conninfo at the primary");
@@ -143,8 +144,8 @@ static bool check_table(struct connection *conn, const struct table_spec *spec, 
   if (!tidy_table_look(conn, spec, &table, err))
     return false;
   struct rows *rows = connection_query(conn, "SELECT current_user, pg_catalog.pg_is_in_recovery()", 0, NULL, err);
-  bool ok = rows != NULL && (rows_bool(rows, 0, 1) ? refuse_standby(spec, err)
-                                                   : tidy_table_judge(&table, rows_text(rows, 0, 0), err));
+  bool ok = rows != NULL &&
+            (rows_bool(rows, 0, 1) ? refuse_standby(spec, err) : tidy_table_judge(&table, rows_text(rows, 0, 0), err));
   rows_free(rows);
   return ok;
 }

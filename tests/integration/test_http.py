@@ -159,6 +159,8 @@ def test_dashboard_and_alerts_use_only_metrics_that_exist(shop, inbox_pages):
     shop.psql("alter system set max_slot_wal_keep_size = '10GB'")
     shop.postgres.reload()
     shop.config["postgres"] |= {"replay": {}, "create": True}
+    shop.config["relay"]["after_publish"] = "mark"
+    shop.psql("alter table outbox add column published_at timestamptz")
     try:
         run = shop.relay(config=served(shop))
         shop.insert(1, type="")
