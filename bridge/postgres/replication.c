@@ -288,11 +288,11 @@ static bool fail_start(const struct replication *rep, const PGresult *result, co
   fail_plugin(rep, result, err);
   if (strcmp(state, "42704") == 0) {
     reclassify(err, ERROR_REFUSED, "slot_missing");
-    error_remedy(
-        err,
-        "somebody dropped the slot: events committed since the stored position can no longer be streamed; "
-        "find them in the outbox. `walferry init CONFIG` makes it anew of a held-back one (postgres.replay); without "
-        "one: `walferry position CONFIG set new --confirm NAME`, then `walferry init CONFIG`");
+    error_remedy(err,
+                 "somebody dropped the slot: events committed since the stored position can no longer be streamed; "
+                 "find them in the outbox (`walferry replay CONFIG --source table --from TIME` publishes what is "
+                 "there). `walferry init CONFIG` makes it anew of a held-back one (postgres.replay); without "
+                 "one: `walferry position CONFIG set new --confirm NAME`, then `walferry init CONFIG`");
   } else if (strcmp(state, "55000") == 0 && (mentions(result, "can no longer") || mentions(result, "invalidated") ||
                                              mentions(result, "cannot read from logical replication slot"))) {
     /* 15: "cannot read from logical replication slot", 16 and 17: "can no longer get changes from", 18: "can no longer
@@ -355,7 +355,8 @@ static bool fail_stream(struct replication *rep, struct error *err) {
     reclassify(err, ERROR_REFUSED, "publication_missing");
     error_remedy(err,
                  "somebody dropped or renamed the publication. Rows committed while it was missing are not sent: find "
-                 "them in the outbox. Have it there again (`walferry init CONFIG`); the next start says from where "
+                 "them in the outbox (`walferry replay CONFIG --source table --from TIME` publishes what is there). "
+                 "Have it there again (`walferry init CONFIG`); the next start says from where "
                  "to go on");
   } else if (strcmp(state, "58P01") == 0) { /* a WAL file that the slot needs is gone */
     refuse_slot_invalidated(rep->slot, err);

@@ -91,7 +91,8 @@ bool admit_slot(const struct admit_facts *f, struct error *err) {
         "drop it: SELECT pg_drop_replication_slot('%s'). Then `walferry init CONFIG` makes it anew of the "
         "held-back slot (postgres.replay), and nothing is lost. Without one, the events since the "
         "position are no longer in the WAL: `walferry position CONFIG set new --confirm NAME`, then "
-        "`walferry init CONFIG`, and send the rows still in the outbox anew; with a snapshot half published: "
+        "`walferry init CONFIG`, and publish the rows still in the outbox: `walferry replay CONFIG --source table "
+        "--from TIME`; with a snapshot half published: "
         "`walferry drop CONFIG --confirm NAME`, `walferry init CONFIG --snapshot` and "
         "`walferry relay CONFIG --snapshot`",
         f->slot_name);
@@ -140,15 +141,18 @@ static bool check_publication_same(const struct admit_facts *f, const struct pos
     return check_tables_same(f, p, err);
   if (!f->publication->exists) {
     error_refuse(err, "publication_missing", "the publication that slot %s was read with is gone", f->slot_name);
-    return error_remedy(
-        err, "rows committed while it was missing are not sent: find them in the outbox. Create it again with "
-             "`walferry init CONFIG`; the next start says from where to go on");
+    return error_remedy(err, "rows committed while it was missing are not sent: find them in the outbox (`walferry "
+                             "replay CONFIG --source table --from TIME` publishes what is there). Create it again with "
+                             "`walferry init CONFIG`; the next start says from where to go on");
   }
   if (f->publication->oid != p->publication_oid) {
     error_refuse(err, "publication_changed",
                  "publication %s was dropped and created again (OID %" PRIu32 ", was %" PRIu32 ")", f->publication_name,
                  f->publication->oid, p->publication_oid);
-    return error_remedy(err, "rows committed in between are not sent: find them in the outbox. %s", way_on(f).text);
+    return error_remedy(err,
+                        "rows committed in between are not sent: find them in the outbox (`walferry replay CONFIG "
+                        "--source table --from TIME` publishes what is there). %s",
+                        way_on(f).text);
   }
   for (int i = 0; i < f->publication->table_count; i++) {
     const struct catalog_publication_table *t = &f->publication->tables[i];
@@ -158,7 +162,10 @@ static bool check_publication_same(const struct admit_facts *f, const struct pos
     if (!same) {
       error_refuse(err, "publication_changed", "table %s was %s publication %s since the position was written", origin,
                    t->entry_oid == 0 ? "taken out of" : "taken out of and added again to", f->publication_name);
-      error_remedy(err, "rows committed while it was out are not sent: find them in the outbox. %s", way_on(f).text);
+      error_remedy(err,
+                   "rows committed while it was out are not sent: find them in the outbox (`walferry replay CONFIG "
+                   "--source table --from TIME` publishes what is there). %s",
+                   way_on(f).text);
     }
     free(origin);
     if (!same)
@@ -246,7 +253,8 @@ static bool check_progress(const struct admit_facts *f, const struct position *p
                  "somebody else",
                  f->slot_name, lsn_format(f->slot.confirmed_flush_lsn).text, lsn_format(ack).text);
     return error_remedy(err,
-                        "events committed between the two may not have been published: find them in the outbox. %s",
+                        "events committed between the two may not have been published: find them in the outbox "
+                        "(`walferry replay CONFIG --source table --from TIME` publishes what is there). %s",
                         way_on(f).text);
   }
   if (p->commit_lsn != 0 && !p->complete && p->fingerprint != f->fingerprint) {
@@ -443,7 +451,9 @@ bool admit_still(const struct admit_facts *f, const struct position *p, struct e
   if (f->slot.exists && f->slot.confirmed_flush_lsn > position_ack_lsn(p)) {
     error_refuse(err, "slot_advanced", "slot %s was moved to %s by somebody else, ahead of the position %s",
                  f->slot_name, lsn_format(f->slot.confirmed_flush_lsn).text, lsn_format(position_ack_lsn(p)).text);
-    return error_remedy(err, "events between the two may not have been published: find them in the outbox. %s",
+    return error_remedy(err,
+                        "events between the two may not have been published: find them in the outbox (`walferry replay "
+                        "CONFIG --source table --from TIME` publishes what is there). %s",
                         way_on(f).text);
   }
   return true;

@@ -497,9 +497,9 @@ static bool check_before_streaming(const struct generation *g, const struct rela
     return true;
   error_refuse(err, "publication_missing", "publication %s, with which slot %s is read, does not exist", s->publication,
                s->slot);
-  return error_remedy(err,
-                      "rows committed while it was missing are not sent: find them in the outbox. Create it again with "
-                      "`walferry init CONFIG`; the next start says from where to go on");
+  return error_remedy(err, "rows committed while it was missing are not sent: find them in the outbox (`walferry "
+                           "replay CONFIG --source table --from TIME` publishes what is there). Create it again with "
+                           "`walferry init CONFIG`; the next start says from where to go on");
 }
 
 static void kafka_answered(struct relay *r, struct generation *g) {
