@@ -65,7 +65,7 @@ static const char relay_help[] =
 static const char replay_help[] =
     "usage: walferry replay CONFIG --from LSN|TIME [--to LSN|TIME] [--type PATTERN]...\n"
     "                              [--topic T | --topic-suffix S | --sink stdout] [--dry-run] [--again] [--json]\n"
-    "                              [--log-format text|json]\n"
+    "                              [--max-per-second N] [--log-format text|json]\n"
     "       walferry replay CONFIG --source table [--from TIME] [--to TIME] [the same options]\n"
     "\n"
     "Publishes what the relay has published before once more, exactly once: from the slot that postgres.replay holds\n"
@@ -92,6 +92,7 @@ static const char replay_help[] =
     "  --sink stdout      print the records as lines of JSON instead; nothing is remembered\n"
     "  --dry-run          count by topic and type, and change nothing\n"
     "  --again            once more, where a run of the same options is finished already, or its rows are gone\n"
+    "  --max-per-second N publish no more records a second, so that the relay beside it keeps its latency\n"
     "  --json             the summary as one JSON object\n"
     "\n"
     "SIGTERM or SIGINT: finish what is open, leave within 10 s with 1. Exit code 3 where that is asked for which the\n"
@@ -347,26 +348,26 @@ static const struct {
   enum option_id option;
   enum command command;
 } taken_by[] = {
-    {OPTION_UNTIL, COMMAND_RELAY},     {OPTION_UNTIL_END, COMMAND_INBOX},
-    {OPTION_ADOPT, COMMAND_RELAY},     {OPTION_SINK, COMMAND_RELAY},
-    {OPTION_DRY_RUN, COMMAND_RELAY},   {OPTION_PRINT, COMMAND_INIT},
-    {OPTION_ADMIN, COMMAND_INIT},      {OPTION_JSON, COMMAND_CHECK},
-    {OPTION_JSON, COMMAND_STATUS},     {OPTION_CONFIRM, COMMAND_DROP},
-    {OPTION_UNTIL, COMMAND_DLQ},       {OPTION_DRY_RUN, COMMAND_DLQ},
-    {OPTION_JSON, COMMAND_DLQ},        {OPTION_CONFIRM, COMMAND_DLQ},
-    {OPTION_ID, COMMAND_DLQ},          {OPTION_TYPE, COMMAND_DLQ},
-    {OPTION_CODE, COMMAND_DLQ},        {OPTION_SINCE, COMMAND_DLQ},
-    {OPTION_STATE, COMMAND_DLQ},       {OPTION_ALL, COMMAND_DLQ},
-    {OPTION_LIMIT, COMMAND_DLQ},       {OPTION_MAX_PER_SECOND, COMMAND_DLQ},
-    {OPTION_FROM_TOPIC, COMMAND_DLQ},  {OPTION_FROM, COMMAND_REPLAY},
-    {OPTION_TO, COMMAND_REPLAY},       {OPTION_TYPE, COMMAND_REPLAY},
-    {OPTION_TOPIC, COMMAND_REPLAY},    {OPTION_TOPIC_SUFFIX, COMMAND_REPLAY},
-    {OPTION_SINK, COMMAND_REPLAY},     {OPTION_DRY_RUN, COMMAND_REPLAY},
-    {OPTION_AGAIN, COMMAND_REPLAY},    {OPTION_JSON, COMMAND_REPLAY},
-    {OPTION_JSON, COMMAND_POSITION},   {OPTION_CONFIRM, COMMAND_POSITION},
-    {OPTION_REASON, COMMAND_POSITION}, {OPTION_LOST, COMMAND_STATUS},
-    {OPTION_SNAPSHOT, COMMAND_RELAY},  {OPTION_SNAPSHOT, COMMAND_INIT},
-    {OPTION_SOURCE, COMMAND_REPLAY},
+    {OPTION_UNTIL, COMMAND_RELAY},      {OPTION_UNTIL_END, COMMAND_INBOX},
+    {OPTION_ADOPT, COMMAND_RELAY},      {OPTION_SINK, COMMAND_RELAY},
+    {OPTION_DRY_RUN, COMMAND_RELAY},    {OPTION_PRINT, COMMAND_INIT},
+    {OPTION_ADMIN, COMMAND_INIT},       {OPTION_JSON, COMMAND_CHECK},
+    {OPTION_JSON, COMMAND_STATUS},      {OPTION_CONFIRM, COMMAND_DROP},
+    {OPTION_UNTIL, COMMAND_DLQ},        {OPTION_DRY_RUN, COMMAND_DLQ},
+    {OPTION_JSON, COMMAND_DLQ},         {OPTION_CONFIRM, COMMAND_DLQ},
+    {OPTION_ID, COMMAND_DLQ},           {OPTION_TYPE, COMMAND_DLQ},
+    {OPTION_CODE, COMMAND_DLQ},         {OPTION_SINCE, COMMAND_DLQ},
+    {OPTION_STATE, COMMAND_DLQ},        {OPTION_ALL, COMMAND_DLQ},
+    {OPTION_LIMIT, COMMAND_DLQ},        {OPTION_MAX_PER_SECOND, COMMAND_DLQ},
+    {OPTION_FROM_TOPIC, COMMAND_DLQ},   {OPTION_FROM, COMMAND_REPLAY},
+    {OPTION_TO, COMMAND_REPLAY},        {OPTION_TYPE, COMMAND_REPLAY},
+    {OPTION_TOPIC, COMMAND_REPLAY},     {OPTION_TOPIC_SUFFIX, COMMAND_REPLAY},
+    {OPTION_SINK, COMMAND_REPLAY},      {OPTION_DRY_RUN, COMMAND_REPLAY},
+    {OPTION_AGAIN, COMMAND_REPLAY},     {OPTION_MAX_PER_SECOND, COMMAND_REPLAY},
+    {OPTION_JSON, COMMAND_REPLAY},      {OPTION_JSON, COMMAND_POSITION},
+    {OPTION_CONFIRM, COMMAND_POSITION}, {OPTION_REASON, COMMAND_POSITION},
+    {OPTION_LOST, COMMAND_STATUS},      {OPTION_SNAPSHOT, COMMAND_RELAY},
+    {OPTION_SNAPSHOT, COMMAND_INIT},    {OPTION_SOURCE, COMMAND_REPLAY},
 };
 
 #define BIT(option) (1u << (option))
@@ -597,6 +598,7 @@ static bool check_replay(struct cli *cli, struct error *err) {
   request->types = cli->types;
   request->sink = dry_run ? REPLAY_COUNT : cli->sink_stdout ? REPLAY_STDOUT : REPLAY_KAFKA;
   cli->replay.json = cli->json;
+  cli->replay.max_per_second = cli->dlq.max_per_second;
   bool table = request->source == REPLAY_TABLE;
   request->source = table ? REPLAY_TABLE : REPLAY_SLOT;
   if (cli->from == NULL && !table)
@@ -618,8 +620,10 @@ static bool check_replay(struct cli *cli, struct error *err) {
     return usage(err, "a dry run counts, and does not print the records of", "--sink stdout");
   if (cli->json && cli->sink_stdout)
     return usage(err, "records are lines of JSON, and come without a summary:", "--sink stdout");
-  return request->sink == REPLAY_KAFKA || !request->again ||
-         usage(err, "nothing is remembered of a run that publishes nothing, so it needs no", "--again");
+  if (request->sink != REPLAY_KAFKA && request->again)
+    return usage(err, "nothing is remembered of a run that publishes nothing, so it needs no", "--again");
+  return request->sink == REPLAY_KAFKA || cli->replay.max_per_second == 0 ||
+         usage(err, "a run that publishes nothing needs no", "--max-per-second");
 }
 
 /* What the verbs of position do not want. */

@@ -200,8 +200,12 @@ bool replay_command_run(const struct replay_command *command, const struct relay
   struct view view = {.bar = isatty(STDERR_FILENO) != 0 && command->request.sink != REPLAY_STDOUT,
                       .began_ms = clock_monotonic_ms(),
                       .logged_ms = clock_monotonic_ms()};
-  struct replay_settings settings = {
-      .relay = relay, .request = command->request, .out_fd = STDOUT_FILENO, .report = show, .report_ctx = &view};
+  struct replay_settings settings = {.relay = relay,
+                                     .request = command->request,
+                                     .max_per_second = command->max_per_second,
+                                     .out_fd = STDOUT_FILENO,
+                                     .report = show,
+                                     .report_ctx = &view};
   if (view.bar)
     log_set_level(LOG_WARN); /* the bar says the rest */
   struct replay_outcome outcome;

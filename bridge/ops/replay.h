@@ -8,7 +8,8 @@
 
 struct replay_command {
   struct replay_request request;
-  bool json; /* the summary as one JSON object */
+  int64_t max_per_second; /* records; 0: no limit */
+  bool json;              /* the summary as one JSON object */
 };
 
 /* Prints the summary to out; where the records go to stdout, it is logged instead. Without postgres.replay in the

@@ -14,6 +14,7 @@
 #include "bridge/relay/watch.h"
 
 #define TAKE_SLICE_MS 50
+#define PACE_SLICE_MS 5
 #define REPORT_INTERVAL_MS 200
 #define UNREACHABLE_MAX_MS 60000
 #define DECODE_FAILURES_MAX 3
@@ -50,6 +51,11 @@ void replay_report(struct replay *r, struct replay_progress progress, bool alway
   progress.run = &r->outcome->run;
   progress.events = r->outcome->run.records - r->outcome->records_before;
   r->settings->report(r->settings->report_ctx, &progress);
+}
+
+void replay_pace(struct replay *r, int64_t since_ms, uint64_t records) {
+  if (r->settings->max_per_second > 0)
+    r->due_ms = since_ms + (int64_t)(records * 1000 / (uint64_t)r->settings->max_per_second);
 }
 
 static void report(struct replay *r, bool always) {
@@ -126,11 +132,14 @@ static bool deliver(struct replay *r, struct replay_attempt *a, const struct seg
   lsn_t commit_lsn = replay_position(r)->commit_lsn;
   uint64_t next_index = replay_position(r)->next_index;
   if (replay_to_kafka(r)) {
+    int64_t began_ms = clock_monotonic_ms();
+    uint64_t before = replay_position(r)->run.records;
     source_set_publishing(a->source, true);
     bool ok = publisher_publish(r->publisher, batch, err);
     source_set_publishing(a->source, false);
     if (!ok)
       return false;
+    replay_pace(r, began_ms, replay_position(r)->run.records - before);
   } else if (!replay_print(r, batch, err)) {
     return false;
   } else if (!r->unread) {
@@ -184,6 +193,10 @@ static bool stream(struct replay *r, struct replay_attempt *a, struct error *err
       return true;
     if (clock_monotonic_ms() - a->watched_ms >= WATCH_INTERVAL_MS && !watch(r, a, err))
       return false;
+    if (clock_monotonic_ms() < r->due_ms) { /* the source thread goes on answering */
+      clock_sleep_ms(PACE_SLICE_MS);
+      continue;
+    }
     if (replay_to_kafka(r))
       publisher_rest(r->publisher);
     struct segment *batch = NULL;

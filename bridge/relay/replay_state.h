@@ -31,6 +31,7 @@ struct replay {
   int last_backend_pid;
   int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
   int64_t reported_ms;
+  int64_t due_ms; /* before then no batch is published, for max_per_second; 0: at once */
 };
 
 /* One attempt: everything that is dropped and made again by the recovery. */
@@ -80,6 +81,8 @@ bool replay_start(struct replay *r, struct replay_attempt *a, bool *over, struct
 
 /* Where records go that are not published; with REPLAY_COUNT nowhere. r->unread: there is nobody to read them. */
 bool replay_print(struct replay *r, const struct segment *batch, struct error *err);
+/* So many records were published since then. */
+void replay_pace(struct replay *r, int64_t since_ms, uint64_t records);
 /* How far it is, several times a second; always: now. */
 void replay_report(struct replay *r, struct replay_progress progress, bool always);
 

@@ -167,8 +167,13 @@ static void report(struct replay *r, bool always) {
 
 static bool take_batch(void *ctx, struct segment *batch, uint64_t next, struct error *err) {
   struct replay *r = ctx;
+  int64_t now_ms = clock_monotonic_ms();
+  if (now_ms < r->due_ms && !replay_pause(r, r->due_ms - now_ms))
+    return error_set(err, ERROR_STOPPED, "stopped");
+  int64_t began_ms = clock_monotonic_ms();
   if (!(replay_to_kafka(r) ? publish : print)(r, batch, next, err))
     return false;
+  replay_pace(r, began_ms, count_records(batch));
   r->outcome->run = replay_position(r)->run;
   r->unreachable_since_ms = 0;
   report(r, false);

@@ -40,7 +40,7 @@ _walferry() {
     case $command in
         "") options="--help --version --log-format" ;;
         relay) options+=" --until --sink --dry-run --snapshot --adopt-slot" ;;
-        replay) options+=" --from --to --source --type --topic --topic-suffix --sink --dry-run --again --json" ;;
+        replay) options+=" --from --to --source --type --topic --topic-suffix --sink --dry-run --again --max-per-second --json" ;;
         inbox) options+=" --until-end" ;;
         init) options+=" --print --admin --snapshot" ;;
         check) options+=" --json" ;;

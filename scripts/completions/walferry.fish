@@ -33,6 +33,7 @@ complete -c walferry -n '__fish_seen_subcommand_from replay' -l topic-suffix -x 
 complete -c walferry -n '__fish_seen_subcommand_from replay' -l sink -x -a 'kafka stdout' -d 'where records go'
 complete -c walferry -n '__fish_seen_subcommand_from replay' -l dry-run -d 'count, and change nothing'
 complete -c walferry -n '__fish_seen_subcommand_from replay' -l again -d 'once more, where it is finished already'
+complete -c walferry -n '__fish_seen_subcommand_from replay' -l max-per-second -x -d 'no more records a second'
 complete -c walferry -n '__fish_seen_subcommand_from replay' -l json -d 'the summary as one JSON object'
 complete -c walferry -n '__fish_seen_subcommand_from inbox' -l until-end -d 'leave once what is in the topics is handled'
 complete -c walferry -n '__fish_seen_subcommand_from init' -l print -d 'print SQL, topics and ACLs instead'

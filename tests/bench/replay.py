@@ -15,7 +15,7 @@ RATE = 200  # transactions a second, of one row
 SECONDS, DROPPED_S = 20, 3
 QUICK_SECONDS, QUICK_DROPPED_S = 3, 1
 BACKLOG = 0.3  # of the main workload's rows: what is replayed meanwhile, again and again
-PHASES = ("alone", "beside a replay")
+PHASES = {"alone": None, "beside a replay": [], "of 20,000/s": ["--max-per-second", "20000"]}
 DRAIN_SHARE = 0.95  # of the relay's rate
 
 
@@ -46,9 +46,9 @@ class Replay:
                              None, void)
 
     @contextlib.contextmanager
-    def again_and_again(self):
+    def again_and_again(self, args):
         """There is always one under way while it is entered."""
-        stop, process, failed = threading.Event(), self.start("--again"), []
+        stop, process, failed = threading.Event(), self.start("--again", *args), []
 
         def repeat(process):
             while not stop.is_set():
@@ -56,7 +56,7 @@ class Replay:
                     failed.append(process)
                     return
                 if not stop.is_set():
-                    process = running[0] = self.start("--again")
+                    process = running[0] = self.start("--again", *args)
 
         running = [process]
         thread = threading.Thread(target=repeat, args=(process,), daemon=True)
@@ -109,7 +109,7 @@ def drain_rows(bench, outbox, options, name):
 
 
 class Load(latency.Load):
-    """The same pace twice, numbered through: alone, and beside a replay."""
+    """The same pace in each phase, numbered through."""
 
     def __init__(self, quick):
         self.quick = quick
@@ -141,8 +141,8 @@ def live(bench, outbox, name, load):
             consumer.wait_ready()
             run.start()
             run.wait_streaming()
-            for number, phase in enumerate(PHASES):
-                with replay.again_and_again() if number else contextlib.nullcontext():
+            for number, args in enumerate(PHASES.values()):
+                with contextlib.nullcontext() if args is None else replay.again_and_again(args):
                     latency.write(bench, outbox, load.phase(number), RATE, bench.dir / f"{run.slot}.{number}.writer.log")
             arrivals = consumer.arrivals(load.count)
     finally:
@@ -164,7 +164,7 @@ def latency_rows(bench, outbox, options, name):
             figures[phase, metric].append(latency.METRICS[metric](found[phase]) if found else None)
         bench.progress("  " + (void or ", ".join(f"{phase}: p50 {stats.percentile(found[phase], 50):.2f} ms, "
                                                  f"p99 {stats.percentile(found[phase], 99):.2f} ms" for phase in PHASES)))
-    return [Row("replay", f"{name}: live relay at {RATE} tx/s", phase, metric, "ms", values, anchor=PHASES[0], void=void)
+    return [Row("replay", f"{name}: live relay at {RATE} tx/s", phase, metric, "ms", values, anchor="alone", void=void)
             for (phase, metric), values in figures.items()]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -527,3 +528,24 @@ def test_a_lost_connection_is_made_anew(make_shop):
     assert run.count("replay.recovering") <= 3
     first, again = split(shop.events())
     assert_same(first, again)
+
+
+@pytest.mark.parametrize("source", ["slot", "table"])
+@pytest.mark.decoder("pgoutput")
+def test_no_more_records_a_second_than_asked_for(kept, source):
+    """Several batches of either kind; stopped in a pause, it goes on without a limit."""
+    kept.insert_many(9000, payload_bytes=2000)
+    kept.drain()
+    args = ["--from", oldest(kept)] if source == "slot" else ["--source", "table"]
+    began = time.monotonic()
+    replay(kept, *args, "--max-per-second", "3000")
+    assert time.monotonic() - began > 1.5
+    assert len(split(kept.events())[1]) == 9000
+    run = kept.start("replay", *args, "--again", "--max-per-second", "100")
+    system.wait_for(lambda: len(kept.record_ids()) > 18000, 30, "a first batch")
+    began = time.monotonic()
+    assert run.terminate() == 1
+    assert time.monotonic() - began < 5
+    replay(kept, *args)
+    again = split(kept.events())[1]
+    assert len(again) == 18000 and len({(r["headers"]["id"], r["headers"]["wf_replay"]) for r in again}) == 18000

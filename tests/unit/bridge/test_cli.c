@@ -186,6 +186,7 @@ static void bad_lines_are_refused_with_the_word_that_is_wrong(void **state) {
       {{"replay", "c", "--from=1h", "--dry-run", "--sink", "stdout"}, "a dry run counts"},
       {{"replay", "c", "--from=1h", "--json", "--sink", "stdout"}, "come without a summary"},
       {{"replay", "c", "--from=1h", "--dry-run", "--again"}, "nothing is remembered"},
+      {{"replay", "c", "--from=1h", "--sink=stdout", "--max-per-second=9"}, "needs no: --max-per-second"},
       {{"relay", "c", "--from", "1h"}, "relay does not take --from"},
       {{"dlq", "c"}, "what to do is missing"},
       {{"dlq", "c", "lost"}, "dlq does list, show, replay or discard, not: lost"},
