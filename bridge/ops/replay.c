@@ -160,13 +160,15 @@ static void print_summary_json(const struct replay_command *command, const struc
   buffer_free(&json);
 }
 
-/* How to go on, for one that ended in between. */
+/* How to go on, for one that ended in between; behind what the error itself says is to be done. */
 static void remedy(const struct replay_command *command, const struct replay_outcome *outcome, struct error *err) {
   if (err->kind != ERROR_STOPPED && err->kind != ERROR_RETRY && err->kind != ERROR_START_OVER &&
       err->kind != ERROR_FATAL)
     return;
   if (err->kind == ERROR_STOPPED)
     error_set(err, ERROR_RETRY, "stopped before everything was done");
+  char own[sizeof err->remedy];
+  memcpy(own, err->remedy, sizeof own);
   if (command->request.sink != REPLAY_KAFKA)
     error_remedy(err, "run it again: it begins anew");
   else if (outcome->run.id[0] != '\0' && command->request.source == REPLAY_TABLE)
@@ -178,6 +180,11 @@ static void remedy(const struct replay_command *command, const struct replay_out
                  lsn_format(outcome->reached != 0 ? outcome->reached : outcome->run.from).text, outcome->run.records);
   else
     error_remedy(err, "run it again: nothing was published yet");
+  if (own[0] == '\0')
+    return;
+  char again[sizeof err->remedy];
+  memcpy(again, err->remedy, sizeof again);
+  error_remedy(err, "%s. Then: %s", own, again);
 }
 
 static void log_outcome(const struct replay_outcome *outcome) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "bridge/base/log.h"
 #include "bridge/base/memory.h"
 #include "bridge/kafka/position_log.h"
 #include "bridge/relay/minutes.h"
@@ -14,6 +15,11 @@ struct cell {
   char *key;
   struct history_entry entry;
   UT_hash_handle hh;
+};
+
+struct reading {
+  struct cell *cells;
+  int64_t unreadable;
 };
 
 static void entry_clear(struct history_entry *entry) {
@@ -63,18 +69,23 @@ static struct history_entry entry_of(const struct position *p, bool word) {
 }
 
 static bool take(void *to, const struct position_log_record *record, struct error *err) {
+  struct reading *reading = to;
   bool word = slice_present(record->key) && minutes_is_word_key(record->key);
   if (!word && !(slice_present(record->key) && minutes_is_key(record->key)))
     return true;
   if (!slice_present(record->value)) {
-    drop_cell(to, record->key);
+    drop_cell(&reading->cells, record->key);
     return true;
   }
   struct position position;
   position_init(&position);
-  if (!position_decode(record->value, &position, err))
-    return error_wrap(err, "%.*s", SLICE_ARG(record->key));
-  struct cell *cell = have_cell(to, record->key);
+  if (!position_decode(record->value, &position, err)) { /* a newer version's, which was given up */
+    error_clear(err);
+    reading->unreadable++;
+    drop_cell(&reading->cells, record->key);
+    return true;
+  }
+  struct cell *cell = have_cell(&reading->cells, record->key);
   entry_clear(&cell->entry);
   cell->entry = entry_of(&position, word);
   position_clear(&position);
@@ -108,11 +119,16 @@ static void collect(struct cell **cells, bool wanted, struct history *out) {
 
 bool history_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic, int timeout_ms,
                   const _Atomic(bool) *stop, struct history *out, struct error *err) {
-  struct cell *cells = NULL;
+  struct reading reading = {.cells = NULL};
   struct kafka_topic_facts facts;
   bool ok = kafka_admin_topic(admin, topic, timeout_ms, &facts, NULL, err) &&
-            (!facts.exists || position_log_scan(admin, settings, topic, 0, timeout_ms, stop, take, &cells, err));
-  collect(&cells, ok, out);
+            (!facts.exists || position_log_scan(admin, settings, topic, 0, timeout_ms, stop, take, &reading, err));
+  if (ok && reading.unreadable > 0)
+    log_warn("position.history_unreadable", log_int("records", reading.unreadable),
+             log_string("meaning", "another version of walferry wrote them: they are passed over"));
+  collect(&reading.cells, ok, out);
+  if (ok)
+    out->gaps = reading.unreadable > 0;
   return ok;
 }
 

@@ -24,12 +24,13 @@ struct history_entry {
 struct history { /* the oldest first */
   struct history_entry *entries;
   int count;
+  bool gaps; /* entries of a version that this one cannot read are left out, which the log is told */
 };
 
 /* Reads the newest committed value of each key of the history; those that were tombstoned are gone. Memory is bounded
  * by the number of entries (a minute each, and what operators set), the time by the log's length: it is read from its
  * beginning. timeout_ms: so long no broker may be silent. Fences nobody, and may be read while a relay runs. An empty
- * history, or no topic, is no error. ERROR_RETRY when the brokers do not answer; ERROR_REFUSED "position_unreadable";
+ * history, or no topic, is no error. ERROR_RETRY when the brokers do not answer;
  * ERROR_STOPPED once *stop (NULL: nothing stops it). */
 bool history_read(struct kafka_admin *admin, const struct kafka_settings *settings, const char *topic, int timeout_ms,
                   const _Atomic(bool) *stop, struct history *out, struct error *err);

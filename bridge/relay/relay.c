@@ -806,9 +806,12 @@ static bool recoverable(struct relay *r, struct error *err) {
  * one again, what is committed from now on can be sent. */
 static void name_way_behind(const struct relay *r, struct generation *g, struct error *err) {
   struct error ignored;
-  if (err->code == NULL || strcmp(err->code, "publication_missing") != 0 || g->conn == NULL ||
-      !facts_publication(&g->facts, g->conn, r->settings, &ignored) || !g->facts.publication.exists ||
-      !catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, &ignored))
+  if (err->code == NULL || strcmp(err->code, "publication_missing") != 0)
+    return;
+  if (g->conn == NULL) /* the watch has it: the server got so far only once we streamed */
+    g->conn = connection_open(r->settings->conninfo, r->settings->name, &ignored);
+  if (g->conn == NULL || !facts_publication(&g->facts, g->conn, r->settings, &ignored) ||
+      !g->facts.publication.exists || !catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, &ignored))
     return;
   error_remedy(
       err,

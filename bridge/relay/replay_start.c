@@ -216,7 +216,7 @@ static bool read_times(const struct replay *r, const struct replay_attempt *a, i
   for (int i = 0; i < history.count && window->retained_us == 0; i++)
     if (history.entries[i].lsn >= window->retained && strcmp(history.entries[i].system_id, system_id) == 0)
       window->retained_us = history.entries[i].at_us;
-  lsn_t start = from_us == 0 ? 0 : history_start(&history, from_us, system_id);
+  lsn_t start = from_us == 0 || history.gaps ? 0 : history_start(&history, from_us, system_id);
   if (start >= window->retained)
     window->start = start;
   history_free(&history);

@@ -29,6 +29,8 @@ struct replay {
   bool begins_anew;          /* what was printed cannot be gone on with */
   int decode_failures;       /* in a row, without getting on */
   int last_backend_pid;
+  struct connection *lock; /* with REPLAY_TABLE: its session holds the lock, and does nothing else; NULL: none does */
+  int64_t lock_seen_ms;
   int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
   int64_t reported_ms;
   int64_t due_ms; /* before then no batch is published, for max_per_second; 0: at once */

@@ -11,6 +11,9 @@
 #include "bridge/relay/replay_state.h"
 #include "bridge/relay/worklist_feed.h"
 
+#define LOCK_LOOK_MS 2000
+#define PACE_SLICE_MS 20
+
 /* Of the columns that the publication sends; of all, where it is of no use: a relay may be refused for that. */
 static bool read_tables(struct replay *r, struct replay_attempt *a, struct error *err) {
   struct relay_settings *s = &r->relay;
@@ -37,8 +40,19 @@ static bool look(struct replay *r, struct replay_attempt *a, struct error *err) 
          (!replay_to_kafka(r) || (check_primary(a, err) && replay_peek(r, a, err)));
 }
 
+/* Without it another replay may begin, and drop the list that this one reads. */
+static bool still_locked(struct replay *r, struct error *err) {
+  int64_t now_ms = clock_monotonic_ms();
+  if (r->lock == NULL || now_ms - r->lock_seen_ms < LOCK_LOOK_MS)
+    return true;
+  r->lock_seen_ms = now_ms;
+  return connection_run(r->lock, "SELECT", err) || error_wrap(err, "holding the lock of the replays");
+}
+
 static bool go_on(void *ctx, struct error *err) {
   struct replay *r = ctx;
+  if (!still_locked(r, err))
+    return false;
   if (!r->begun) /* it takes long to copy many rows */
     replay_report(r, (struct replay_progress){.done = 0, .total = 1}, false);
   if (r->settings->request.sink == REPLAY_STDOUT && printer_hung_up(&r->printer))
@@ -73,6 +87,12 @@ static bool take_rows(struct replay *r, struct replay_attempt *a, struct worklis
   return worklist_find(list, rows, err);
 }
 
+/* A work list's tables are known by their numbers in the config. */
+static uint64_t tables_fingerprint(const struct replay *r) {
+  struct intake_rules tables = {.tables = r->relay.intake.tables, .table_count = r->relay.intake.table_count};
+  return intake_fingerprint(&tables, "");
+}
+
 /* The rows of now, and the first position of their run. */
 static bool begin(struct replay *r, struct replay_attempt *a, struct worklist **list, struct error *err) {
   uint64_t id = (uint64_t)clock_wall_us(), rows = 0;
@@ -84,6 +104,7 @@ static bool begin(struct replay *r, struct replay_attempt *a, struct worklist **
   replay_run_begin_table(&r->settings->request, r->key, &a->position.run, id, lsn, &run);
   struct position first;
   replay_first_position(a, &run, &first);
+  first.fingerprint = tables_fingerprint(r);
   first.snapshot =
       (struct position_snapshot){.state = POSITION_SNAPSHOT_OPEN, .rows = rows, .taken_us = clock_wall_us()};
   bool ok = replay_keep_position(r, &first, err);
@@ -104,9 +125,23 @@ static bool remedy_lost(const struct position *p, struct error *err) {
       p->run.list, p->run.records);
 }
 
+static bool refuse_tables(const struct position *p, struct error *err) {
+  error_refuse(err, "replay_list_lost",
+               "rows %" PRIu64 " to %" PRIu64 " of run %s are not published yet, but relay.tables are not those that "
+               "its work list was made of, in their order",
+               p->snapshot.next, p->snapshot.rows - 1, p->run.id);
+  return error_remedy(err,
+                      "put them back, and the same command goes on; else begin anew, with the rows of then: `walferry "
+                      "replay CONFIG --source table --again` and the other options as they were: the %" PRIu64
+                      " records that it has published come again, with the same ids",
+                      p->run.records);
+}
+
 /* *lost: the list of an interrupted run is not there as it was. */
 static bool find(struct replay *r, const struct position *p, struct worklist **list, bool *lost, struct error *err) {
-  *lost = false;
+  *lost = p->snapshot.next < p->snapshot.rows && p->fingerprint != tables_fingerprint(r);
+  if (*lost)
+    return refuse_tables(p, err);
   *list = open_list(r, p->run.list, err);
   uint64_t rows = p->snapshot.rows;
   if (*list == NULL || (p->snapshot.next < p->snapshot.rows && !worklist_find(*list, &rows, err)))
@@ -167,9 +202,9 @@ static void report(struct replay *r, bool always) {
 
 static bool take_batch(void *ctx, struct segment *batch, uint64_t next, struct error *err) {
   struct replay *r = ctx;
-  int64_t now_ms = clock_monotonic_ms();
-  if (now_ms < r->due_ms && !replay_pause(r, r->due_ms - now_ms))
-    return error_set(err, ERROR_STOPPED, "stopped");
+  for (; clock_monotonic_ms() < r->due_ms; clock_sleep_ms(PACE_SLICE_MS))
+    if (!go_on(r, err))
+      return false;
   int64_t began_ms = clock_monotonic_ms();
   if (!(replay_to_kafka(r) ? publish : print)(r, batch, next, err))
     return false;
@@ -190,6 +225,7 @@ static bool deliver(struct replay *r, const struct replay_attempt *a, struct wor
                                .position = p,
                                .lsn = p->run.from,
                                .taken_us = p->snapshot.taken_us,
+                               .rows_max = (int)r->settings->max_per_second,
                                .wait = {.go_on = go_on, .ctx = r},
                                .take = take_batch,
                                .ctx = r};
@@ -227,6 +263,7 @@ static bool finish(struct replay *r, struct worklist *list, struct error *err) {
 bool replay_table(struct replay *r, struct replay_attempt *a, struct error *err) {
   if (!look(r, a, err) || !replay_open_position(r, a, err))
     return false;
+  r->lock = replay_to_kafka(r) ? a->conn : NULL;
   bool over = a->position.run.finished && (r->begun || !r->settings->request.again);
   struct worklist *list = NULL;
   bool ok = over || settle(r, a, &list, err);
@@ -240,5 +277,6 @@ bool replay_table(struct replay *r, struct replay_attempt *a, struct error *err)
     report(r, true);
   }
   worklist_close(list);
+  r->lock = NULL;
   return r->unread ? replay_go_on(r, err) : ok;
 }

@@ -11,13 +11,14 @@ static bool read_batch(const struct worklist_feed *feed, struct intake *intake, 
                        struct segment **batch, struct error *err) {
   struct segment **end = batch;
   size_t bytes = 0;
-  for (int count = 0; count < BATCH_ROWS && bytes < BATCH_BYTES && *next < rows; count++) {
+  int most = feed->rows_max > 0 && feed->rows_max < BATCH_ROWS ? feed->rows_max : BATCH_ROWS;
+  for (int count = 0; count < most && bytes < BATCH_BYTES && *next < rows; count++) {
     struct change change;
     if (!worklist_read(feed->list, *next, &change, err) || !intake_change(intake, &change, err))
       return false;
     worklist_forget(feed->list);
     ++*next;
-    bool last = count + 1 == BATCH_ROWS || *next == rows;
+    bool last = count + 1 == most || *next == rows;
     if (last)
       intake_cut(intake);
     while ((*end = intake_next_segment(intake)) != NULL) {

@@ -220,12 +220,24 @@ static bool check_all_files(struct worklist *list, struct buffer *sql, struct er
   return ok;
 }
 
+/* Of a column whose type has no cast to a time, or a text that is none. */
+static bool fail_times(const struct worklist *list, const char *state, struct error *err) {
+  bool bounded = list->settings.from_us != 0 || list->settings.to_us != 0;
+  if (!bounded || (strcmp(state, "42846") != 0 && strcmp(state, "22007") != 0 && strcmp(state, "22008") != 0))
+    return false;
+  err->kind = ERROR_CONFIG;
+  error_remedy(err,
+               "the column that stands for occurred_at cannot be compared with a time: take the rows without --from "
+               "and --to, or name a column of a timestamp type: columns: {occurred_at: …}");
+  return true;
+}
+
 static bool fail_make(const struct worklist *list, const char *what, struct error *err) {
   const char *state = rowstream_sqlstate(list->rs);
   /* the table, the schema, or the row of such a name, is there, though not in the snapshot */
   if (strcmp(state, "42P07") == 0 || strcmp(state, "42P06") == 0 || strcmp(state, "23505") == 0)
     err->kind = ERROR_START_OVER;
-  if (err->kind == ERROR_CONFIG && err->remedy[0] == '\0')
+  if (!fail_times(list, state, err) && err->kind == ERROR_CONFIG && err->remedy[0] == '\0')
     error_remedy(err,
                  "%s CREATE on the schema walferry, and SELECT on the outbox tables; where those have row level "
                  "security the role needs BYPASSRLS",

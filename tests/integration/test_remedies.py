@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import time
 
 import pytest
 
@@ -164,6 +165,18 @@ def test_publication_changed(shop, by):
     shop.assert_exactly_once(shop.outbox_ids() - missed)
 
 
+def test_publication_missing_while_it_streams(shop):
+    """The server gets to the time without only once the relay streams: it is told from where to go on all the same."""
+    with_history(shop)
+    with shop.relay() as relay:
+        shop.psql(f"begin; drop publication {shop.publication}; insert into outbox (aggregatetype, aggregateid, type, payload) "
+                  f"values ('orders', 'k', 'Lost', '{{}}'); create publication {shop.publication} for table outbox "
+                  "with (publish = 'insert', publish_via_partition_root = true); commit")
+        relay.expect_exit(3, 30)
+        typed(shop, the(relay.refusal, "set"))
+    goes_on(shop)
+
+
 def test_publication_incomplete(shop):
     shop.psql(f"create publication {shop.publication} for table outbox where (type <> 'x') with (publish_via_partition_root)")
     event = refused(shop.run(), "publication_incomplete")
@@ -259,14 +272,17 @@ def slot_at(shown):
 
 
 def test_position_unreadable(shop):
-    with_history(shop)
-    shop.kafka.produce(f"walferry.position.{shop.name}", '{"format": 999}', key="current")
+    with_history(keep(shop))
+    for key in ("current", time.strftime("at/%Y-%m-%dT%H:%MZ", time.gmtime())):  # as a newer version leaves them
+        shop.kafka.produce(f"walferry.position.{shop.name}", '{"format": 999}', key=key)
     event = refused(shop.run(), "position_unreadable")
     shown = typed(shop, the(event, "show"))
     assert "position_unreadable" in shown
     assert json.loads(shop.run("position", "show", "--json").expect_exit(0).stdout)["position"]["state"] == "unreadable"
     typed(shop, the(event, "set").replace("LSN", slot_at(shown)))
     goes_on(shop)
+    typed(shop, the(event, "show"))
+    shop.run("position", "history").expect_exit(0)
 
 
 @pytest.mark.parametrize("how", ["another slot", "another cluster", "another plugin"])

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -247,6 +248,51 @@ def test_a_list_that_is_gone_is_refused_and_again_begins_anew(timed):
 
 
 @pytest.mark.decoder("pgoutput")
+def test_rows_at_the_end_that_are_passed_over_are_done_too(timed):
+    timed.insert(3)
+    timed.psql("insert into outbox (aggregatetype, aggregateid, type, payload) select 'orders', 'k', 'Other', '{}' from generate_series(1, 12000)")
+    timed.drain()
+    options = [*TABLE, "--type", "OrderPlaced"]
+    expect_killed(timed.start("replay", *options, failpoint="replay.after_work_list_dropped=kill"), "replay.after_work_list_dropped")
+    assert stored(timed)["snapshot"]["next"] == 12_003
+    replay(timed, *options)
+    assert b"is finished already: 3 records" in replay(timed, *options).stdout
+    assert len(split(timed.events())[1]) == 3
+
+
+@pytest.mark.decoder("pgoutput")
+def test_a_list_of_other_tables_is_not_gone_on_with(bare):
+    bare.psql("create table second (like outbox including all)")
+    tables = bare.config["relay"]["tables"]
+    tables.append(dict(tables[0], table="public.second"))
+    ready(bare)
+    bare.insert_many(6_000)
+    bare.insert_many(6_000, table="second")
+    bare.drain()
+    expect_killed(bare.start("replay", *TABLE, failpoint="publisher.after_commit=kill@2"), "publisher.after_commit")
+    tables.reverse()
+    event = refused(replay(bare, *TABLE, code=3))
+    assert event["code"] == "replay_list_lost" and "relay.tables" in event["error"] and "--again" in event["remedy"]
+    tables.reverse()
+    replay(bare, *TABLE)
+    assert_again(bare)
+
+
+@pytest.mark.decoder("pgoutput")
+def test_a_server_that_ends_idle_sessions_leaves_the_lock(timed):
+    timed.insert_many(12_000)
+    timed.drain()
+    timed.psql(f'alter database "{timed.db}" set idle_session_timeout = \'500ms\'')
+    pause = timed.dir / "pause"
+    run = timed.start("replay", *TABLE, failpoint=f"publisher.after_commit=pause:{pause}@2")
+    system.wait_for(pause.exists, 30, "the pause")
+    time.sleep(1)
+    replay(timed, *TABLE, "--topic-suffix", ".o", code=4)
+    pause.unlink()
+    run.expect_exit(0, 30)
+
+
+@pytest.mark.decoder("pgoutput")
 def test_the_lists_of_a_snapshot_and_of_a_replay_are_kept_apart(bare):
     bare.insert_many(12_000)
     run = bare.start("relay", "--snapshot", failpoint="publisher.after_commit=kill@3")
@@ -273,6 +319,10 @@ def test_what_rows_cannot_say_is_refused(shop):
     assert "have no LSN" in run.log_tail() and "position CONFIG history" in run.log_tail()
     run = replay(shop, *TABLE, "--from", "2h", code=2)
     assert "table public.outbox has no column occurred_at" in run.find("replay.failed")["error"]
+    shop.psql("alter table outbox add occurred_at bigint default 5")
+    run = replay(shop, *TABLE, "--from", "2h", code=2)
+    assert "without --from and --to" in run.find("replay.failed")["remedy"]
+    shop.psql("alter table outbox drop occurred_at")
     run = replay(shop, "--from", "2h", code=2)
     assert "--source table" in run.find("replay.failed")["remedy"]
     replay(shop, *TABLE)
