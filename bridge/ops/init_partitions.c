@@ -5,8 +5,9 @@
 
 /* A partition is dropped in two calls at least. The first notes which transactions are over, and then how far WAL is:
  * so rows of those are before that point. A later one, once the slot is past it, locks writers out and looks whether
- * rows of other transactions have come meanwhile; if so, it notes anew. lock_timeout is below deadlock_timeout: where a
- * writer waits for us and we for it, we give way. */
+ * rows of other transactions have come meanwhile; if so, it notes anew. All of them are looked at before the first is
+ * dropped: from then on the whole outbox is locked, until the call ends. lock_timeout is below deadlock_timeout: where
+ * a writer waits for us and we for it, we give way. */
 static const char head[] =
     "CREATE SCHEMA IF NOT EXISTS walferry;\n"
     "CREATE TABLE IF NOT EXISTS walferry.outbox_ended (\n"
@@ -66,6 +67,8 @@ static const char rest[] =
     "  written pg_lsn;\n"
     "  day record;\n"
     "  late boolean;\n"
+    "  over text[] := '{}';\n"
+    "  title text;\n"
     "BEGIN\n"
     "  IF current_setting('transaction_isolation') <> 'read committed' THEN\n"
     "    RAISE EXCEPTION 'walferry.outbox_retain has to run in READ COMMITTED: it looks for rows that came "
@@ -100,10 +103,7 @@ static const char rest[] =
     "        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', day.title);\n"
     "        EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE age(xmin) <= age($1::xid))', day.title)\n"
     "          INTO late USING day.finished_before;\n"
-    "        IF NOT late THEN\n"
-    "          EXECUTE format('DROP TABLE %s', day.title);\n"
-    "          outcome := 'dropped';\n"
-    "        END IF;\n"
+    "        outcome := CASE WHEN NOT late THEN 'dropped' END;\n"
     "      EXCEPTION WHEN lock_not_available THEN\n"
     "        outcome := 'kept: in use';\n"
     "      END;\n"
@@ -113,7 +113,22 @@ static const char rest[] =
     "      ON CONFLICT (partition) DO UPDATE SET finished_before = finished, lsn = written, noted_at = now();\n"
     "      outcome := format('noted: dropped by a later call, once slot %s is past %s', slot, written);\n"
     "    END IF;\n"
+    "    IF outcome = 'dropped' THEN\n"
+    "      over := over || day.title;\n"
+    "    ELSE\n"
+    "      RETURN NEXT;\n"
+    "    END IF;\n"
+    "  END LOOP;\n"
+    "  FOREACH title IN ARRAY over LOOP\n"
+    "    partition := title;\n"
+    "    BEGIN\n"
+    "      EXECUTE format('DROP TABLE %s', title);\n"
+    "      outcome := 'dropped';\n"
+    "    EXCEPTION WHEN lock_not_available THEN\n"
+    "      outcome := 'kept: in use';\n"
+    "    END;\n"
     "    RETURN NEXT;\n"
+    "    EXIT WHEN outcome <> 'dropped';\n"
     "  END LOOP;\n"
     "END $walferry$;\n";
 

@@ -27,7 +27,8 @@ struct connection *connection_open(const char *conninfo, const char *name, struc
     return NULL;
   struct connection *conn = memory_alloc(sizeof *conn);
   conn->pg = pg;
-  if (!connection_set_timeout(conn, STATEMENT_TIMEOUT_MS, err)) {
+  conn->answer_timeout_ms = STATEMENT_TIMEOUT_MS;
+  if (!connection_run(conn, session_unlimited, err) || !connection_set_timeout(conn, STATEMENT_TIMEOUT_MS, err)) {
     connection_close(conn);
     return NULL;
   }

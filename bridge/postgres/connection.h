@@ -11,8 +11,8 @@
 struct connection;
 
 /* Connects with connect_timeout 10 s (unless the conninfo has its own), application_name "walferry/<name>", and a
- * statement_timeout of 30 s. A refused password, role, database or certificate is ERROR_CONFIG; anything else
- * ERROR_RETRY. */
+ * statement_timeout of 30 s; no other time limit of the server's or the database's holds for it. A refused password,
+ * role, database or certificate is ERROR_CONFIG; anything else ERROR_RETRY. */
 struct connection *connection_open(const char *conninfo, const char *name, struct error *err);
 void connection_close(struct connection *conn); /* accepts NULL */
 

@@ -24,6 +24,7 @@
 #define POSITION_READ_TIMEOUT_MS 30000
 #define BATCH_BYTES 1000000 /* librdkafka's own default */
 #define BATCH_BYTES_MIN 16384
+#define MESSAGE_MAX_USUAL 1000000 /* max.message.bytes is 1048588, with a batch's frame, unless somebody changed it */
 #define REQUEST_BYTES 100000000 /* socket.request.max.bytes is 100 MiB unless a broker's config says otherwise */
 #define PROGRESS_INTERVAL_MS 1000
 #define POSITION_SEGMENT_BYTES (64 << 20) /* a full one is compacted: history is read from the topic's beginning */
@@ -774,14 +775,15 @@ static bool is_tidied(const struct record *record) {
 }
 
 /* Did a row that was published before go to the quarantine then? One that is above its topic's limit may have, also
- * where batches are compressed, and its quarantine record has no payload: the row is all that is left of it. */
+ * where batches are compressed, and its quarantine record has no payload: the row is all that is left of it. So may one
+ * above the brokers' own limit where the topic's was raised since, or may not be read. */
 static bool was_quarantined(struct publisher *p, const struct record *record, bool *was, struct error *err) {
   struct refusal refusal;
   if (!check_locally(p, record, &refusal, err))
     return false;
   const struct topic *topic;
   HASH_FIND_STR(p->topics, record->topic, topic);
-  *was = refusal.code != NULL ||
+  *was = refusal.code != NULL || record->value.len + record->key.len > MESSAGE_MAX_USUAL ||
          (topic->message_max > 0 && record->value.len + record->key.len > (size_t)topic->message_max);
   return true;
 }
@@ -853,6 +855,8 @@ bool publisher_publish_snapshot(struct publisher *p, const struct segment *batch
   p->next.snapshot.next = next_row;
   for (const struct segment *s = batch; s != NULL; s = s->next)
     p->next.run.records += (uint64_t)s->count;
+  if (batch == NULL) /* all of its rows were passed over: that is progress too */
+    return ensure_producer(p, err) && transact(p, NULL, 0, err);
   return publish_to_next(p, batch, err);
 }
 

@@ -18,6 +18,8 @@
 #define STATEMENT_ROWS 5000     /* locks are held for so many */
 #define STATEMENT_BYTES (256 << 10)
 #define LOCK_TIMEOUT_MS 5000 /* so that nobody queues behind us for longer */
+#define STATEMENT_MS                                                                                                   \
+  600000 /* triggers and many partitions take their time; a statement cut short is tried again whole */
 #define BACKOFF_MAX_MS 10000
 #define WARN_INTERVAL_MS 10000
 #define GATHER_MS 50 /* small transactions share a statement */
@@ -234,7 +236,8 @@ static bool prepare(struct tidy *t, struct error *err) {
     tidy_table_sql(&t->tables[i], &t->statements[i]);
   }
   char *settings = memory_format("SET lock_timeout = %d; SET enable_seqscan = off", LOCK_TIMEOUT_MS);
-  bool ok = tidy_tables_check(t->conn, t->specs, t->table_count, err) && connection_run(t->conn, settings, err);
+  bool ok = tidy_tables_check(t->conn, t->specs, t->table_count, err) &&
+            connection_set_timeout(t->conn, STATEMENT_MS, err) && connection_run(t->conn, settings, err);
   free(settings);
   return ok;
 }
@@ -315,7 +318,7 @@ void tidy_committed(struct tidy *t, lsn_t end) {
   pthread_mutex_lock(&t->lock);
   t->bytes += chunk->rows.len;
   t->rows += chunk->count;
-  if (t->first == NULL && !t->busy && chunk->count == 0) {
+  if (t->first == NULL && !t->busy && !t->failed && chunk->count == 0) {
     if (end != 0)
       t->done(t->done_ctx, end);
   } else if (t->last != NULL && t->last->count + chunk->count <= STATEMENT_ROWS) {

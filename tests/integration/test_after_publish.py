@@ -199,6 +199,46 @@ def test_a_lock_holds_back_the_slot_and_nothing_else(tidied):
 
 
 @pytest.mark.decoder("pgoutput")
+def test_a_lost_connection_is_not_passed_over_by_what_needs_no_marking(shop, tmp_path):
+    """It breaks while a batch without such rows is being published: that batch must not be acknowledged past those that
+    were dropped."""
+    shop.psql(f"create table other (id bigint generated always as identity primary key, {COLUMNS})")
+    shop.config["relay"]["tables"].append({"table": "public.other", "after_publish": "keep"})
+    tidied_shop(shop, "mark")
+    tidying, publishing = tmp_path / "tidying", tmp_path / "publishing"
+    run = shop.start("relay", failpoint=f"tidy.before_statement=pause:{tidying},publisher.after_commit=pause:{publishing}@2")
+    run.wait_event("relay.streaming")
+    ids = shop.insert(1)
+    system.wait_for(tidying.exists, 20, "the row is about to be marked")
+    other = shop.psql("insert into other (aggregatetype, aggregateid, type, payload) values ('orders', 'k', 'T', '{}') "
+                      "returning id")
+    system.wait_for(publishing.exists, 20, "the other table's row is committed")
+    assert shop.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%enable_seqscan = off' "
+                     "and pid <> pg_backend_pid()") == "t"
+    tidying.unlink()
+    time.sleep(0.5)
+    publishing.unlink()
+    run.wait_event("relay.recovering", timeout=20)
+    wait_left(shop)
+    assert run.terminate() == 0
+    shop.assert_exactly_once(ids + [other])
+
+
+@pytest.mark.decoder("pgoutput")
+def test_a_limit_on_idle_sessions_does_not_end_it(shop):
+    tidied_shop(shop, "mark")
+    shop.psql(f'alter database "{shop.db}" set idle_session_timeout = 300')
+    run = shop.relay()
+    shop.insert(1)
+    wait_left(shop)
+    time.sleep(1)
+    shop.insert(1)
+    wait_left(shop)
+    assert not run.find("relay.recovering")
+    assert run.terminate() == 0
+
+
+@pytest.mark.decoder("pgoutput")
 def test_a_full_backlog_makes_publishing_wait_and_is_told(shop):
     tidied_shop(shop, "delete")
     shop.insert_many(100_000)

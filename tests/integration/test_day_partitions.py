@@ -113,3 +113,17 @@ def test_what_is_refused(days):
               "interval '9 days')")
     assert len(days.psql("select walferry.outbox_partitions('outbox', 10)").split()) == 2
     assert "outbox_20200201" in partitions(days)
+
+
+@pytest.mark.decoder("pgoutput")
+def test_days_are_dropped_behind_the_look_at_all_of_them(days):
+    """Whoever writes to the outbox waits for the drops, and not for a look at another day."""
+    old_day(days, "2020-02-02")
+    for day in ("2020-02-01", "2020-02-02"):
+        emit(days, f"{day} 12:00+00")
+    retain(days)
+    days.drain()
+    with days.session() as reader:  # of the second day: it cannot be dropped, and only that one waits
+        reader.run("begin; select count(*) from outbox_20200202")
+        assert retain(days) == {"outbox_20200201": "dropped", "outbox_20200202": "kept: in use"}
+    assert retain(days) == {"outbox_20200202": "dropped"}
