@@ -25,7 +25,7 @@
 #define BATCH_BYTES 1000000 /* librdkafka's own default */
 #define BATCH_BYTES_MIN 16384
 #define MESSAGE_MAX_USUAL 1000000 /* max.message.bytes is 1048588, with a batch's frame, unless somebody changed it */
-#define REQUEST_BYTES 100000000 /* socket.request.max.bytes is 100 MiB unless a broker's config says otherwise */
+#define REQUEST_BYTES 100000000   /* socket.request.max.bytes is 100 MiB unless a broker's config says otherwise */
 #define PROGRESS_INTERVAL_MS 1000
 #define POSITION_SEGMENT_BYTES (64 << 20) /* a full one is compacted: history is read from the topic's beginning */
 
