@@ -360,6 +360,7 @@ static bool fail_stream(struct replication *rep, struct error *err) {
                  "to go on");
   } else if (strcmp(state, "58P01") == 0) { /* a WAL file that the slot needs is gone */
     refuse_slot_invalidated(rep->slot, err);
+    error_wrap(err, "WAL was thrown away, by pg_resetwal or by hand");
   } else if (strcmp(state, "55000") == 0) {
     refuse_slot_invalidated(rep->slot, err);
   } else {
