@@ -15,6 +15,7 @@
 
 #define TAKE_SLICE_MS 50
 #define PACE_SLICE_MS 5
+#define PACE_RECORD_BYTES 256 /* a segment is small enough for max_per_second then */
 #define REPORT_INTERVAL_MS 200
 #define UNREACHABLE_MAX_MS 60000
 #define DECODE_FAILURES_MAX 3
@@ -181,10 +182,25 @@ static bool fail_stream(struct replay *r, struct replay_attempt *a, struct error
            "went on (`walferry position CONFIG history`)");
 }
 
-static bool stream(struct replay *r, struct replay_attempt *a, struct error *err) {
+/* Cuts a batch behind the segments that max_per_second has room for in a second, the first at least. Returns the rest.
+ */
+static struct segment *cut_pace(const struct replay *r, struct segment *batch) {
+  int64_t room = r->settings->max_per_second;
+  if (room == 0)
+    return NULL;
+  struct segment *last = batch;
+  for (room -= batch->count; last->next != NULL && last->next->count <= room; room -= last->count)
+    last = last->next;
+  struct segment *rest = last->next;
+  last->next = NULL;
+  return rest;
+}
+
+/* *left: what was taken and is not delivered yet; the caller's, also on failure. */
+static bool stream_batches(struct replay *r, struct replay_attempt *a, struct segment **left, struct error *err) {
   struct handover *queue = source_handover(a->source);
   bool over = false;
-  while (!over) {
+  while (!over || *left != NULL) {
     report(r, false);
     if (!replay_go_on(r, err))
       return false;
@@ -199,8 +215,13 @@ static bool stream(struct replay *r, struct replay_attempt *a, struct error *err
     }
     if (replay_to_kafka(r))
       publisher_rest(r->publisher);
-    struct segment *batch = NULL;
-    switch (handover_take(queue, TAKE_SLICE_MS, &batch, err)) {
+    enum handover_result taken = HANDOVER_BATCH;
+    if (*left == NULL) {
+      taken = handover_take(queue, TAKE_SLICE_MS, left, err);
+      if (taken == HANDOVER_BATCH)
+        *left = cut(*left, a->position.run.to, &over);
+    }
+    switch (taken) {
     case HANDOVER_EMPTY:
       if (clock_monotonic_ms() - a->streaming_ms > STEADY_MS) /* so much of it holds nothing of ours */
         r->unreachable_since_ms = 0;
@@ -208,8 +229,9 @@ static bool stream(struct replay *r, struct replay_attempt *a, struct error *err
     case HANDOVER_CLOSED:
       return fail_stream(r, a, err);
     case HANDOVER_BATCH: {
-      batch = cut(batch, a->position.run.to, &over);
-      bool ok = deliver(r, a, batch, over, err);
+      struct segment *batch = *left;
+      *left = batch == NULL ? NULL : cut_pace(r, batch);
+      bool ok = deliver(r, a, batch, over && *left == NULL, err);
       if (!ok)
         publisher_close(r->publisher); /* before the records that it still points to */
       segment_free_list(batch);
@@ -219,6 +241,13 @@ static bool stream(struct replay *r, struct replay_attempt *a, struct error *err
     }
   }
   return finish(r, a, err);
+}
+
+static bool stream(struct replay *r, struct replay_attempt *a, struct error *err) {
+  struct segment *left = NULL;
+  bool ok = stream_batches(r, a, &left, err);
+  segment_free_list(left);
+  return ok;
 }
 
 static bool run_attempt(struct replay *r, struct error *err) {
@@ -293,6 +322,9 @@ static void replay_init(struct replay *r) {
   r->relay.slot = slot;
   r->relay.intake.filter =
       (struct intake_filter){.types = request->types, .type_count = request->type_count, .no_dead_letters = true};
+  size_t pace_bytes = (size_t)s->max_per_second * PACE_RECORD_BYTES;
+  if (pace_bytes > 0 && pace_bytes < r->relay.intake.segment_bytes)
+    r->relay.intake.segment_bytes = pace_bytes;
   r->relay.intake.record.topic = request->topic;
   r->relay.intake.record.topic_suffix = request->topic_suffix;
   r->relay.publisher.kafka.instance = r->instance;

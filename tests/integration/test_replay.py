@@ -541,11 +541,13 @@ def test_no_more_records_a_second_than_asked_for(kept, source):
     replay(kept, *args, "--max-per-second", "3000")
     assert time.monotonic() - began > 1.5
     assert len(split(kept.events())[1]) == 9000
+    started = time.monotonic()
     run = kept.start("replay", *args, "--again", "--max-per-second", "100")
     system.wait_for(lambda: len(kept.record_ids()) > 18000, 30, "a first batch")
     began = time.monotonic()
     assert run.terminate() == 1
     assert time.monotonic() - began < 5
+    assert len(kept.record_ids()) - 18000 <= 100 * (time.monotonic() - started + 1)
     replay(kept, *args)
     again = split(kept.events())[1]
     assert len(again) == 18000 and len({(r["headers"]["id"], r["headers"]["wf_replay"]) for r in again}) == 18000
