@@ -106,6 +106,9 @@ static const char rest[] =
     "        outcome := CASE WHEN NOT late THEN 'dropped' END;\n"
     "      EXCEPTION WHEN lock_not_available THEN\n"
     "        outcome := 'kept: in use';\n"
+    "      WHEN OTHERS THEN\n"
+    "        outcome := 'kept: ' || SQLERRM;\n"
+    "        RAISE WARNING 'partition % is %', day.title, outcome;\n"
     "      END;\n"
     "    END IF;\n"
     "    IF late THEN\n"
@@ -126,9 +129,12 @@ static const char rest[] =
     "      outcome := 'dropped';\n"
     "    EXCEPTION WHEN lock_not_available THEN\n"
     "      outcome := 'kept: in use';\n"
+    "    WHEN OTHERS THEN\n"
+    "      outcome := 'kept: ' || SQLERRM;\n"
+    "      RAISE WARNING 'partition % is %', title, outcome;\n"
     "    END;\n"
     "    RETURN NEXT;\n"
-    "    EXIT WHEN outcome <> 'dropped';\n"
+    "    EXIT WHEN outcome = 'kept: in use';\n"
     "  END LOOP;\n"
     "END $walferry$;\n";
 

@@ -116,6 +116,20 @@ def test_what_is_refused(days):
 
 
 @pytest.mark.decoder("pgoutput")
+def test_a_day_that_cannot_be_dropped_keeps_no_other(days):
+    old_day(days, "2020-02-02")
+    for day in ("2020-02-01", "2020-02-02"):
+        emit(days, f"{day} 12:00+00")
+    retain(days)
+    days.drain()
+    days.psql("create view reported as select * from outbox_20200201")
+    assert retain(days) == {"outbox_20200201": "kept: cannot drop table outbox_20200201 because other objects depend on it",
+                            "outbox_20200202": "dropped"}
+    days.psql("drop view reported")
+    assert retain(days) == {"outbox_20200201": "dropped"}
+
+
+@pytest.mark.decoder("pgoutput")
 def test_days_are_dropped_behind_the_look_at_all_of_them(days):
     """Whoever writes to the outbox waits for the drops, and not for a look at another day."""
     old_day(days, "2020-02-02")
