@@ -131,6 +131,17 @@ static bool connection_is_lost(const struct connection *conn) {
   return strncmp(state, "08", 2) == 0 || strncmp(state, "57P", 3) == 0;
 }
 
+/* Columns and their types are not always those that they were when we began. */
+static void look_again(struct tidy *t, int table) {
+  struct error ignored = {.kind = ERROR_NONE};
+  struct tidy_table now;
+  if (!tidy_table_look(t->conn, &t->specs[table], &now, &ignored) || !now.exists)
+    return;
+  t->tables[table] = now;
+  buffer_clear(&t->statements[table]);
+  tidy_table_sql(&t->tables[table], &t->statements[table]);
+}
+
 /* One statement, until it succeeds. ERROR_RETRY once the connection is lost, ERROR_STOPPED when asked to end. */
 static bool execute(struct tidy *t, int table, int count, struct error *err) {
   buffer_append_text(&t->ids, "}");
@@ -148,9 +159,12 @@ static bool execute(struct tidy *t, int table, int count, struct error *err) {
       err->kind = ERROR_RETRY;
       return false;
     }
+    bool is_outdated = strncmp(connection_sqlstate(t->conn), "42", 2) == 0;
     wait_to_retry(t, err);
     if (is_stopping(t))
       return error_set(err, ERROR_STOPPED, "stopped");
+    if (is_outdated)
+      look_again(t, table);
   }
   FAILPOINT("tidy.after_statement");
   backoff_reset(&t->backoff);
@@ -225,7 +239,7 @@ static void *run(void *arg) {
 }
 
 /* Statements and settings. A table that is mostly empty would be read whole for want of statistics; the index is what
- * finds a few rows. */
+ * finds a few rows. A commit that a crash may undo must not move the slot: what it did would not come again. */
 static bool prepare(struct tidy *t, struct error *err) {
   for (int i = 0; i < t->table_count; i++) {
     buffer_init(&t->statements[i], BUFFER_MAX_ROW);
@@ -235,7 +249,10 @@ static bool prepare(struct tidy *t, struct error *err) {
       return false;
     tidy_table_sql(&t->tables[i], &t->statements[i]);
   }
-  char *settings = memory_format("SET lock_timeout = %d; SET enable_seqscan = off", LOCK_TIMEOUT_MS);
+  char *settings = memory_format("SELECT pg_catalog.set_config(name, 'local', false) FROM pg_catalog.pg_settings "
+                                 "WHERE name = 'synchronous_commit' AND setting = 'off'; "
+                                 "SET lock_timeout = %d; SET enable_seqscan = off",
+                                 LOCK_TIMEOUT_MS);
   bool ok = tidy_tables_check(t->conn, t->specs, t->table_count, err) &&
             connection_set_timeout(t->conn, STATEMENT_MS, err) && connection_run(t->conn, settings, err);
   free(settings);

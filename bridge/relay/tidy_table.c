@@ -19,7 +19,9 @@ static const char facts_sql[] =
     "coalesce(m.attnum IS NULL OR pg_catalog.has_column_privilege(c.oid, m.attnum, 'SELECT'), true), "
     "CASE WHEN $4 = 'delete' THEN pg_catalog.has_table_privilege(c.oid, 'DELETE') "
     "ELSE coalesce(pg_catalog.has_column_privilege(c.oid, m.attnum, 'UPDATE'), false) END, "
-    "pg_catalog.row_security_active(c.oid) "
+    "pg_catalog.row_security_active(c.oid), c.relkind = 'p', "
+    "(SELECT pg_catalog.format('OPERATOR(%I.=)', s.nspname) FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace "
+    "s ON s.oid = o.oprnamespace WHERE o.oprname = '=' AND o.oprleft = i.atttypid AND o.oprright = i.atttypid LIMIT 1) "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "JOIN pg_catalog.pg_attribute i ON i.attrelid = c.oid AND i.attname = $3 AND NOT i.attisdropped "
     "LEFT JOIN pg_catalog.pg_attribute m ON m.attrelid = c.oid AND m.attname = $5 AND NOT m.attisdropped AND m.attnum "
@@ -44,13 +46,15 @@ bool tidy_table_look(struct connection *conn, const struct table_spec *spec, str
     return error_wrap(err, "looking at %s.%s", spec->schema, spec->table);
   *out = (struct tidy_table){.spec = spec, .exists = rows_count(rows) > 0};
   if (out->exists) {
-    const char *mark_type = rows_text(rows, 0, 2);
+    const char *mark_type = rows_text(rows, 0, 2), *equals = rows_text(rows, 0, 7);
     snprintf(out->id_type, sizeof out->id_type, "%s", rows_text(rows, 0, 0));
     snprintf(out->mark_type, sizeof out->mark_type, "%s", mark_type == NULL ? "" : mark_type);
     out->indexed = rows_bool(rows, 0, 1);
     out->may_read = rows_bool(rows, 0, 3);
     out->may_change = rows_bool(rows, 0, 4);
     out->rows_hidden = rows_bool(rows, 0, 5);
+    out->partitioned = rows_bool(rows, 0, 6);
+    snprintf(out->equals, sizeof out->equals, "%s", equals == NULL ? "=" : equals);
   }
   rows_free(rows);
   return true;
@@ -160,6 +164,8 @@ bool tidy_tables_check(struct connection *conn, const struct table_spec *tables,
 void tidy_table_sql(const struct tidy_table *table, struct buffer *sql) {
   const struct table_spec *spec = table->spec;
   buffer_append_text(sql, marks(spec) ? "UPDATE " : "DELETE FROM ");
+  if (!table->partitioned) /* rows of tables that inherit from it are not published */
+    buffer_append_text(sql, "ONLY ");
   quote_table(sql, spec->schema, spec->table);
   if (marks(spec)) {
     buffer_append_text(sql, " SET ");
@@ -168,7 +174,7 @@ void tidy_table_sql(const struct tidy_table *table, struct buffer *sql) {
   }
   buffer_append_text(sql, " WHERE ");
   quote_identifier(sql, id_column(spec));
-  buffer_printf(sql, " = ANY ($1::%s[])", table->id_type);
+  buffer_printf(sql, " %s ANY ($1::%s[])", table->equals, table->id_type);
   if (marks(spec)) {
     buffer_append_text(sql, " AND ");
     quote_identifier(sql, spec->published_at);

@@ -15,14 +15,19 @@ static void statements_name_table_columns_and_type(void **state) {
   (void)state;
   struct buffer sql;
   buffer_init(&sql, 1 << 16);
-  struct tidy_table table = {.spec = &marked, .exists = true, .id_type = "character varying"};
+  struct tidy_table table = {.spec = &marked, .exists = true, .id_type = "character varying", .equals = "="};
   tidy_table_sql(&table, &sql);
-  assert_string_equal(sql.data, "UPDATE \"Sales\".\"out\"\"box\" SET \"done\" = now() WHERE \"the id\" = ANY "
+  assert_string_equal(sql.data, "UPDATE ONLY \"Sales\".\"out\"\"box\" SET \"done\" = now() WHERE \"the id\" = ANY "
                                 "($1::character varying[]) AND \"done\" IS NULL");
   buffer_clear(&sql);
-  table = (struct tidy_table){.spec = &deleted, .exists = true, .id_type = "uuid"};
+  table = (struct tidy_table){.spec = &deleted,
+                              .exists = true,
+                              .id_type = "public.ulid",
+                              .equals = "OPERATOR(public.=)",
+                              .partitioned = true};
   tidy_table_sql(&table, &sql);
-  assert_string_equal(sql.data, "DELETE FROM \"Sales\".\"out\"\"box\" WHERE \"id\" = ANY ($1::uuid[])");
+  assert_string_equal(sql.data, "DELETE FROM \"Sales\".\"out\"\"box\" WHERE \"id\" OPERATOR(public.=) ANY "
+                                "($1::public.ulid[])");
   buffer_free(&sql);
 }
 
