@@ -35,6 +35,21 @@ static uint32_t entry_oid(const struct position *p, const char *origin) {
   return 0;
 }
 
+/* Rows of a table that the config names only now were passed over up to the position. */
+static lsn_t since(const struct position *p, const struct catalog_publication_table *t, const char *origin) {
+  if (p->table_count == 0 || p->commit_lsn == 0)
+    return 0;
+  return entry_oid(p, origin) == 0 ? p->commit_lsn + 1 : position_table_since(p, t->schema, t->table);
+}
+
+void admit_begin(struct position *position, lsn_t start) {
+  position->state = POSITION_SET;
+  position->complete = true;
+  position->end_lsn = start;
+  if (position->word.at_us != 0)
+    position->floor = start;
+}
+
 void admit_fill_identity(const struct admit_facts *facts, struct position *p) {
   snprintf(p->system_id, sizeof p->system_id, "%s", facts->identity.system_id);
   snprintf(p->slot, sizeof p->slot, "%s", facts->slot_name);
@@ -43,16 +58,18 @@ void admit_fill_identity(const struct admit_facts *facts, struct position *p) {
   p->timeline = facts->identity.timeline;
   p->publication_oid = facts->publication->oid;
   p->fingerprint = facts->fingerprint;
+  int count = facts->publication->table_count;
+  struct position_table *tables = memory_alloc((size_t)count * sizeof *tables);
+  for (int i = 0; i < count; i++) {
+    const struct catalog_publication_table *t = &facts->publication->tables[i];
+    char *origin = memory_format("%s.%s", t->schema, t->table);
+    tables[i] = (struct position_table){.origin = origin, .entry_oid = t->entry_oid, .since = since(p, t, origin)};
+  }
   for (int i = 0; i < p->table_count; i++)
     free(p->tables[i].origin);
   free(p->tables);
-  p->table_count = facts->publication->table_count;
-  p->tables = memory_alloc((size_t)p->table_count * sizeof *p->tables);
-  for (int i = 0; i < p->table_count; i++) {
-    const struct catalog_publication_table *t = &facts->publication->tables[i];
-    p->tables[i] =
-        (struct position_table){.origin = memory_format("%s.%s", t->schema, t->table), .entry_oid = t->entry_oid};
-  }
+  p->table_count = count;
+  p->tables = tables;
 }
 
 bool admit_owner(const struct admit_facts *f, const struct position *p, struct error *err) {
@@ -319,9 +336,7 @@ bool admit_position(const struct admit_facts *f, struct position *position, bool
                         "--confirm NAME`; nothing before that is published",
                         lsn_format(f->slot.confirmed_flush_lsn).text);
   }
-  position->state = POSITION_SET;
-  position->complete = true;
-  position->end_lsn = f->slot.confirmed_flush_lsn;
+  admit_begin(position, f->slot.confirmed_flush_lsn);
   admit_fill_identity(f, position);
   *changed = true;
   return true;

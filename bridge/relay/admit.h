@@ -36,6 +36,10 @@ bool admit_owner(const struct admit_facts *facts, const struct position *positio
  * progress, cut back where an older timeline's ended. Wants what admit_lost_from wants. */
 bool admit_history(const struct admit_facts *facts, const struct position *position, lsn_t *idle, struct error *err);
 
+/* What a slot that stands at `start` begins with. Where an operator asked for it (`position set new`) there is a floor:
+ * what was committed before is passed over. */
+void admit_begin(struct position *position, lsn_t start);
+
 /* Fills the identity of a position (system, database, slot, plugin, timeline, publication with its tables, fingerprint)
  * from the facts; progress is left as it is. */
 void admit_fill_identity(const struct admit_facts *facts, struct position *position);

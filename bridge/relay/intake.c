@@ -269,13 +269,15 @@ static bool find_binding(struct intake *in, const struct relation *relation, str
 }
 
 static bool is_handed_on(const struct intake *in, const struct table_spec *table) {
-  return in->on_covered == INTAKE_COVERED_HAND_ON && table_is_tidied(table);
+  return in->on_covered == INTAKE_COVERED_HAND_ON && table_is_tidied(table) &&
+         in->commit_lsn >= position_table_since(&in->from, table->schema, table->table);
 }
 
-/* Of a row that is published nothing is refused any more: what its table was then is of no matter. */
+/* Of a row that is published nothing is refused any more: what its table was then is of no matter. What an operator has
+ * passed over is covered too, and nobody knows whether it is published. */
 static bool on_covered_insert(struct intake *in, const struct change *change, struct error *err) {
   struct binding *binding;
-  if (in->on_covered != INTAKE_COVERED_HAND_ON)
+  if (in->on_covered != INTAKE_COVERED_HAND_ON || in->commit_lsn < in->from.floor)
     return true;
   if (!find_binding(in, change->insert.relation, &binding, err))
     return err->kind == ERROR_REFUSED;

@@ -42,7 +42,8 @@ enum intake_covered {
   INTAKE_COVERED_DROP = 1,
   INTAKE_COVERED_VERIFY, /* dropped; and as soon as the last covered transaction came again, and so the database is the
                             one that was read, intake_change fails with ERROR_START_OVER and INTAKE_VERIFIED */
-  INTAKE_COVERED_HAND_ON /* those of tables that are marked or deleted from, in segments of their own: `covered` */
+  INTAKE_COVERED_HAND_ON /* those of tables that are marked or deleted from, in segments of their own: `covered`; none
+                            of before the floor or the table's `since`, which may never have been published */
 };
 extern const char INTAKE_VERIFIED[]; /* the code of that error */
 

@@ -41,7 +41,8 @@ void position_copy(struct position *to, const struct position *from) {
   to->tables = from->table_count == 0 ? NULL : memory_alloc((size_t)from->table_count * sizeof *to->tables);
   for (int i = 0; i < from->table_count; i++)
     to->tables[i] = (struct position_table){.origin = memory_string(from->tables[i].origin),
-                                            .entry_oid = from->tables[i].entry_oid};
+                                            .entry_oid = from->tables[i].entry_oid,
+                                            .since = from->tables[i].since};
   to->topics = NULL;
   to->topic_count = 0;
   for (int i = 0; i < from->topic_count; i++)
@@ -54,6 +55,16 @@ lsn_t position_ack_lsn(const struct position *p) {
 
 bool position_covers(const struct position *p, lsn_t commit_lsn) {
   return commit_lsn < p->floor || commit_lsn < p->commit_lsn || (commit_lsn == p->commit_lsn && p->complete);
+}
+
+lsn_t position_table_since(const struct position *p, const char *schema, const char *table) {
+  size_t len = strlen(schema);
+  for (int i = 0; i < p->table_count; i++) {
+    const char *origin = p->tables[i].origin;
+    if (strncmp(origin, schema, len) == 0 && origin[len] == '.' && strcmp(origin + len + 1, table) == 0)
+      return p->tables[i].since;
+  }
+  return 0;
 }
 
 int32_t position_partitions(const struct position *p, const char *topic) {
@@ -79,8 +90,22 @@ static void append_lsn(struct buffer *json, const char *name, lsn_t lsn) {
   buffer_printf(json, ",\"%s\":\"%s\"", name, lsn_format(lsn).text);
 }
 
+static void append_since(const struct position *p, struct buffer *json) {
+  bool any = false;
+  for (int i = 0; i < p->table_count; i++) {
+    if (p->tables[i].since == 0)
+      continue;
+    buffer_append_text(json, any ? "," : ",\"since\":{");
+    buffer_append_json(json, slice_of(p->tables[i].origin));
+    buffer_printf(json, ":\"%s\"", lsn_format(p->tables[i].since).text);
+    any = true;
+  }
+  buffer_append_text(json, any ? "}" : "");
+}
+
 /* What later versions added, and only some positions have. */
 static void append_optional(const struct position *p, struct buffer *json) {
+  append_since(p, json);
   if (p->floor != 0)
     append_lsn(json, "floor", p->floor);
   if (p->written_us != 0)
@@ -218,6 +243,17 @@ static bool take_optional(const json_t *root, struct position *p) {
   return (floor == NULL || lsn_parse(slice_of(floor), &p->floor)) && (set == NULL || take_word(set, &p->word));
 }
 
+/* since: NULL where all tables were always there. */
+static bool take_since(const json_t *since, struct position *p) {
+  for (int i = 0; since != NULL && i < p->table_count; i++) {
+    const json_t *value = json_object_get(since, p->tables[i].origin);
+    const char *lsn = json_string_value(value);
+    if (value != NULL && (lsn == NULL || !lsn_parse(slice_of(lsn), &p->tables[i].since)))
+      return false;
+  }
+  return since == NULL || json_is_object(since);
+}
+
 /* A position without one is a relay's. */
 static bool take_run(const json_t *root, struct position_run *run) {
   json_t *member = json_object_get(root, "run");
@@ -311,6 +347,8 @@ static bool take_members(const json_t *root, struct position *p) {
     p->tables = memory_resize(p->tables, (size_t)(p->table_count + 1) * sizeof *p->tables);
     p->tables[p->table_count++] = (struct position_table){.origin = memory_string(name), .entry_oid = oid};
   }
+  if (!take_since(json_object_get(root, "since"), p))
+    return false;
   json_object_foreach(topics, name, value) {
     if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > INT32_MAX)
       return false;

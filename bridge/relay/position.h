@@ -43,6 +43,8 @@ struct position_snapshot {
 struct position_table { /* a table's entry in the publication */
   char *origin;         /* "public.outbox" */
   uint32_t entry_oid;
+  lsn_t since; /* its rows of transactions whose commit record starts before it are covered, but were passed over: the
+                  config did not name it yet. 0: it always did */
 };
 
 struct position_topic { /* a topic's partition count, pinned when it was first written to */
@@ -123,6 +125,9 @@ lsn_t position_ack_lsn(const struct position *p);
 bool position_covers(const struct position *p, lsn_t commit_lsn);
 
 const char *position_snapshot_name(enum position_snapshot_state state); /* "none", "asked", "open", "done" */
+
+/* From which commit LSN on rows of a table were not passed over; 0: from the first on. */
+lsn_t position_table_since(const struct position *p, const char *schema, const char *table);
 
 /* Partition count pinned for a topic; 0 if none. */
 int32_t position_partitions(const struct position *p, const char *topic);

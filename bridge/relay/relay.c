@@ -207,8 +207,7 @@ static bool create_slot(struct relay *r, struct generation *g, struct error *err
            log_lsn("lsn", consistent_point));
   if (snapshot)
     return keep_exporter(r, g, consistent_point, err);
-  g->position.state = POSITION_SET;
-  g->position.end_lsn = consistent_point;
+  admit_begin(&g->position, consistent_point);
   progress_talk(r->progress, PROGRESS_KAFKA);
   if (!publisher_store(r->publisher, &g->position, err))
     return false;
@@ -406,7 +405,9 @@ static struct snapshot enter_snapshot(struct snapshot_turn *turn, lsn_t point) {
 static void drop_fruitless_slot(struct relay *r, struct generation *g) {
   static const char sql[] = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1 "
                             "AND NOT active AND confirmed_flush_lsn = $2::pg_lsn";
-  struct lsn_text at = lsn_format(g->facts.admit.slot.confirmed_flush_lsn);
+  const struct catalog_slot *slot = &g->facts.admit.slot;
+  lsn_t point = slot->confirmed_flush_lsn;
+  struct lsn_text at = lsn_format(point);
   source_stop(g->source);
   g->source = NULL;
   struct error ignored;
@@ -414,9 +415,9 @@ static void drop_fruitless_slot(struct relay *r, struct generation *g) {
     struct rows *rows = connection_query(g->conn, sql, 2, (const char *const[]){r->settings->slot, at.text}, &ignored);
     bool dropped = rows != NULL && rows_count(rows) == 1;
     rows_free(rows);
-    if (!dropped && catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, &ignored) &&
-        g->facts.admit.slot.active)
-      continue; /* our own walsender is about to end */
+    if (!dropped && catalog_slot(g->conn, r->settings->slot, &g->facts.admit.slot, &ignored) && slot->exists &&
+        slot->confirmed_flush_lsn == point)
+      continue; /* our own walsender is about to end, or has meanwhile */
     if (dropped)
       log_info("relay.slot_dropped", log_string("slot", r->settings->slot),
                log_string("reason", "it was made for a snapshot that was not taken"));
@@ -554,6 +555,25 @@ static void row_published(void *ctx, const struct table_spec *table, struct slic
   tidy_row(ctx, table, id);
 }
 
+/* When the server was started: which one it is, as far as a run is concerned. */
+static bool read_server_start(struct connection *conn, char *out, size_t size, struct error *err) {
+  struct rows *rows = connection_query(conn, "SELECT pg_catalog.pg_postmaster_start_time()", 0, NULL, err);
+  if (rows == NULL)
+    return false;
+  snprintf(out, size, "%s", rows_text(rows, 0, 0));
+  rows_free(rows);
+  return true;
+}
+
+/* Where the conninfo has several servers, or leads through a proxy, each connection may end elsewhere: what is marked
+ * on one server must not be acknowledged to another. */
+static bool is_server(struct connection *conn, const char *started, struct error *err) {
+  char other[64];
+  return read_server_start(conn, other, sizeof other, err) &&
+         (strcmp(other, started) == 0 ||
+          error_set(err, ERROR_START_OVER, "the connection on which rows are marked or deleted led to another server"));
+}
+
 /* Rows that the position covers are marked or deleted only once the server has sent the last covered transaction again:
  * of a database that was rolled back to an older state they may be others. Where one of them may come, it takes two
  * generations therefore: what the first one learns holds as long as the server runs. */
@@ -561,18 +581,21 @@ static bool start_tidying(struct relay *r, struct generation *g, struct error *e
   const struct relay_settings *s = r->settings;
   if (!tidy_wanted(s->intake.tables, s->intake.table_count))
     return true;
-  struct rows *rows = connection_query(g->conn, "SELECT pg_catalog.pg_postmaster_start_time()", 0, NULL, err);
-  if (rows == NULL)
+  char started[64];
+  if (!read_server_start(g->conn, started, sizeof started, err))
     return false;
   snprintf(g->history, sizeof g->history, "%s, xid %" PRIu32 ", server of %s", lsn_format(g->position.commit_lsn).text,
-           g->position.xid, rows_text(rows, 0, 0));
-  rows_free(rows);
+           g->position.xid, started);
   if (g->expect_last)
     intake_set_covered(g->intake,
                        strcmp(r->verified, g->history) == 0 ? INTAKE_COVERED_HAND_ON : INTAKE_COVERED_VERIFY);
   struct connection *conn = connection_open(s->conninfo, s->name, err);
   if (conn == NULL)
     return not_let_in(r, err);
+  if (!is_server(conn, started, err)) {
+    connection_close(conn);
+    return false;
+  }
   g->tidy = tidy_start(s->intake.tables, s->intake.table_count, conn, r->progress, tidied, g->source, err);
   publisher_set_row(r->publisher, g->tidy == NULL ? NULL : row_published, g->tidy);
   return g->tidy != NULL;

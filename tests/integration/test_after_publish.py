@@ -257,6 +257,19 @@ def test_a_full_backlog_makes_publishing_wait_and_is_told(shop):
     assert_tidied(shop, ids)
 
 
+def test_rows_of_a_table_that_inherits_from_it_stay(shop):
+    """They are not published, and may have the same ids."""
+    shop.psql(f"create table events (id bigint generated always as identity primary key, {COLUMNS}); "
+              "create table archive () inherits (events)")
+    shop.config["relay"]["tables"] = [{"table": "public.events", "after_publish": "delete"}]
+    shop.drain()
+    shop.psql("insert into archive (id, aggregatetype, aggregateid, type, payload) values (1, 'orders', 'k', 'T', '{}')")
+    shop.psql("insert into events (aggregatetype, aggregateid, type, payload) values ('orders', 'k', 'T', '{}')")
+    shop.drain()
+    shop.assert_exactly_once(["1"])
+    assert shop.psql("select tableoid::regclass, id from events") == "archive|1"
+
+
 def test_what_went_to_quarantine_stays(tidied):
     """Also after a crash, when the rows come again. One is larger than its topic takes: nowhere else is its payload."""
     tidied.kafka.create_topic(tidied.topic("small"), max_message_bytes="10000")
@@ -313,6 +326,74 @@ def test_ids_of_any_type_and_names_that_need_quotes(make_shop, type, default):
     shop.drain()
     assert len(shop.record_ids()) == 3
     assert shop.psql('select count(*), count(done) from "My Shop"."Out box"') == "3|3"
+
+
+def test_what_position_set_has_passed_over_stays(tidied):
+    """Also where the slot is behind it again, as after a crash of the server: it is covered, and was never published."""
+    passed = tidied.insert(3)
+    tidied.run("position", "set", tidied.psql("select pg_current_wal_lsn()"), "--confirm", tidied.name,
+               failpoint="reposition.after_store=kill")
+    ids = tidied.insert(2)
+    run = tidied.start("relay", failpoint="tidy.before_statement=kill")
+    run.expect_exit(-9, 30)
+    ids += tidied.insert(1)
+    tidied.drain()
+    assert_tidied(tidied, ids, kept=passed)
+
+
+def test_what_a_new_slot_has_passed_over_stays(shop):
+    """Also where that one is lost too, and made anew of the held-back one, which is older."""
+    shop.config["postgres"]["replay"] = {}
+    tidied_shop(shop, "delete").init()
+    ids = shop.insert(2)
+    shop.drain()
+    passed = shop.insert(3)
+    shop.postgres.drop_slot(shop.slot)
+    shop.run("position", "set", "new", "--confirm", shop.name).expect_exit(0)
+    shop.run("relay", "--until", "now").expect_exit(0)
+    ids += shop.insert(2)
+    run = shop.start("relay", failpoint="tidy.before_statement=kill")
+    run.expect_exit(-9, 30)
+    shop.postgres.drop_slot(shop.slot)
+    shop.init()
+    ids += shop.insert(1)
+    shop.drain()
+    assert_tidied(shop, ids, kept=passed)
+
+
+def test_the_id_changes_its_type_meanwhile(tidied):
+    pause = tidied.dir / "pause"
+    ids = tidied.insert(2)
+    run = tidied.start("relay", failpoint=f"tidy.before_statement=pause:{pause}")
+    system.wait_for(pause.exists, 30, "a statement that is about to be sent")
+    tidied.psql("alter table outbox alter id drop identity if exists, alter id drop default, alter id type text")
+    pause.unlink()
+    run.wait_event("tidy.failed")
+    wait_left(tidied)
+    assert run.terminate() == 0
+    assert_tidied(tidied, ids)
+
+
+def test_rows_from_before_their_table_was_configured_stay(tidied):
+    """They were passed over, and stand before the position. The slot is still behind them when the table is named."""
+    tidied.psql(f"create table other (id bigint generated always as identity primary key, {COLUMNS}, "
+                "published_at timestamptz)")
+    for publication in tidied.psql("select pubname from pg_publication").split():
+        tidied.psql(f'alter publication "{publication}" add table other')
+    add = "insert into other (aggregatetype, aggregateid, type, payload) values ('orders', 'k', 'T', '{}') returning id"
+    passed = tidied.psql(add)
+    ids = tidied.insert(2)
+    run = tidied.start("relay", failpoint="tidy.before_statement=kill")
+    run.expect_exit(-9, 30)
+    tidied.config["relay"]["tables"].append({"table": "public.other"})
+    for name in ["tidy.before_statement=kill", None]:  # the position knows the table then
+        new = tidied.psql(add)
+        ids.append(new)
+        run = tidied.start("relay", "--until", "now", failpoint=name)
+        run.expect_exit(-9 if name else 0, 30)
+    tidied.assert_exactly_once(ids)
+    assert left(tidied) == set()
+    assert left(tidied, "other") == {passed}
 
 
 def test_a_database_that_was_rolled_back_loses_no_row(image):  # noqa: F811

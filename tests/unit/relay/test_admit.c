@@ -384,6 +384,8 @@ static void what_fits_goes_on(void **state) {
       fail_msg("%s: more than idle progress changed", cases[i].name);
     assert_int_equal(s.position.timeline, 3);
     assert_true(s.position.fingerprint == s.facts.fingerprint);
+    assert_lsn(s.position.tables[0].since, 0);
+    assert_lsn(s.position.tables[1].since, cases[i].bend == table_newly_configured ? 0x1001 : 0);
     position_clear(&before);
     scene_free(&s);
   }

@@ -3,6 +3,7 @@
 #include "tests/unit/relay/relay_fixture.h"
 
 #include "bridge/base/log.h"
+#include "bridge/base/memory.h"
 #include "bridge/relay/intake.h"
 
 static char column_names[][16] = {"id", "type", "aggregateid", "aggregatetype", "payload"};
@@ -864,6 +865,39 @@ static void covered_rows_are_handed_on_where_they_are_tidied(void **state) {
   assert_string_equal(segments(f), "covered 0/900/69: a b next 0\n0/1200/71: new next 1 end 0/1300\n");
 }
 
+static void what_an_operator_passed_over_is_not_handed_on(void **state) {
+  struct feed *f = *state;
+  f->from.floor = 0x980;
+  start_behind_last(f, true);
+  hand_on_covered(f);
+  assert_true(begin(f, 0x900, 69)); /* the slot is older again than `position set` has left it */
+  assert_true(insert(f, "skipped"));
+  assert_true(commit(f, 0x900, 0x940));
+  assert_true(begin(f, 0x980, 70));
+  assert_true(insert(f, "published"));
+  assert_true(commit(f, 0x980, 0x9c0));
+  assert_string_equal(segments(f), "covered 0/980/70: published next 0\n");
+}
+
+static void rows_from_before_their_table_was_configured_are_not_handed_on(void **state) {
+  struct feed *f = *state;
+  f->from.table_count = 2;
+  f->from.tables = memory_alloc(2 * sizeof *f->from.tables);
+  f->from.tables[0] = (struct position_table){.origin = memory_string("sales.outbox")};
+  f->from.tables[1] = (struct position_table){.origin = memory_string("public.outbox"), .since = 0x980};
+  start_behind_last(f, true);
+  hand_on_covered(f);
+  f->tables[1].after_publish = AFTER_PUBLISH_MARK;
+  assert_true(begin(f, 0x900, 69));
+  assert_true(insert(f, "passed over"));
+  assert_true(insert_row(f, &f->second, "s", "k"));
+  assert_true(commit(f, 0x900, 0x940));
+  assert_true(begin(f, 0x980, 70));
+  assert_true(insert(f, "published"));
+  assert_true(commit(f, 0x980, 0x9c0));
+  assert_string_equal(segments(f), "covered 0/900/69: s next 0\ncovered 0/980/70: published next 0\n");
+}
+
 static void a_covered_row_of_a_table_that_was_otherwise_is_no_refusal(void **state) {
   struct feed *f = *state;
   static char lacks_key[] = "no_such_column";
@@ -983,6 +1017,8 @@ int main(void) {
       TEST(fingerprint_tells_what_is_counted),
       TEST(fingerprint_tells_tables_from_prefixes),
       TEST(covered_rows_are_handed_on_where_they_are_tidied),
+      TEST(what_an_operator_passed_over_is_not_handed_on),
+      TEST(rows_from_before_their_table_was_configured_are_not_handed_on),
       TEST(a_covered_row_of_a_table_that_was_otherwise_is_no_refusal),
       TEST(what_is_published_of_a_split_transaction_is_handed_on_as_covered),
       TEST(verifying_ends_when_all_that_is_covered_came_again),

@@ -19,7 +19,7 @@ static struct position full_position(void) {
   p.table_count = 2;
   p.tables = memory_alloc(2 * sizeof *p.tables);
   p.tables[0] = (struct position_table){.origin = memory_string("public.outbox"), .entry_oid = 16410};
-  p.tables[1] = (struct position_table){.origin = memory_string("odd.\"na\\me\""), .entry_oid = 4294967295};
+  p.tables[1] = (struct position_table){.origin = memory_string("odd.\"na\\me\""), .entry_oid = 4294967295, .since = 9};
   p.commit_lsn = UINT64_C(0x16B374D848);
   p.end_lsn = UINT64_C(0x16B374D000);
   p.idle_end_lsn = UINT64_C(0x1600000001);
@@ -68,7 +68,11 @@ static void position_survives_encoding(void **state) {
   for (int i = 0; i < 2; i++) {
     assert_string_equal(after.tables[i].origin, before.tables[i].origin);
     assert_int_equal(after.tables[i].entry_oid, before.tables[i].entry_oid);
+    assert_lsn(after.tables[i].since, before.tables[i].since);
   }
+  assert_lsn(position_table_since(&after, "odd", "\"na\\me\""), 9);
+  assert_lsn(position_table_since(&after, "public", "outbox"), 0);
+  assert_lsn(position_table_since(&after, "odd", "other"), 0);
   assert_lsn(after.commit_lsn, before.commit_lsn);
   assert_lsn(after.end_lsn, before.end_lsn);
   assert_lsn(after.idle_end_lsn, before.idle_end_lsn);
