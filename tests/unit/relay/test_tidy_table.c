@@ -20,11 +20,8 @@ static void statements_name_table_columns_and_type(void **state) {
   assert_string_equal(sql.data, "UPDATE ONLY \"Sales\".\"out\"\"box\" SET \"done\" = now() WHERE \"the id\" = ANY "
                                 "($1::character varying[]) AND \"done\" IS NULL");
   buffer_clear(&sql);
-  table = (struct tidy_table){.spec = &deleted,
-                              .exists = true,
-                              .id_type = "public.ulid",
-                              .equals = "OPERATOR(public.=)",
-                              .partitioned = true};
+  table = (struct tidy_table){
+      .spec = &deleted, .exists = true, .id_type = "public.ulid", .equals = "OPERATOR(public.=)", .partitioned = true};
   tidy_table_sql(&table, &sql);
   assert_string_equal(sql.data, "DELETE FROM \"Sales\".\"out\"\"box\" WHERE \"id\" OPERATOR(public.=) ANY "
                                 "($1::public.ulid[])");
