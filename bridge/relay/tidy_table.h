@@ -13,11 +13,11 @@ struct tidy_table {
   char id_type[130];             /* as SQL writes it: "uuid" */
   char equals[160];              /* of that type: "=", or "OPERATOR(public.=)", since no schema is searched */
   bool partitioned;
-  bool indexed;                  /* there is an index that begins with the id */
-  char mark_type[130];           /* of the column for the mark; "" if there is none */
-  bool may_read;                 /* SELECT on the columns that are compared */
-  bool may_change;               /* UPDATE on the column for the mark, or DELETE */
-  bool rows_hidden;              /* row security holds for our role */
+  bool indexed;        /* there is an index that begins with the id */
+  char mark_type[130]; /* of the column for the mark; "" if there is none */
+  bool may_read;       /* SELECT on the columns that are compared */
+  bool may_change;     /* UPDATE on the column for the mark, or DELETE */
+  bool rows_hidden;    /* row security holds for our role */
 };
 
 /* Asks for the facts. */
