@@ -280,6 +280,20 @@ def covered_not_tidied(lab):
     judge_deleted(lab, shop, ids)
 
 
+def passed_over_tidied(lab):
+    """An operator passes over three rows, and the slot is still before them when what came behind them is published."""
+    shop = shop_that_deletes(lab)
+    passed = shop.insert(3)
+    shop.run("position", "set", shop.psql("select pg_current_wal_lsn()"), "--confirm", shop.name,
+             failpoint="reposition.after_store=kill")
+    shop.insert(2)
+    lab.kill_after_commit(shop, records=4)
+    lab.drain(shop)
+    gone = set(passed) - shop.outbox_ids() - set(shop.record_ids())
+    if gone:
+        raise Broken(f"{len(gone)} rows deleted and not published")
+
+
 def inbox_offset_outside_transaction(lab):
     """A handler is under way when walferry is killed, and then its backend is ended. What was to be one transaction is
     undone, or not all of it."""

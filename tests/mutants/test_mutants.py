@@ -13,6 +13,7 @@ MUTANTS = {  # name: what gives it away
     "tidied_before_commit": r"[1-9]\d* rows deleted and not published",
     "acked_before_tidied": r"[1-9]\d* rows published and not deleted",
     "covered_not_tidied": r"[1-9]\d* rows published and not deleted",
+    "passed_over_tidied": r"[1-9]\d* rows deleted and not published",
 }
 
 INBOX_MUTANTS = {
