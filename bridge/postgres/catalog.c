@@ -336,6 +336,26 @@ bool catalog_ancestors(struct connection *conn, const char *schema, const char *
   return true;
 }
 
+bool catalog_now(struct connection *conn, lsn_t flushed, lsn_t *now, struct error *err) {
+  static const char sql[] = "SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN "
+                            "pg_catalog.pg_current_wal_insert_lsn() END";
+  struct rows *rows = connection_query(conn, sql, 0, NULL, err);
+  if (rows == NULL)
+    return error_wrap(err, "reading the server's WAL position");
+  *now = flushed;
+  bool ok = rows_text(rows, 0, 0) == NULL || cell_lsn(rows, 0, now);
+  rows_free(rows);
+  if (!ok)
+    return fail_answer("its WAL", err);
+  if (*now <= flushed) {
+    *now = flushed;
+    return true;
+  }
+  /* The WAL writer is woken by a commit; that of a transaction that has done nothing but to get an id is one, too. */
+  return connection_run(conn, "SELECT pg_catalog.pg_current_xact_id()", err) ||
+         error_wrap(err, "having the server flush its WAL");
+}
+
 /* Without its epoch: what the stream tells of has none either. */
 static bool row_xid(const struct rows *rows, int row, int column, uint32_t *xid) {
   uint64_t full;

@@ -95,6 +95,11 @@ bool catalog_ancestors(struct connection *conn, const char *schema, const char *
                        struct catalog_names *out, struct error *err);
 void catalog_names_free(struct catalog_names *names);
 
+/* Behind all that is committed now. flushed: what the server has flushed at least, which is what it streams; a commit
+ * may be seen before (synchronous_commit = off). The server is made to flush, soon, up to there. On a standby: flushed.
+ */
+bool catalog_now(struct connection *conn, lsn_t flushed, lsn_t *now, struct error *err);
+
 /* Which transactions a statement sees that begins afterwards: those that committed before wal_end and were not under
  * way. A commit is in the WAL, and streamed from there, before the transaction stops to be under way; while it waits
  * for a synchronous standby, long before. */

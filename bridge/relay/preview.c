@@ -51,9 +51,9 @@ static bool start_copy(struct preview *p, struct error *err) {
   p->rep = replication_open(s->conninfo, s->name, err);
   if (p->rep == NULL || !replication_identify(p->rep, &p->facts.admit.identity, err))
     return false;
-  p->until = s->until == RELAY_UNTIL_LSN   ? s->until_lsn
-             : s->until == RELAY_UNTIL_NOW ? p->facts.admit.identity.flush_lsn
-                                           : 0;
+  p->until = s->until == RELAY_UNTIL_LSN ? s->until_lsn : 0;
+  if (s->until == RELAY_UNTIL_NOW && !catalog_now(p->conn, p->facts.admit.identity.flush_lsn, &p->until, err))
+    return false;
   char copy[64];
   snprintf(copy, sizeof copy, "walferry_preview_%d", replication_backend_pid(p->rep));
   struct catalog_slot *slot = &p->facts.admit.slot;

@@ -260,8 +260,9 @@ static bool connect_both(struct relay *r, struct generation *g, struct error *er
   r->let_in = true;
   if (!replication_identify(g->rep, &g->facts.admit.identity, err))
     return false;
-  if (s->until == RELAY_UNTIL_NOW && r->until == 0)
-    r->until = g->facts.admit.identity.flush_lsn;
+  if (s->until == RELAY_UNTIL_NOW && r->until == 0 &&
+      !catalog_now(g->conn, g->facts.admit.identity.flush_lsn, &r->until, err))
+    return false;
   return read_slot(r, g, err);
 }
 

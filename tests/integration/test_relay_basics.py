@@ -488,6 +488,28 @@ def test_until_now_ends_when_all_is_acked(shop):
     shop.assert_exactly_once()
 
 
+@pytest.mark.decoder("pgoutput")
+@pytest.mark.parametrize("options", [[], ["--sink", "stdout"]], ids=["relay", "preview"])
+def test_until_now_waits_for_what_is_committed_and_not_flushed(shop, options):
+    """With synchronous_commit = off it is seen at once, and streamed when the WAL writer has been there."""
+    ready(shop)
+    writer = int(shop.psql("select pid from pg_stat_activity where backend_type = 'walwriter'"))
+    os.kill(writer, signal.SIGSTOP)
+    try:
+        shop.psql("set synchronous_commit = off; insert into outbox (aggregatetype, aggregateid, type, payload) "
+                  "values ('orders', 'k', 'OrderPlaced', '{}')")
+        run = shop.start("relay", "--until", "now", *options)
+        time.sleep(2)
+        assert run.running
+    finally:
+        os.kill(writer, signal.SIGCONT)
+    run.expect_exit(0, 30)
+    if options:
+        assert len(run.stdout.splitlines()) == 1
+    else:
+        shop.assert_exactly_once()
+
+
 def test_until_an_lsn_ends_there(shop):
     ready(shop)
     first = shop.insert(3)
