@@ -15,7 +15,8 @@
 
 #define TAKE_SLICE_MS 50
 #define PACE_SLICE_MS 5
-#define PACE_RECORD_BYTES 256 /* a segment is small enough for max_per_second then */
+#define PACE_PORTIONS 10 /* a second */
+#define PACE_RECORD_BYTES 256
 #define REPORT_INTERVAL_MS 200
 #define UNREACHABLE_MAX_MS 60000
 #define DECODE_FAILURES_MAX 3
@@ -182,10 +183,9 @@ static bool fail_stream(struct replay *r, struct replay_attempt *a, struct error
            "went on (`walferry position CONFIG history`)");
 }
 
-/* Cuts a batch behind the segments that max_per_second has room for in a second, the first at least. Returns the rest.
- */
-static struct segment *cut_pace(const struct replay *r, struct segment *batch) {
-  int64_t room = r->settings->max_per_second;
+/* Cuts a batch behind the segments of one portion, the first at least. Returns the rest. */
+static struct segment *cut_portion(const struct replay *r, struct segment *batch) {
+  int64_t room = r->pace_portion;
   if (room == 0)
     return NULL;
   struct segment *last = batch;
@@ -230,7 +230,7 @@ static bool stream_batches(struct replay *r, struct replay_attempt *a, struct se
       return fail_stream(r, a, err);
     case HANDOVER_BATCH: {
       struct segment *batch = *left;
-      *left = batch == NULL ? NULL : cut_pace(r, batch);
+      *left = batch == NULL ? NULL : cut_portion(r, batch);
       bool ok = deliver(r, a, batch, over && *left == NULL, err);
       if (!ok)
         publisher_close(r->publisher); /* before the records that it still points to */
@@ -310,6 +310,15 @@ static void note(void *ctx, const struct record *record) {
   tally_note(ctx, record);
 }
 
+/* Of segments nothing is cut off: they have to be small for a low limit. */
+static void set_pace(struct replay *r) {
+  int64_t limit = r->settings->max_per_second;
+  r->pace_portion = limit > PACE_PORTIONS ? limit / PACE_PORTIONS : 1;
+  size_t bytes = (size_t)r->pace_portion * PACE_RECORD_BYTES;
+  if (bytes < r->relay.intake.segment_bytes)
+    r->relay.intake.segment_bytes = bytes;
+}
+
 /* The relay's settings, with what is a replay's own. */
 static void replay_init(struct replay *r) {
   const struct replay_settings *s = r->settings;
@@ -322,9 +331,8 @@ static void replay_init(struct replay *r) {
   r->relay.slot = slot;
   r->relay.intake.filter =
       (struct intake_filter){.types = request->types, .type_count = request->type_count, .no_dead_letters = true};
-  size_t pace_bytes = (size_t)s->max_per_second * PACE_RECORD_BYTES;
-  if (pace_bytes > 0 && pace_bytes < r->relay.intake.segment_bytes)
-    r->relay.intake.segment_bytes = pace_bytes;
+  if (s->max_per_second > 0)
+    set_pace(r);
   r->relay.intake.record.topic = request->topic;
   r->relay.intake.record.topic_suffix = request->topic_suffix;
   r->relay.publisher.kafka.instance = r->instance;

@@ -20,7 +20,7 @@ struct replay_settings {
   const struct relay_settings *relay; /* of the instance whose history it is, with REPLAY_SLOT with retain.slot; its
                                          until does not count */
   struct replay_request request;
-  int64_t max_per_second; /* records that are published, those of a second at once at most; 0: no limit */
+  int64_t max_per_second; /* records that are published, those of 0.1 s at once; 0: no limit */
   int out_fd;             /* with REPLAY_STDOUT; borrowed */
   void (*report)(void *ctx, const struct replay_progress *progress); /* several times a second while it streams */
   void *report_ctx;

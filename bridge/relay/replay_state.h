@@ -33,7 +33,8 @@ struct replay {
   int64_t lock_seen_ms;
   int64_t unreachable_since_ms; /* 0: all is well; else since the start of the first attempt that failed */
   int64_t reported_ms;
-  int64_t due_ms; /* before then no batch is published, for max_per_second; 0: at once */
+  int64_t pace_portion; /* records that are published at once, for max_per_second; 0: no limit */
+  int64_t due_ms;       /* before then no batch is published, for max_per_second; 0: at once */
 };
 
 /* One attempt: everything that is dropped and made again by the recovery. */

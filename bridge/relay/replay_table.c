@@ -225,7 +225,7 @@ static bool deliver(struct replay *r, const struct replay_attempt *a, struct wor
                                .position = p,
                                .lsn = p->run.from,
                                .taken_us = p->snapshot.taken_us,
-                               .rows_max = (int)r->settings->max_per_second,
+                               .records_max = r->pace_portion,
                                .wait = {.go_on = go_on, .ctx = r},
                                .take = take_batch,
                                .ctx = r};

@@ -11,22 +11,20 @@ static bool read_batch(const struct worklist_feed *feed, struct intake *intake, 
                        struct segment **batch, struct error *err) {
   struct segment **end = batch;
   size_t bytes = 0;
-  int most = feed->rows_max > 0 && feed->rows_max < BATCH_ROWS ? feed->rows_max : BATCH_ROWS;
-  for (int count = 0; count < most && bytes < BATCH_BYTES && *next < rows; count++) {
+  int64_t records = 0, most = feed->records_max > 0 ? feed->records_max : INT64_MAX;
+  for (int looked = 0; looked < BATCH_ROWS && records < most && bytes < BATCH_BYTES && *next < rows; looked++) {
     struct change change;
     if (!worklist_read(feed->list, *next, &change, err) || !intake_change(intake, &change, err))
       return false;
     worklist_forget(feed->list);
     ++*next;
-    bool last = count + 1 == most || *next == rows;
-    if (last)
-      intake_cut(intake);
     while ((*end = intake_next_segment(intake)) != NULL) {
       bytes += (*end)->bytes;
+      records += (*end)->count;
       end = &(*end)->next;
     }
   }
-  intake_cut(intake); /* bytes has ended it */
+  intake_cut(intake);
   *end = intake_next_segment(intake);
   return feed->wait.go_on(feed->wait.ctx, err);
 }

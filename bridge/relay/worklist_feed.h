@@ -11,7 +11,7 @@ struct worklist_feed { /* all borrowed */
   const struct position *position; /* as of intake_new */
   lsn_t lsn;                       /* of the moment that the list shows: the rows' commit LSN, */
   int64_t taken_us;                /* and their commit time, Unix us */
-  int rows_max;                    /* of a batch; 0: as many as fit into one */
+  int64_t records_max;             /* with the segment that reaches it a batch ends; 0: never for that */
   struct rowstream_wait wait;      /* asked before each batch is handed on; false, with err, ends it */
   /* batch: of the rows before `next` that were not handed on yet, in one list; the feed's, until this returns. NULL
    * where the rules pass over all of them. False, with err, ends it. */
