@@ -37,7 +37,7 @@ static uint32_t entry_oid(const struct position *p, const char *origin) {
 
 /* Rows of a table that the config names only now were passed over up to the position. */
 static lsn_t since(const struct position *p, const struct catalog_publication_table *t, const char *origin) {
-  if (p->table_count == 0 || p->commit_lsn == 0)
+  if (p->commit_lsn == 0)
     return 0;
   return entry_oid(p, origin) == 0 ? p->commit_lsn + 1 : position_table_since(p, t->schema, t->table);
 }
