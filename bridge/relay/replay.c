@@ -183,14 +183,22 @@ static bool fail_stream(struct replay *r, struct replay_attempt *a, struct error
            "went on (`walferry position CONFIG history`)");
 }
 
-/* Cuts a batch behind the segments of one portion, the first at least. Returns the rest. */
+/* Cuts a batch behind the segments of one portion, the first at least; between two transactions, but where the first is
+ * more than a portion. Returns the rest. */
 static struct segment *cut_portion(const struct replay *r, struct segment *batch) {
   int64_t room = r->pace_portion;
   if (room == 0)
     return NULL;
-  struct segment *last = batch;
-  for (room -= batch->count; last->next != NULL && last->next->count <= room; room -= last->count)
+  struct segment *last = batch, *whole = NULL;
+  for (room -= batch->count;; room -= last->count) {
+    if (last->ends || segment_is_idle(last))
+      whole = last;
+    if (last->next == NULL || last->next->count > room)
+      break;
     last = last->next;
+  }
+  if (last->next != NULL && whole != NULL)
+    last = whole;
   struct segment *rest = last->next;
   last->next = NULL;
   return rest;

@@ -530,6 +530,21 @@ def test_a_lost_connection_is_made_anew(make_shop):
     assert_same(first, again)
 
 
+@pytest.mark.decoder("pgoutput")
+def test_a_limit_does_not_split_transactions_that_fit_its_portions(kept):
+    for _ in range(40):
+        kept.insert(7)
+    kept.drain()
+    args = ["--from", oldest(kept), "--max-per-second", "100"]
+    for hit in (3, 4, 5):
+        run = kept.start("replay", *args, failpoint=f"publisher.after_commit=kill@{hit}")
+        assert run.wait(60) == -signal.SIGKILL
+        stored = json.loads(kept.kafka.consume(f"walferry.position.{kept.name}.replay")[-1]["payload"])
+        assert stored["complete"] and stored["commit_lsn"] != "0/0"
+    replay(kept, *args)
+    assert_same(*split(kept.events()))
+
+
 @pytest.mark.parametrize("source", ["slot", "table"])
 @pytest.mark.decoder("pgoutput")
 def test_no_more_records_a_second_than_asked_for(kept, source):
