@@ -342,18 +342,16 @@ bool catalog_now(struct connection *conn, lsn_t flushed, lsn_t *now, struct erro
   struct rows *rows = connection_query(conn, sql, 0, NULL, err);
   if (rows == NULL)
     return error_wrap(err, "reading the server's WAL position");
-  *now = flushed;
-  bool ok = rows_text(rows, 0, 0) == NULL || cell_lsn(rows, 0, now);
+  lsn_t end = 0;
+  bool ok = cell_lsn(rows, 0, &end);
   rows_free(rows);
   if (!ok)
     return fail_answer("its WAL", err);
-  if (*now <= flushed) {
-    *now = flushed;
-    return true;
-  }
   /* The WAL writer is woken by a commit; that of a transaction that has done nothing but to get an id is one, too. */
-  return connection_run(conn, "SELECT pg_catalog.pg_current_xact_id()", err) ||
-         error_wrap(err, "having the server flush its WAL");
+  if (end > flushed && !connection_run(conn, "SELECT pg_catalog.pg_current_xact_id()", err))
+    return error_wrap(err, "having the server flush its WAL");
+  *now = end > flushed ? end : flushed;
+  return true;
 }
 
 /* Without its epoch: what the stream tells of has none either. */

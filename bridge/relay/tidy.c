@@ -159,7 +159,8 @@ static bool execute(struct tidy *t, int table, int count, struct error *err) {
       err->kind = ERROR_RETRY;
       return false;
     }
-    bool is_outdated = strncmp(connection_sqlstate(t->conn), "42", 2) == 0;
+    const char *state = connection_sqlstate(t->conn); /* 22: an id that is too large for the type of before */
+    bool is_outdated = strncmp(state, "42", 2) == 0 || strncmp(state, "22", 2) == 0;
     wait_to_retry(t, err);
     if (is_stopping(t))
       return error_set(err, ERROR_STOPPED, "stopped");
@@ -249,8 +250,8 @@ static bool prepare(struct tidy *t, struct error *err) {
       return false;
     tidy_table_sql(&t->tables[i], &t->statements[i]);
   }
-  char *settings = memory_format("SELECT pg_catalog.set_config(name, 'local', false) FROM pg_catalog.pg_settings "
-                                 "WHERE name = 'synchronous_commit' AND setting = 'off'; "
+  char *settings = memory_format("SELECT pg_catalog.set_config(name, CASE setting WHEN 'off' THEN 'local' ELSE setting "
+                                 "END, false) FROM pg_catalog.pg_settings WHERE name = 'synchronous_commit'; "
                                  "SET lock_timeout = %d; SET enable_seqscan = off",
                                  LOCK_TIMEOUT_MS);
   bool ok = tidy_tables_check(t->conn, t->specs, t->table_count, err) &&

@@ -11,7 +11,7 @@ struct tidy_table {
   const struct table_spec *spec; /* borrowed */
   bool exists;                   /* with its id column; else all below is at zero */
   char id_type[130];             /* as SQL writes it: "uuid" */
-  char equals[160];              /* of that type: "=", or "OPERATOR(public.=)", since no schema is searched */
+  char equals[160];              /* of that type: "=", or "OPERATOR(public.=)", as its schema may not be searched */
   bool partitioned;
   bool indexed;        /* there is an index that begins with the id */
   char mark_type[130]; /* of the column for the mark; "" if there is none */

@@ -374,6 +374,18 @@ def test_the_id_changes_its_type_meanwhile(tidied):
     assert_tidied(tidied, ids)
 
 
+def test_the_id_becomes_wider_meanwhile(shop):
+    shop.psql(f"create table small (id integer generated always as identity primary key, {COLUMNS})")
+    shop.config["relay"]["tables"] = [{"table": "public.small", "after_publish": "delete"}]
+    run = ready(shop).relay()
+    add = "insert into small (aggregatetype, aggregateid, type, payload) values ('orders', 'k', 'T', '{}') returning id"
+    for id in ("1", "3000000000"):
+        assert shop.psql(add) == id
+        system.wait_for(lambda: shop.psql("select count(*) from small") == "0", 40, "the row deleted")
+        shop.psql("alter table small alter id type bigint; alter table small alter id restart with 3000000000")
+    assert run.terminate() == 0
+
+
 def test_rows_from_before_their_table_was_configured_stay(tidied):
     """They were passed over, and stand before the position. The slot is still behind them when the table is named."""
     tidied.psql(f"create table other (id bigint generated always as identity primary key, {COLUMNS}, "
