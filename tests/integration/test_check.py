@@ -77,7 +77,7 @@ def test_a_first_start_may_be_made_and_nothing_is_made_by_looking(shop):
     report.expect("position topic", "ok", "does not exist yet")
     report.expect("output plugin", "ok")
     report.expect("replication connection", "ok", "timeline 1")
-    assert shop.postgres.query("select slot_name from pg_replication_slots") == []
+    assert shop.query("select slot_name from pg_replication_slots where database = current_database()") == []
     assert shop.query("select * from pg_publication") == [] and shop.kafka.topics().keys() == topics
 
 
